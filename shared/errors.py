@@ -1,0 +1,42 @@
+"""The two exceptions a caller is meant to catch.
+
+`UserError` is for what the person at the keyboard can put right. The apps show it as a toast, the command
+line as one line on stderr. `Cancelled` says that the work was stopped on request. Anything else is a bug.
+"""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """Something the person can fix: what is wrong, what we got, what the limit is, what to do.
+
+    >>> str(UserError("The recording is too long", got="2 h 05 min", limit="1 h", todo="cut it or choose a part"))
+    'The recording is too long. Got: 2 h 05 min. Limit: 1 h. What to do: cut it or choose a part.'
+    """
+
+    def __init__(self, what: str, *, got: object = None, limit: object = None, todo: str | None = None) -> None:
+        self.what, self.got, self.limit, self.todo = what, got, limit, todo
+        parts = [what.rstrip(".")]
+        if got is not None:
+            parts.append(f"Got: {got}")
+        if limit is not None:
+            parts.append(f"Limit: {limit}")
+        if todo is not None:
+            parts.append(f"What to do: {todo.rstrip('.')}")
+        super().__init__(". ".join(parts) + ".")
+
+    def __reduce__(self):
+        # Keyword-only arguments survive pickling only if said so; ZeroGPU and Ray carry errors across processes.
+        return (_rebuild, (type(self), self.what, self.got, self.limit, self.todo))
+
+
+def _rebuild(kind: type[UserError], what: str, got: object, limit: object, todo: str | None) -> UserError:
+    return kind(what, got=got, limit=limit, todo=todo)
+
+
+class TruncatedAudio(UserError):
+    """Raised after the last block of a file that ends before its header says: what came before it is good."""
+
+
+class Cancelled(Exception):
+    """The caller asked to stop. Not an error: nothing is reported, nothing is kept."""
