@@ -1,0 +1,97 @@
+"""An archive in, a folder of its files out, unpacked once into the cache.
+
+Reads .tar (gz, xz, bz2), .zip and Debian's .deb without help of a program. The folder appears whole or not at all,
+and a member that would land outside of it is refused. Knows nothing of what the files mean.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from filelock import FileLock
+
+from shared.cache import cache_folder
+from shared.errors import UserError
+
+AR_MAGIC = b"!<arch>\n"
+AR_HEADER = 60  # bytes: name 16, mtime 12, uid 6, gid 6, mode 8, size 10, end 2 (deb(5), ar(5))
+
+
+def corpora_folder() -> Path:
+    """Where packages and unpacked corpora are kept."""
+    return cache_folder() / "corpora"
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def unpacked(archive: Path, digest: str, wanted: Callable[[str], bool] = lambda name: True) -> Path:
+    """The folder with the archive's files for which `wanted(name)`; `digest` (SHA-256) names it in the cache.
+
+    Raises UserError for a damaged archive or a full disk; then nothing is left behind.
+    """
+    folder = corpora_folder() / f"{archive.name.split('.tar')[0]}-{digest[:16]}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if folder.is_dir():
+            return folder
+        unfinished = folder.with_name(folder.name + ".unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir()
+        try:
+            _unpack(archive, unfinished, wanted)
+            os.replace(unfinished, folder)
+        except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+            raise UserError("The archive is damaged", got=f"{archive.name} ({error})", todo="fetch it again") from None
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    return folder
+
+
+def _unpack(archive: Path, folder: Path, wanted: Callable[[str], bool]) -> None:
+    with archive.open("rb") as file:
+        start = file.read(8)
+    if start == AR_MAGIC:
+        with archive.open("rb") as file:
+            _unpack_tar(_deb_data(file, archive.name), folder, wanted)
+    elif zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as bundle:
+            for member in bundle.infolist():  # ZipFile.extract drops leading slashes and `..` itself
+                if not member.is_dir() and wanted(member.filename):
+                    bundle.extract(member, folder)
+    else:
+        with archive.open("rb") as file:
+            _unpack_tar(file, folder, wanted)
+
+
+def _unpack_tar(file: io.BufferedIOBase, folder: Path, wanted: Callable[[str], bool]) -> None:
+    with tarfile.open(fileobj=file, mode="r|*") as tar:
+        for member in tar:
+            member.name = member.name.removeprefix("./")
+            if member.isfile() and wanted(member.name):
+                tar.extract(member, folder, filter="data")
+
+
+def _deb_data(file: io.BufferedIOBase, name: str) -> io.BufferedIOBase:
+    """The member data.tar.* of a Debian package, positioned at its start."""
+    file.seek(len(AR_MAGIC))
+    while header := file.read(AR_HEADER):
+        if len(header) < AR_HEADER or header[58:] != b"`\n":
+            break
+        member, size = header[:16].decode("ascii").strip().rstrip("/"), int(header[48:58])
+        if member.startswith("data.tar"):
+            if member.endswith(".zst"):
+                raise UserError("The package is compressed with zstd, which Python 3.11 cannot read", got=name,
+                                todo="unpack it with `dpkg -x` and read the folder")
+            return file
+        file.seek(size + size % 2, io.SEEK_CUR)  # members are padded to even sizes
+    raise UserError("The Debian package is damaged", got=name, todo="fetch it again")

@@ -1,0 +1,150 @@
+"""Parquet and other files on disk: each appears whole or not at all.
+
+Two kinds of table. The work tables `listed` and `checked` hold chunks of a build in progress; `SHARD` is what a data
+set consists of, and what `datasets.load_dataset("parquet", …)` reads. Knows nothing of cleaning or splits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from feature_pipeline.rows import AudioRef, Row
+from shared.errors import UserError
+
+AUDIO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+LISTED = pa.schema([
+    ("id", pa.string()), ("source", pa.string()), ("name", pa.string()), ("path", pa.string()), ("data", pa.binary()),
+    ("start", pa.float64()), ("end", pa.float64()), ("text", pa.string()), ("language", pa.string()),
+    ("speaker", pa.string()), ("split", pa.string()), ("extras", pa.string()),
+])
+CHECKED = pa.schema([
+    ("id", pa.string()), ("source", pa.string()), ("audio", AUDIO),
+    ("file", pa.string()),  # where the bytes are, if they are not in `audio`
+    ("text", pa.string()), ("language", pa.string()), ("speaker", pa.string()), ("split", pa.string()),
+    ("extras", pa.string()), ("duration", pa.float32()),
+    ("drop", pa.string()),  # why the row is dropped; null: it stays
+    ("detail", pa.string()), ("sample_hash", pa.string()), ("source_hash", pa.string()), ("sentence", pa.string()),
+    ("n_bytes", pa.int64()), ("n_bytes_source", pa.int64()), ("letters_per_second", pa.float32()),
+    ("loudness_dbfs", pa.float32()),
+])
+SHARD = pa.schema([
+    ("id", pa.string()), ("audio", AUDIO), ("text", pa.string()), ("language", pa.string()), ("speaker", pa.string()),
+    ("duration", pa.float32()), ("source", pa.string()),
+])
+ROWS_PER_CHUNK = 64
+CHUNK_BYTES = 32 << 20  # of audio in hand
+ROWS_PER_GROUP = 256  # of a shard: one read of the loader
+GROUP_BYTES = 32 << 20
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A path to write to; the file gets its own name, on disk for good, only when the block ends well.
+
+    A full disk becomes a UserError; nothing half-written stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    try:
+        yield draft
+        with draft.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise disk_full(path, error) from error
+        raise
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            draft.unlink()
+
+
+def disk_full(path: Path, error: OSError) -> UserError:
+    return UserError("The disk is full", got=f"{error.strerror} while writing {path.name}",
+                     todo="make room and run the same command again: it goes on where it stopped")
+
+
+def write_text(path: Path, text: str) -> None:
+    with whole_file(path) as draft:
+        draft.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: object) -> None:
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def write_listed(path: Path, source: str, rows: Sequence[Row]) -> None:
+    write_table(path, LISTED, [_listed(source, row) for row in rows])
+
+
+def read_listed(path: Path) -> list[dict[str, Any]]:
+    """Rows as dicts, with an `audio` AudioRef for name, path, data, start and end."""
+    rows = pq.read_table(path, schema=LISTED).to_pylist()
+    for row in rows:
+        where = row.pop("path")
+        row["audio"] = AudioRef(row["name"], Path(where) if where else None, row.pop("data"), row.pop("start"),
+                                row.pop("end"))
+    return rows
+
+
+def write_table(path: Path, schema: pa.Schema, rows: Sequence[dict[str, Any]]) -> None:
+    """One file of one row group."""
+    with whole_file(path) as draft, _writer(draft, schema) as writer:
+        writer.write_table(pa.Table.from_pylist(list(rows), schema=schema))
+
+
+def write_shard(path: Path, schema: pa.Schema, rows: Iterable[dict[str, Any]]) -> None:
+    """Rows as they come, in row groups of bounded size."""
+    group: list[dict[str, Any]] = []
+    n_bytes = 0
+    with whole_file(path) as draft, _writer(draft, schema) as writer:
+        for row in rows:
+            group.append(row)
+            n_bytes += len(row["audio"]["bytes"])
+            if len(group) == ROWS_PER_GROUP or n_bytes >= GROUP_BYTES:
+                writer.write_table(pa.Table.from_pylist(group, schema=schema))
+                group, n_bytes = [], 0
+        if group:
+            writer.write_table(pa.Table.from_pylist(group, schema=schema))
+
+
+def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    # Compressed audio does not shrink again; text does. Minimum and maximum of binary columns help nobody.
+    columns = {name: "NONE" if name in ("audio.bytes", "data") else "ZSTD" for name in _leaves(schema)}
+    small = [name for name in columns if name in ("duration", "drop", "split", "source", "speaker", "language")]
+    return pq.ParquetWriter(path, schema, compression=columns, use_dictionary=small, write_statistics=small)
+
+
+def _leaves(schema: pa.Schema) -> list[str]:
+    return [f"{f.name}.{inner.name}" if pa.types.is_struct(f.type) else f.name
+            for f in schema for inner in (f.type if pa.types.is_struct(f.type) else [f])]
+
+
+def _listed(source: str, row: Row) -> dict[str, Any]:
+    audio = row.audio
+    return {
+        "id": f"{source}/{row.id}", "source": source, "name": audio.name,
+        "path": str(audio.path) if audio.path else None, "data": audio.data, "start": audio.start, "end": audio.end,
+        "text": row.text, "language": row.language, "speaker": row.speaker, "split": row.split,
+        "extras": json.dumps(dict(row.extras), ensure_ascii=False, sort_keys=True) if row.extras else None,
+    }
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows opens no folders; its rename is durable enough
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,94 @@
+"""A corpus's text in, the text that was spoken out, and what can be told from the text alone.
+
+Punctuation and case stay: a model learns to write what its labels write. Knows no audio and no model.
+"""
+
+from __future__ import annotations
+
+import functools
+import html
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+# Scripts of languages not written in Latin letters, as the first word of a letter's Unicode name.
+SCRIPTS = {
+    **dict.fromkeys(("ru", "uk", "bg", "be", "mk", "kk", "mn", "tg", "tt", "ba"), ("CYRILLIC",)),
+    **dict.fromkeys(("sr", "uz", "az"), ("CYRILLIC", "LATIN")),
+    **dict.fromkeys(("ar", "fa", "ur", "ps", "sd"), ("ARABIC",)),
+    **dict.fromkeys(("hi", "mr", "ne", "sa"), ("DEVANAGARI",)),
+    **dict.fromkeys(("he", "yi"), ("HEBREW",)),
+    **dict.fromkeys(("zh", "yue"), ("CJK",)),
+    "ja": ("HIRAGANA", "KATAKANA", "CJK", "KATAKANA-HIRAGANA"), "ko": ("HANGUL",), "th": ("THAI",), "lo": ("LAO",),
+    "el": ("GREEK",), "bn": ("BENGALI",), "as": ("BENGALI",), "ta": ("TAMIL",), "te": ("TELUGU",), "kn": ("KANNADA",),
+    "ml": ("MALAYALAM",), "gu": ("GUJARATI",), "pa": ("GURMUKHI",), "si": ("SINHALA",), "my": ("MYANMAR",),
+    "km": ("KHMER",), "bo": ("TIBETAN",), "ka": ("GEORGIAN",), "hy": ("ARMENIAN",), "am": ("ETHIOPIC",),
+}
+# One letter of these stands for a syllable or a word, so far fewer are spoken in a second.
+DENSE_SCRIPTS = frozenset(("CJK", "HIRAGANA", "KATAKANA", "HANGUL"))
+_TAG = re.compile(r"<[^<>]{0,200}>")
+_INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u2060\ufeff]|[\x00-\x08\x0b-\x1f\x7f]")  # not the joiners: spelling
+_SPACE = re.compile(r"\s+")
+_BEFORE_STOP = re.compile(r"\s+([,.!?;:…](?:\s|$))")
+
+
+def clean_text(text: str, brackets: Sequence[str] = ()) -> str:
+    """Unicode NFC, no markup, no stage directions, single spaces.
+
+    brackets: pairs such as "[]"; what stands between two of them goes, with them, if they close again.
+    """
+    # Entities may hide tags, and text that passed through two exports is escaped twice.
+    text = html.unescape(html.unescape(text))
+    text = _TAG.sub(" ", text)
+    bare = _bracketed(tuple(brackets)).sub(" ", text) if brackets else text
+    bare = unicodedata.normalize("NFC", _INVISIBLE.sub("", bare.replace("\n", " ")))
+    if bare != text:  # the gap a removed part leaves before a stop, not the space French sets there
+        bare = _BEFORE_STOP.sub(r"\1", bare) if len(bare) < len(text) else bare
+    return _SPACE.sub(" ", bare).strip()
+
+
+def sentence_key(text: str) -> str:
+    """What makes two sentences the same: letters, marks and digits, without case, punctuation or spaces around."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return " ".join("".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in folded).split())
+
+
+def n_letters(text: str) -> int:
+    """Letters and digits; marks and punctuation take no time of their own."""
+    return sum(character.isalnum() for character in text)
+
+
+def script_share(text: str, language: str) -> float:
+    """Share of the letters that belong to the language's script; 1.0 for a text without letters."""
+    expected = SCRIPTS.get(language, ("LATIN",))
+    scripts = [_script(character) for character in text if character.isalpha()]
+    return sum(script in expected for script in scripts) / len(scripts) if scripts else 1.0
+
+
+def is_dense(text: str) -> bool:
+    """Whether most letters each stand for a syllable or a word."""
+    scripts = [_script(character) for character in text if character.isalpha()]
+    return sum(script in DENSE_SCRIPTS for script in scripts) * 2 > len(scripts)
+
+
+def style_warnings(n_rows: int, n_punctuated: int, n_cased: int, has_case: bool) -> Iterable[str]:
+    """What a model would unlearn from these labels."""
+    if n_rows and n_punctuated < 0.05 * n_rows:
+        yield (f"{n_punctuated} of {n_rows} texts have any punctuation: "
+               "a model trained on them learns to leave it out")
+    if n_rows and has_case and n_cased < 0.05 * n_rows:
+        yield f"{n_cased} of {n_rows} texts have any capitals: a model trained on them learns to leave them out"
+
+
+@functools.lru_cache(maxsize=65536)
+def _script(character: str) -> str:
+    return unicodedata.name(character, "UNKNOWN").split(" ")[0]
+
+
+@functools.cache
+def _bracketed(pairs: tuple[str, ...]) -> re.Pattern[str]:
+    parts = []
+    for pair in pairs:
+        left, right = pair[: len(pair) // 2], pair[len(pair) // 2 :]
+        parts.append(rf"{re.escape(left)}[^{re.escape(left + right)}]*{re.escape(right)}")
+    return re.compile("|".join(parts))

@@ -1,0 +1,164 @@
+"""Model files from the Hugging Face Hub: only those needed, at a pinned commit, with an answer when it fails.
+
+The door to huggingface_hub for reading. Enters: an id and a revision. Leaves: a local folder of that commit.
+Knows nothing of what is in the files.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from huggingface_hub import HfApi, get_token, snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.utils import tqdm
+
+from shared.errors import UserError
+
+# Connecting takes well under a second on a working line; without one, this is how long a person waits for the answer.
+CONNECT_SECONDS, ANSWER_SECONDS = 1.5, 15.0
+COMMIT = re.compile(r"[0-9a-f]{40}")
+SMALL_FILES = (
+    "config.json", "generation_config.json", "preprocessor_config.json", "processor_config.json", "tokenizer.json",
+    "tokenizer_config.json", "vocab.json", "merges.txt", "normalizer.json", "added_tokens.json",
+    "special_tokens_map.json", "vocabulary.json", "vocabulary.txt", "adapter_config.json", "run.json", "tail.npy",
+    "README.md",
+)
+Progress = Callable[[float, str], None]  # (fraction 0 … 1, what is going on)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A commit's files on this machine."""
+
+    folder: Path
+    commit: str
+
+
+def fetch(model_id: str, revision: str | None, progress: Progress | None = None, max_bytes: int | None = None
+          ) -> Snapshot:
+    """Download what Whisper needs of a model repository, or find it in the Hub cache.
+
+    A pinned commit that is complete in the cache asks no network for anything. max_bytes: refuse larger weights.
+    Raises UserError: no such model, private or gated without a token, no such revision, no weights in safetensors,
+    no network.
+    """
+    if revision and COMMIT.fullmatch(revision):
+        cached = _cached(model_id, revision)
+        if cached is not None:
+            return cached
+    try:
+        info = HfApi().model_info(
+            model_id, revision=revision, files_metadata=True,
+            timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+        )
+    except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
+        raise _explained(error, model_id, revision) from error
+    except (httpx.HTTPError, HfHubHTTPError, OSError) as error:
+        cached = _cached(model_id, revision or "main")
+        if cached is not None:
+            return cached
+        raise _unreachable(model_id, error) from error
+    sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
+    names = _needed(model_id, set(sizes))
+    total = sum(sizes[name] for name in names)
+    if max_bytes is not None and total > max_bytes:
+        raise UserError("This checkpoint is too large for this app", got=f"{total / 1e9:.1f} GB",
+                        limit=f"{max_bytes / 1e9:.1f} GB", todo="choose a smaller one")
+    try:
+        folder = snapshot_download(model_id, revision=info.sha, allow_patterns=names,
+                                   tqdm_class=_reporting(progress, model_id, total))
+    except (httpx.HTTPError, HfHubHTTPError, OSError) as error:
+        raise _unreachable(model_id, error) from error
+    return Snapshot(Path(folder), info.sha)
+
+
+def _cached(model_id: str, revision: str) -> Snapshot | None:
+    try:
+        folder = Path(snapshot_download(model_id, revision=revision, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError, OSError):
+        return None
+    try:
+        names = _needed(model_id, {path.name for path in folder.iterdir()})
+    except UserError:  # an interrupted download: the weights are not there yet
+        return None
+    shards = [name for name in names if name.endswith(".index.json")]
+    if shards and not _shards_complete(folder, shards[0]):
+        return None
+    return Snapshot(folder, folder.name)
+
+
+def _shards_complete(folder: Path, index: str) -> bool:
+    wanted = set(re.findall(r'"([^"]+\.safetensors)"', (folder / index).read_text(encoding="utf-8")))
+    return all((folder / name).is_file() for name in wanted)
+
+
+def _needed(model_id: str, names: set[str]) -> list[str]:
+    """The files to fetch: the small ones, and one form of the weights."""
+    small = [name for name in SMALL_FILES if name in names]
+    if "adapter_model.safetensors" in names:
+        return [*small, "adapter_model.safetensors"]
+    if "model.safetensors" in names:
+        return [*small, "model.safetensors"]
+    if "model.safetensors.index.json" in names:
+        shards = sorted(name for name in names if re.fullmatch(r"model-\d+-of-\d+\.safetensors", name))
+        return [*small, "model.safetensors.index.json", *shards]
+    if "model.bin" in names:
+        return [*small, "model.bin"]
+    other = sorted(name for name in names if name.endswith((".bin", ".pt", ".msgpack", ".h5", ".gguf", ".onnx")))
+    raise UserError("The checkpoint has no weights in safetensors", got=f"{model_id}: {', '.join(other[:3]) or 'none'}",
+                    todo="publish it as model.safetensors; pickled weights can run code and are not loaded")
+
+
+def _explained(error: Exception, model_id: str, revision: str | None) -> UserError:
+    if isinstance(error, GatedRepoError):
+        return UserError("This model is gated", got=model_id,
+                         todo="accept its terms on the Hub, then set HF_TOKEN or run `hf auth login`")
+    if isinstance(error, RevisionNotFoundError):
+        return UserError("The model has no such revision", got=f"{model_id}@{revision}",
+                         todo="look the commit up on the model's page")
+    if isinstance(error, HFValidationError):
+        return UserError("This is not a model id", got=model_id, todo="write it as owner/name")
+    if get_token() is None:
+        return UserError("There is no such model, or it is private", got=model_id,
+                         todo="check the id; for a private model set HF_TOKEN or run `hf auth login`")
+    return UserError("There is no such model, or your token may not read it", got=model_id,
+                     todo="check the id and the token's rights")
+
+
+def _unreachable(model_id: str, error: Exception) -> UserError:
+    reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
+    return UserError("The Hugging Face Hub could not be reached, and the model is not on this machine",
+                     got=f"{model_id} ({reason})",
+                     todo="check the network, or use a local folder or the embedded model (embedded:whisper-base)")
+
+
+def _reporting(progress: Progress | None, model_id: str, total: int) -> type[tqdm] | None:
+    """A tqdm that tells `progress` how many of the `total` bytes are here; None leaves the terminal's own bar."""
+    if progress is None:
+        return None
+
+    class Reporting(tqdm):
+        def __init__(self, *args, **kwargs) -> None:
+            self._counts_bytes = kwargs.get("name") == "huggingface_hub.snapshot_download"  # not the wire's bar
+            super().__init__(*args, **{**kwargs, "disable": True})
+            self._bytes = 0
+
+        def update(self, n: float | None = 1) -> bool | None:
+            if self._counts_bytes and total:
+                self._bytes += n or 0
+                progress(min(self._bytes / total, 1.0), f"Downloading {model_id}: {self._bytes / 1e6:.0f} of "
+                                                        f"{total / 1e6:.0f} MB")
+            return super().update(n)
+
+    return Reporting

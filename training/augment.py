@@ -1,0 +1,66 @@
+"""Changes to a waveform or a log-mel that leave its words as they are.
+
+Enters: float32 arrays and a random generator. Leaves: new arrays of the same kind. Knows nothing of data sets.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from shared.audio import SAMPLE_RATE
+from training.config import Augment
+
+MAX_SAMPLES = 30 * SAMPLE_RATE
+
+
+def wave_augment(samples: np.ndarray, chances: Augment, rng: np.random.Generator) -> np.ndarray:
+    """Each change with its chance, drawn in a fixed order; the result stays within [-1, 1] and 30 s."""
+    if rng.random() < chances.speed:
+        samples = change_speed(samples, rng.uniform(0.9, 1.1))
+    if rng.random() < chances.telephone:
+        samples = telephone_band(samples)
+    if rng.random() < chances.noise:
+        samples = add_noise(samples, rng.uniform(10, 30), pink=rng.random() < 0.5, rng=rng)
+    if rng.random() < chances.gain:
+        samples = samples * np.float32(10 ** (rng.uniform(-12, 6) / 20))
+    return np.clip(samples, -1, 1, dtype=np.float32)
+
+
+def change_speed(samples: np.ndarray, factor: float) -> np.ndarray:
+    """Faster (factor > 1) or slower, pitch with it: linear interpolation, cut at 30 s."""
+    n_samples = min(int(len(samples) / factor), MAX_SAMPLES)
+    return np.interp(np.arange(n_samples) * factor, np.arange(len(samples)), samples).astype(np.float32)
+
+
+def telephone_band(samples: np.ndarray) -> np.ndarray:
+    """Only 300 to 3400 Hz, the band of ITU-T G.712."""
+    spectrum = np.fft.rfft(samples)
+    hertz = np.fft.rfftfreq(len(samples), 1 / SAMPLE_RATE)
+    return np.fft.irfft(np.where((hertz >= 300) & (hertz <= 3400), spectrum, 0), len(samples)).astype(np.float32)
+
+
+def add_noise(samples: np.ndarray, snr_db: float, *, pink: bool, rng: np.random.Generator) -> np.ndarray:
+    """White or pink (power falls with frequency) noise, `snr_db` below the clip's own power."""
+    noise = rng.standard_normal(len(samples), dtype=np.float32)
+    if pink:
+        spectrum = np.fft.rfft(noise)
+        noise = np.fft.irfft(spectrum / np.sqrt(np.maximum(np.arange(len(spectrum)), 1)), len(samples))
+    power = float(np.mean(np.square(samples))) / 10 ** (snr_db / 10)
+    scale = np.sqrt(power / max(float(np.mean(np.square(noise))), 1e-12))
+    return (samples + scale * noise).astype(np.float32)
+
+
+def spec_augment(mel: np.ndarray, chance: float, rng: np.random.Generator) -> np.ndarray:
+    """With `chance`, one stretch of time and one of mel channels set to the clip's mean (arXiv:1904.08779)."""
+    if rng.random() >= chance:
+        return mel
+    mel = mel.copy()
+    n_mels, n_frames = mel.shape
+    width = int(rng.integers(0, max(2, n_frames // 20)))
+    start = int(rng.integers(0, n_frames - width + 1))
+    height = int(rng.integers(0, 17))
+    low = int(rng.integers(0, n_mels - height + 1))
+    mean = mel.mean()
+    mel[:, start : start + width] = mean
+    mel[low : low + height] = mean
+    return mel

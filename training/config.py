@@ -1,0 +1,159 @@
+"""A training run's settings: YAML plus `key=value`, into frozen dataclasses.
+
+Enters: a file's path and overrides such as `steps.max_steps=20`. Leaves: a `Config`, checked for what can be seen
+without opening data or model. Knows nothing of how a run is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import yaml
+
+from feature_pipeline.config import plain, read
+from shared.errors import UserError
+
+
+@dataclass(frozen=True)
+class Data:
+    """One speech data set on disk and its share of the training clips."""
+
+    path: str  # a folder made by feature_pipeline, relative to the working directory
+    weight: float | None = None  # share of the clips drawn, beside the other sets' weights; None: all, once an epoch
+    language: str | None = None  # ISO 639-1; None: each row's own
+
+
+@dataclass(frozen=True)
+class Context:
+    """How much of the encoder's 30 s a batch uses."""
+
+    crop: bool = True  # the batch's longest clip plus a tail, instead of 30 s
+    tail_seconds: tuple[float, ...] = (0.2, 3.0)  # the tail's length is drawn between these two
+    full_probability: float = 0.05  # batches that get 30 s all the same, so that the full context stays good
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Changes to what is heard. Each is a probability per clip, 0 is off."""
+
+    noise: float = 0.0  # white or pink noise, 10 to 30 dB below the speech
+    gain: float = 0.0  # -12 to +6 dB
+    speed: float = 0.0  # 0.9 to 1.1 times
+    telephone: float = 0.0  # 300 to 3400 Hz
+    spec_augment: float = 0.0  # one time mask of at most 5 % and one of at most 16 mel channels (arXiv:1904.08779)
+
+
+@dataclass(frozen=True)
+class Extra:
+    """Kinds of example beside the plain sentence. Each is a probability per clip, 0 is off."""
+
+    join: float = 0.0  # clips joined up to 30 s, with timestamp tokens
+    timestamps: float = 0.0  # a single clip labelled with its start and end
+    prompt: float = 0.0  # the text of another clip of the speaker given before, as previous text
+    silence: float = 0.0  # silence or noise with empty text, against invented words
+
+
+@dataclass(frozen=True)
+class Method:
+    """What of the model is trained."""
+
+    kind: Literal["full", "frozen-encoder", "lora"] = "full"
+    lora_rank: int = 16
+    lora_alpha: int = 32  # the update is scaled by alpha / rank
+    lora_dropout: float = 0.0
+    lora_targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The optimisation."""
+
+    max_steps: int = 1000
+    batch_size: int = 16  # clips in one forward pass
+    accumulation: int = 1  # forward passes to one step
+    learning_rate: float = 2.5e-5  # about 40 times below pre-training's; LoRA wants some 20 times more
+    warmup: float = 0.1  # share of the steps
+    schedule: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
+    optimizer: Literal["adamw", "adagrad", "adafactor", "adamw-8bit"] = "adamw"
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    eval_steps: int = 100  # WER and loss on the validation split, then a checkpoint
+    patience: int = 5  # evaluations without a better WER before the run stops; 0: never
+    precision: Literal["float32", "bf16", "fp16"] = "float32"
+    gradient_checkpointing: bool = False
+    loader_workers: int = 0  # processes that decode audio; 0: in the training process
+    keep_decoded_mb: int = 1024  # decoded audio kept in memory, so that each file is decoded once
+
+
+@dataclass(frozen=True)
+class Config:
+    """One run."""
+
+    name: str  # also the folder under `out`
+    data: tuple[Data, ...]
+    language: str  # ISO 639-1: forced in training, in evaluation and in the saved generation config
+    base: str = "embedded:whisper-base"  # user/repo@commit, a folder, or embedded:…
+    out: str = "runs"
+    task: Literal["transcribe", "translate"] = "transcribe"
+    seed: int = 1
+    held_out: tuple[str, ...] = ()  # ids (their ending is enough) that must not be in train or validation
+    eval_clips: int = 0  # validation clips used while training; 0: all
+    method: Method = field(default_factory=Method)
+    steps: Steps = field(default_factory=Steps)
+    context: Context = field(default_factory=Context)
+    augment: Augment = field(default_factory=Augment)
+    extra: Extra = field(default_factory=Extra)
+
+    @property
+    def folder(self) -> Path:
+        """Where the run is kept."""
+        return Path(self.out) / self.name
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """The run described by a YAML file, with `key=value` overrides on top. Raises UserError."""
+    path = Path(path)
+    if not path.is_file():
+        near = sorted(file.name for file in Path(__file__).with_name("configs").glob("*.yaml"))
+        raise UserError("There is no such config", got=path, todo=f"choose a file, or one of {', '.join(near)}")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError("The config is not valid YAML", got=" ".join(str(error).split()), todo="mend it") from None
+    if not isinstance(values, dict):
+        raise UserError("The config is not a table of keys", got=path, todo="start from a file in training/configs")
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals:
+            raise UserError("An override must read key=value", got=override, todo="for example steps.max_steps=20")
+        *parents, last = key.split(".")
+        place = values
+        for name in parents:
+            place = place.setdefault(name, {}) if isinstance(place, dict) else place[int(name)]
+        place[last if isinstance(place, dict) else int(last)] = yaml.safe_load(text) if text else None
+    return checked(read(Config, values, path.name))
+
+
+def save(config: Config, path: Path) -> None:
+    """Write the effective settings, every key said, so that `load` gives them back."""
+    path.write_text(yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def checked(config: Config) -> Config:
+    """The config itself, if its values fit together. Raises UserError."""
+    context, steps = config.context, config.steps
+    if len(context.tail_seconds) != 2 or not 0 <= context.tail_seconds[0] <= context.tail_seconds[1] <= 30:
+        raise UserError("context.tail_seconds must be two lengths, the shorter first", got=context.tail_seconds,
+                        limit="0 to 30 s", todo="for example [0.2, 3.0]")
+    for part in (config.augment, config.extra):
+        for key, value in plain(part).items():
+            if not 0 <= value <= 1:
+                raise UserError(f"{key} is a probability", got=value, limit="0 to 1", todo="0 turns it off")
+    if min(steps.max_steps, steps.batch_size, steps.accumulation, steps.eval_steps) < 1:
+        raise UserError("Steps and sizes begin at 1", got=plain(steps), todo="set them to 1 or more")
+    if config.method.kind == "lora" and not config.method.lora_targets:
+        raise UserError("LoRA needs modules to adapt", got="lora_targets is empty", todo="name some, e.g. q_proj, v_proj")
+    return config

@@ -1,0 +1,214 @@
+"""python -m training.finetune CONFIG [key=value ...]: a data set and a base checkpoint in, a run's folder out.
+
+Leaves in runs/<name>/: config.yaml, run.json, checkpoint-N/ (complete ones only count), model/ (the best by WER,
+complete, merged), adapter/ (LoRA only), history.json. Started again, it goes on where it was. Trainer does the
+stepping; this module says what is fed, what is measured and what is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import datasets
+import numpy as np
+import torch
+import transformers
+from torch.nn.functional import cross_entropy
+from transformers import EarlyStoppingCallback, Seq2SeqTrainer, Seq2SeqTrainingArguments, set_seed
+
+from shared import wer
+from shared.errors import UserError
+from shared.lora import merge_adapter
+from training import config as settings
+from training.config import Config
+from training.data import IGNORED, Clips, Collator, LengthGrouped, open_split
+from training.model import complete, is_multilingual, load_base, plain, short_context, trainable
+
+COMPLETE = "complete"  # an empty file, written last into a checkpoint's folder
+OPTIMIZERS = {"adamw": "adamw_torch", "adagrad": "adagrad", "adafactor": "adafactor", "adamw-8bit": "adamw_8bit"}
+
+
+class Trainer(Seq2SeqTrainer):
+    """Seq2SeqTrainer with our sampler, our loss per token, short contexts in evaluation, and whole checkpoints."""
+
+    def __init__(self, *, run: dict, config: Config, train_clips: Clips, collators: tuple[Collator, Collator], **given):
+        super().__init__(train_dataset=train_clips, data_collator=collators[0], compute_loss_func=token_loss, **given)
+        self.run, self.config, self.collators = run, config, collators
+
+    def _get_train_sampler(self, train_dataset=None):
+        clips = self.train_dataset
+        return LengthGrouped(clips.durations, self.args.per_device_train_batch_size, self.config.seed)
+
+    def get_eval_dataloader(self, eval_dataset=None):
+        self.data_collator = self.collators[1]
+        try:
+            return super().get_eval_dataloader(eval_dataset)
+        finally:
+            self.data_collator = self.collators[0]
+
+    def prediction_step(self, model, inputs, *args, **kwargs):
+        with short_context(plain(self.model), inputs["input_features"].shape[-1]):
+            return super().prediction_step(model, inputs, *args, **kwargs)
+
+    def _save_checkpoint(self, model, trial):
+        """Nothing old is deleted before the new one is whole, so a kill at any moment leaves one to go on from."""
+        super()._save_checkpoint(model, trial)
+        if not self.args.should_save:
+            return
+        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        complete(folder, self.model, self.processing_class, self.run | {"step": self.state.global_step})
+        (folder / COMPLETE).touch()
+        kept = {folder.name, Path(self.state.best_model_checkpoint or folder).name}
+        for other in Path(self.args.output_dir).glob("checkpoint-*"):
+            if other.name not in kept:
+                (other / COMPLETE).unlink(missing_ok=True)
+                shutil.rmtree(other)
+
+
+def token_loss(outputs, labels: torch.Tensor, num_items_in_batch=None) -> torch.Tensor:
+    """Cross entropy per token over all clips of one step, so that accumulation and more GPUs change nothing.
+
+    Whisper's own loss averages each forward pass by itself.
+    """
+    total = cross_entropy(outputs.logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="sum")
+    return total / (num_items_in_batch if num_items_in_batch is not None else (labels != IGNORED).sum())
+
+
+def train(config: Config) -> Path:
+    """Do the run, or what is left of it, and return its folder. Raises UserError."""
+    set_seed(config.seed)
+    folder = config.folder
+    if (folder / "model" / COMPLETE).is_file():
+        return folder
+    base, model, processor = load_base(config)
+    run = _describe(config, base)
+    folder.mkdir(parents=True, exist_ok=True)
+    settings.save(config, folder / "config.yaml")
+    train_rows = datasets.concatenate_datasets([open_split(source, "train") for source in config.data])
+    validation = _some(open_split(config.data[0], "validation"), config.eval_clips)
+    _refuse_held_out(config, train_rows, validation)
+    multilingual, n_mels = is_multilingual(model), model.config.num_mel_bins
+    collators = tuple(Collator(config, processor.tokenizer, n_mels, multilingual, training) for training in (True, False))
+    trainer = Trainer(
+        run=run, config=config, model=trainable(model, config, base), args=_arguments(config),
+        train_clips=Clips(train_rows, config, training=True), eval_dataset=Clips(validation, config, training=False),
+        collators=collators, processing_class=processor,
+        compute_metrics=lambda prediction: _rates(prediction, processor.tokenizer, validation),
+        callbacks=[EarlyStoppingCallback(config.steps.patience)] if config.steps.patience else [],
+    )
+    started = time.perf_counter()
+    trainer.train(resume_from_checkpoint=_last_complete(folder))
+    trainer.run |= {"seconds": round(time.perf_counter() - started, 1), "step": trainer.state.best_global_step,
+                    "validation_wer": trainer.state.best_metric}
+    _keep_best(trainer, folder)
+    return folder
+
+
+def _arguments(config: Config) -> Seq2SeqTrainingArguments:
+    steps = config.steps
+    return Seq2SeqTrainingArguments(
+        output_dir=str(config.folder), max_steps=steps.max_steps, seed=config.seed, data_seed=config.seed,
+        per_device_train_batch_size=steps.batch_size, per_device_eval_batch_size=steps.batch_size,
+        gradient_accumulation_steps=steps.accumulation, learning_rate=steps.learning_rate, warmup_steps=steps.warmup,
+        lr_scheduler_type=steps.schedule, optim=OPTIMIZERS[steps.optimizer], weight_decay=steps.weight_decay,
+        max_grad_norm=steps.max_grad_norm, bf16=steps.precision == "bf16", fp16=steps.precision == "fp16",
+        gradient_checkpointing=steps.gradient_checkpointing, eval_strategy="steps", eval_steps=steps.eval_steps,
+        save_strategy="steps", save_steps=steps.eval_steps, logging_steps=10, predict_with_generate=True,
+        generation_max_length=225, load_best_model_at_end=True, metric_for_best_model="wer", greater_is_better=False,
+        remove_unused_columns=False, label_names=["labels"], dataloader_num_workers=steps.loader_workers,
+        use_cpu=not torch.cuda.is_available(), report_to=[],
+    )
+
+
+def _describe(config: Config, base) -> dict:
+    """What run.json says: enough to know what the checkpoint is for and to repeat it."""
+    return {
+        "name": config.name, "base": base.model_id, "base_revision": base.revision,
+        "finetuned_languages": [config.language], "language": config.language, "task": config.task,
+        "short_context": "any" if config.context.crop else "full",
+        "timestamps": bool(config.extra.timestamps or config.extra.join),
+        "method": config.method.kind, "config": settings.plain(config), "seed": config.seed,
+        "versions": {"torch": torch.__version__, "transformers": transformers.__version__, "python": sys.version.split()[0]},
+    }
+
+
+def _rates(prediction, tokenizer, rows: datasets.Dataset) -> dict[str, float]:
+    """WER and CER in per cent of the validation split, normalised."""
+    ids = np.where(prediction.predictions == IGNORED, tokenizer.pad_token_id, prediction.predictions)
+    heard = tokenizer.batch_decode(ids, skip_special_tokens=True)
+    counted = [wer.utterance_errors(text, other, language) for text, other, language
+               in zip(rows["text"], heard, rows["language"], strict=True)]
+    return {"wer": 100 * wer.pooled(one.words for one in counted).wer,
+            "cer": 100 * wer.pooled(one.characters for one in counted).wer}
+
+
+def _some(rows: datasets.Dataset, n_clips: int) -> datasets.Dataset:
+    return rows.select(range(min(n_clips, len(rows)))) if n_clips else rows
+
+
+def _refuse_held_out(config: Config, *parts: datasets.Dataset) -> None:
+    for rows in parts:
+        for name in config.held_out:
+            found = [row_id for row_id in rows["id"] if row_id.endswith(name)]
+            if found:
+                raise UserError("A held-out clip is in the data to learn from", got=found[0],
+                                todo="name it in the build's split.held_out and build the data set again")
+
+
+def _last_complete(folder: Path) -> str | None:
+    """The newest checkpoint that was written to its end; what a kill left unfinished is removed."""
+    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rsplit("-", 1)[1]))
+    for path in found:
+        if not (path / COMPLETE).is_file():
+            shutil.rmtree(path)
+    whole = [path for path in found if path.is_dir()]
+    return str(whole[-1]) if whole else None
+
+
+def _keep_best(trainer: Trainer, folder: Path) -> None:
+    """Trainer has loaded the best checkpoint; write it as model/, and its adapter as adapter/."""
+    target = folder / "model"
+    shutil.rmtree(target, ignore_errors=True)
+    inner = plain(trainer.model)
+    if trainer.config.method.kind == "lora":
+        adapter = folder / "adapter"
+        trainer.model.save_pretrained(adapter)
+        complete(adapter, trainer.model, trainer.processing_class, trainer.run)
+        _merge(trainer, adapter, target)
+    else:
+        inner.save_pretrained(target)
+        complete(target, inner, trainer.processing_class, trainer.run)
+    (folder / "run.json").write_text(json.dumps(trainer.run, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "history.json").write_text(json.dumps(trainer.state.log_history, indent=1) + "\n", encoding="utf-8")
+    (target / COMPLETE).touch()
+
+
+def _merge(trainer: Trainer, adapter: Path, target: Path) -> None:
+    from shared.checkpoint import Checkpoint, files
+
+    _, base_folder = files(Checkpoint.parse(trainer.config.base), "transformers")
+    merge_adapter(base_folder, adapter, target)
+    trainer.processing_class.save_pretrained(target)
+    plain(trainer.model).generation_config.save_pretrained(target)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m training.finetune", description="Fine-tune a Whisper checkpoint.")
+    parser.add_argument("config", help="a YAML file, for example training/configs/italian-lora.yaml")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="for example steps.max_steps=20")
+    given = parser.parse_args(arguments)
+    try:
+        print(train(settings.load(given.config, given.overrides)))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
