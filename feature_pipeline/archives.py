@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import shutil
+import lzma
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from filelock import FileLock
-
-from shared.cache import cache_folder
+from shared.cache import cache_folder, made_once
 from shared.errors import UserError
 
 AR_MAGIC = b"!<arch>\n"
@@ -39,22 +37,13 @@ def unpacked(archive: Path, digest: str, wanted: Callable[[str], bool] = lambda 
 
     Raises UserError for a damaged archive or a full disk; then nothing is left behind.
     """
-    folder = corpora_folder() / f"{archive.name.split('.tar')[0]}-{digest[:16]}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
-        if folder.is_dir():
-            return folder
-        unfinished = folder.with_name(folder.name + ".unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir()
+    def build(folder: Path) -> None:
         try:
-            _unpack(archive, unfinished, wanted)
-            os.replace(unfinished, folder)
-        except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+            _unpack(archive, folder, wanted)
+        except (tarfile.TarError, zipfile.BadZipFile, EOFError, lzma.LZMAError, zlib.error) as error:
             raise UserError("The archive is damaged", got=f"{archive.name} ({error})", todo="fetch it again") from None
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
-    return folder
+
+    return made_once(f"corpus-{archive.name.split('.tar')[0].removesuffix('.zip')}-{digest[:16]}", build)
 
 
 def _unpack(archive: Path, folder: Path, wanted: Callable[[str], bool]) -> None:

@@ -63,13 +63,15 @@ class Check:
     def _checked(self, row: dict[str, Any], waveform: Waveform | UserError) -> dict[str, Any]:
         verdict, correction = self.verdicts.get(row["id"], ("", ""))
         text = texts.clean_text(correction if verdict == "text" else row["text"], self.clean.brackets)
-        out = {**row, "audio": None, "text": text, "sentence": texts.sentence_key(text), "drop": None, "waveform": None}
+        out = {**row, "audio": None, "text": text, "sentence": texts.sentence_key(text, row["language"]), "drop": None,
+               "waveform": None}
         if isinstance(waveform, UserError):
             return {**out, "drop": UNDECODABLE, "detail": str(waveform)}
         data = row["audio"].read()
         out |= _measured(waveform, text)
         out |= {"source_hash": hashlib.sha256(data).hexdigest(), "n_bytes_source": _source_bytes(row["audio"], data)}
-        out["drop"], out["detail"] = (BY_EAR, None) if verdict == "drop" else self._reason(out, row["language"], waveform)
+        reason = (BY_EAR, None) if verdict == "drop" else self._reason(out, row["language"], waveform)
+        out["drop"], out["detail"] = reason
         if out["drop"] is None:
             out |= _original(row["audio"], data)
             out["waveform"] = waveform
@@ -131,9 +133,10 @@ def _original(ref: AudioRef, data: bytes) -> dict[str, Any]:
     """The bytes as they came, by reference where a file holds them; headerless G.722 gets a header."""
     if ref.name.lower().endswith(".g722"):
         data, name = wav_of_g722(data), f"{Path(ref.name).stem}.wav"
-        return {"audio": {"bytes": data, "path": name}, "file": None, "n_bytes": len(data)}
+        return {"audio": {"bytes": data, "path": name}, "n_bytes": len(data)}
     kept = data if ref.path is None else None
-    return {"audio": {"bytes": kept, "path": ref.name}, "file": None if kept else str(ref.path), "n_bytes": len(data)}
+    where = {} if kept else {"file": str(ref.path), "member": ref.member}
+    return {"audio": {"bytes": kept, "path": ref.name}, "n_bytes": len(data), **where}
 
 
 def wav_of_g722(data: bytes) -> bytes:
@@ -157,7 +160,7 @@ def _encode(kept: Sequence[tuple[dict[str, Any], dict[str, Any]]], output: Outpu
         clips = encode([out["waveform"] for _, out in chosen], kind, output.opus_kbps, Path(folder))
     for (row, out), data in zip(chosen, clips, strict=True):
         name = f"{row['id'].rsplit('/', 1)[-1]}.{'flac' if kind == 'flac' else 'ogg'}"
-        out |= {"audio": {"bytes": data, "path": name}, "file": None, "n_bytes": len(data)}
+        out |= {"audio": {"bytes": data, "path": name}, "file": None, "member": None, "n_bytes": len(data)}
 
 
 def encode(waveforms: Sequence[Waveform], kind: str, kbps: int, folder: Path) -> list[bytes]:

@@ -97,8 +97,7 @@ class Config:
     title: str = ""
     licence: str = "other"  # as the Hub names it: cc-by-3.0, cc0-1.0, …
     credit: str = ""  # who is to be named, for the card
-    personal: tuple[str, ...] = ()  # personal columns to keep: age, gender, accent …
-    keep: tuple[str, ...] = ()  # further columns of the corpus to keep
+    keep: tuple[str, ...] = ()  # further columns of the corpora to keep; personal ones (age, gender) go unless named
     verdicts: tuple[str, ...] = ()  # CSV files id,verdict,text from the label page; relative to the config
     clean: Clean = field(default_factory=Clean)
     split: Split = field(default_factory=Split)
@@ -118,7 +117,8 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     except yaml.YAMLError as error:
         raise UserError("The config is not valid YAML", got=" ".join(str(error).split()), todo="mend it") from None
     if not isinstance(data, dict):
-        raise UserError("The config is not a table of keys", got=path, todo="start from a file in feature_pipeline/configs")
+        raise UserError("The config is not a table of keys", got=path,
+                        todo="start from a file in feature_pipeline/configs")
     for override in overrides:
         _override(data, override)
     config = read(Config, data, path.name)
@@ -192,7 +192,8 @@ def _value(hint: Any, value: object, where: str) -> Any:
         return tuple(_value(inner[0], item, f"{where} {n}") for n, item in enumerate(items))
     if origin is Literal:
         if value not in inner:
-            raise UserError(f"{where} is not one of its values", got=value, todo=f"choose from {', '.join(map(str, inner))}")
+            raise UserError(f"{where} is not one of its values", got=value,
+                            todo=f"choose from {', '.join(map(str, inner))}")
         return value
     if dataclasses.is_dataclass(hint):
         return read(hint, value, where)

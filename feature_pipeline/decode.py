@@ -83,7 +83,7 @@ def _seconds(text: str) -> float | None:
 
 
 def _on_disk(ref: AudioRef, spill: Path) -> Path:
-    if ref.path is not None:
+    if ref.path is not None and ref.member is None:
         return ref.path
-    spill.write_bytes(ref.data)
+    spill.write_bytes(ref.read())
     return spill

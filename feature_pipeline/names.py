@@ -25,7 +25,7 @@ def over_frequent_names(texts: Iterable[str], rules: Clean) -> set[str]:
     inside: Counter[str] = Counter()
     n_texts: Counter[str] = Counter()
     for text in texts:
-        words = [(word, sentence_key(word)) for word in text.split()]
+        words = list(zip(text.split(), words_of(text), strict=True))
         for word, key in words[1:]:
             inside[key] += 1
             capital[key] += word.lstrip("\"'„“”«»‚‘’(¿¡-–—")[:1].isupper()
@@ -36,3 +36,8 @@ def over_frequent_names(texts: Iterable[str], rules: Clean) -> set[str]:
         return set()
     tokens = tokens_of(Path(rules.tokenizer) if rules.tokenizer else embedded_base())
     return {key for key in likely if len(tokens.encode(f" {key.capitalize()}")) >= MIN_TOKENS}
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text as they are compared: one key for each piece between spaces."""
+    return [sentence_key(word) for word in text.split()]

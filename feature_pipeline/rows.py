@@ -6,24 +6,29 @@ may be handed to other processes. Knows nothing of any corpus, of cleaning or of
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import hashlib
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 SPLITS = ("train", "validation", "test")
-PERSONAL = ("age", "gender", "accent", "accents", "variant", "sex", "client_id")  # dropped unless asked for
-AUDIO_SUFFIXES = frozenset(
-    ".wav .mp3 .flac .ogg .oga .opus .m4a .mp4 .aac .webm .mkv .mov .wma .aiff .aif .g722 .gsm .amr .3gp .caf .au".split()
-)
+SPLIT_NAMES = {**{name: name for name in SPLITS}, "dev": "validation", "valid": "validation", "val": "validation",
+               "eval": "test"}  # as corpora call them
+AUDIO_SUFFIXES = frozenset((
+    ".wav", ".mp3", ".flac", ".ogg", ".oga", ".opus", ".m4a", ".mp4", ".aac", ".webm", ".mkv", ".mov", ".wma", ".aiff",
+    ".aif", ".g722", ".gsm", ".amr", ".3gp", ".caf", ".au",
+))
 
 
 @dataclass(frozen=True)
 class AudioRef:
-    """Where a row's sound is: a file, or bytes already in hand; `start` and `end` (seconds) cut a part out of it."""
+    """Where a row's sound is: a file, a member of a .zip, or bytes in hand; `start`, `end` (seconds) cut out a part."""
 
     name: str  # a file name; its suffix tells how to read what has no header
     path: Path | None = None
+    member: str | None = None  # of the .zip at `path`
     data: bytes | None = None
     start: float = 0.0
     end: float | None = None
@@ -32,13 +37,22 @@ class AudioRef:
     def file(cls, path: Path, start: float = 0.0, end: float | None = None) -> AudioRef:
         return cls(path.name, path=path, start=start, end=end)
 
+    @classmethod
+    def within_zip(cls, archive: Path, member: str) -> AudioRef:
+        return cls(member.rsplit("/", 1)[-1], path=archive, member=member)
+
     @property
     def is_part(self) -> bool:
         return self.start > 0 or self.end is not None
 
     def read(self) -> bytes:
-        """The file's bytes (the whole file's, also for a part). Raises OSError."""
-        return self.data if self.data is not None else self.path.read_bytes()
+        """The file's bytes (the whole file's, also for a part). Raises OSError, KeyError for a missing member."""
+        if self.data is not None:
+            return self.data
+        if self.member is None:
+            return self.path.read_bytes()
+        with zipfile.ZipFile(self.path) as bundle:
+            return bundle.read(self.member)
 
 
 @dataclass(frozen=True)
@@ -55,10 +69,22 @@ class Row:
 
 
 class Corpus(Protocol):
-    """What every file in `sources/` defines: a frozen dataclass of options with these two methods."""
+    """What every file in `sources/` defines: a frozen dataclass of options with these methods."""
 
     def rows(self) -> Iterator[Row]:
         """The rows, in an order that is the same in every run. Raises UserError."""
 
     def provenance(self) -> dict[str, object]:
         """Where the rows come from: archives with their SHA-256, a revision, a licence. Changes when they do."""
+
+    def stamp(self) -> str:
+        """Changes when a file of the corpus does; never leaves this machine. A build goes on only with the same one."""
+
+
+def stamp(paths: Iterable[Path]) -> str:
+    """The `stamp` of a corpus that consists of files: their names, sizes and times."""
+    digest = hashlib.sha256()
+    for path in paths:
+        state = path.stat()
+        digest.update(f"{path}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
+    return digest.hexdigest()

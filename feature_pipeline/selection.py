@@ -17,7 +17,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from feature_pipeline.config import Config
-from feature_pipeline.names import over_frequent_names
+from feature_pipeline.names import over_frequent_names, words_of
 from feature_pipeline.rows import SPLITS
 from feature_pipeline.text import sentence_key
 from shared.errors import UserError
@@ -32,12 +32,12 @@ OVER_WEIGHT = "over its share of the mix"
 LABEL_CHECK = "label differs from what a model hears"
 PAIRS = (("test", "validation"), ("test", "train"), ("validation", "train"))  # the second of a pair gives way
 
-FACTS = ("id", "source", "text", "language", "speaker", "split", "duration", "drop", "detail", "sample_hash", "sentence",
-         "n_bytes", "n_bytes_source", "letters_per_second")
+FACTS = ("id", "source", "text", "language", "speaker", "split", "duration", "drop", "detail", "sample_hash",
+         "sentence", "n_bytes", "n_bytes_source", "letters_per_second")
 _TABLE = """
 create table rows (n integer primary key, chunk int, position int, id text, source text, text text, language text,
   speaker text, official text, duration real, reason text, detail text, sample_hash text, sentence text, n_bytes int,
-  n_bytes_source int, letters_per_second real, split text, pinned int default 0, wer real, cer real, hypothesis text,
+  n_bytes_source int, letters_per_second real, split text, pinned int default 0, wer real, cer real, mismatch real, hypothesis text,
   kept_by_ear int default 0)
 """
 
@@ -134,8 +134,9 @@ def _drop_twins(selection: Selection) -> None:
     """Of rows with one id, or with the same samples, the one nearest to test stays."""
     order = "pinned desc, coalesce(case official when 'test' then 0 when 'validation' then 1 end, 2), n"
     for reason, column in ((SAME_ID, "id"), (SAME_AUDIO, "sample_hash")):
-        selection.drop(reason, f"""n in (select n from (select n, row_number() over (partition by {column} order by {order})
-            as place from rows where reason is null and {column} is not null) where place > 1)""")
+        selection.drop(reason, f"""n in (select n from (select n,
+            row_number() over (partition by {column} order by {order}) as place
+            from rows where reason is null and {column} is not null) where place > 1)""")
 
 
 def _assign(selection: Selection, config: Config) -> None:
@@ -171,7 +172,8 @@ def _carve(db: sqlite3.Connection, source: str, split: str, share: float, group:
     """Move whole groups from train, in hashed order, until the split holds its share of the source's hours."""
     alive = "source = ? and reason is null"
     total, = db.execute(f"select coalesce(sum(duration), 0) from rows where {alive}", (source,)).fetchone()
-    held, = db.execute(f"select coalesce(sum(duration), 0) from rows where {alive} and split = ?", (source, split)).fetchone()
+    held, = db.execute(f"select coalesce(sum(duration), 0) from rows where {alive} and split = ?",
+                       (source, split)).fetchone()
     wanted = share * total
     groups = db.execute(f"""select {group} as name, sum(duration) from rows where {alive} and split = 'train'
                             group by name order by rank(?, name), name""", (source, f"{seed}/{split}")).fetchall()
@@ -230,7 +232,7 @@ def _cap(selection: Selection, config: Config) -> None:
     seen: Counter[str] = Counter()
     surplus = []
     for n, _, text in selection.db.execute(train, (seed,)) if names else ():
-        held = names & set(sentence_key(text).split())
+        held = names.intersection(words_of(text))
         seen.update(held)
         surplus += [(n, name) for name in held if seen[name] > rules.max_same_name][:1]
     for n, name in surplus:
@@ -244,7 +246,7 @@ def _drop_misheard(selection: Selection, config: Config) -> None:
         selection.drop(LABEL_CHECK, f"{alive} and wer > ?", (rules.drop_wer_above,))
     if rules.drop_worst:
         count, = selection.db.execute("select count(*) from rows where reason is null and split = 'train'").fetchone()
-        selection.drop(LABEL_CHECK, f"n in (select n from rows where {alive} order by cer desc, wer desc, n limit ?)",
+        selection.drop(LABEL_CHECK, f"n in (select n from rows where {alive} order by mismatch desc, n limit ?)",
                        (round(count * rules.drop_worst),))
 
 
@@ -257,7 +259,8 @@ def _mix(selection: Selection, config: Config) -> None:
         raise UserError("A source's weight must be above 0", got=weights, todo="leave the source out instead")
     unit = min((hours[name] / weights[name] for name in weights), default=0)
     for name, weight in weights.items():
-        selection.drop(OVER_WEIGHT, """n in (select n from (select n, sum(duration) over (order by rank(?, id), n) as upto
+        selection.drop(OVER_WEIGHT, """n in (select n from (select n,
+            sum(duration) over (order by rank(?, id), n) as upto
             from rows where reason is null and split = 'train' and source = ?) where upto > ?)""",
             (f"{config.split.seed}/mix", name, unit * weight + 1e-6))
 

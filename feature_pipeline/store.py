@@ -22,13 +22,14 @@ from shared.errors import UserError
 
 AUDIO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 LISTED = pa.schema([
-    ("id", pa.string()), ("source", pa.string()), ("name", pa.string()), ("path", pa.string()), ("data", pa.binary()),
-    ("start", pa.float64()), ("end", pa.float64()), ("text", pa.string()), ("language", pa.string()),
+    ("id", pa.string()), ("source", pa.string()), ("name", pa.string()), ("path", pa.string()),
+    ("member", pa.string()), ("data", pa.binary()), ("start", pa.float64()), ("end", pa.float64()),
+    ("text", pa.string()), ("language", pa.string()),
     ("speaker", pa.string()), ("split", pa.string()), ("extras", pa.string()),
 ])
 CHECKED = pa.schema([
     ("id", pa.string()), ("source", pa.string()), ("audio", AUDIO),
-    ("file", pa.string()),  # where the bytes are, if they are not in `audio`
+    ("file", pa.string()), ("member", pa.string()),  # where the bytes are, if they are not in `audio`
     ("text", pa.string()), ("language", pa.string()), ("speaker", pa.string()), ("split", pa.string()),
     ("extras", pa.string()), ("duration", pa.float32()),
     ("drop", pa.string()),  # why the row is dropped; null: it stays
@@ -92,8 +93,8 @@ def read_listed(path: Path) -> list[dict[str, Any]]:
     rows = pq.read_table(path, schema=LISTED).to_pylist()
     for row in rows:
         where = row.pop("path")
-        row["audio"] = AudioRef(row["name"], Path(where) if where else None, row.pop("data"), row.pop("start"),
-                                row.pop("end"))
+        row["audio"] = AudioRef(row["name"], Path(where) if where else None, row.pop("member"), row.pop("data"),
+                                row.pop("start"), row.pop("end"))
     return rows
 
 
@@ -134,7 +135,8 @@ def _listed(source: str, row: Row) -> dict[str, Any]:
     audio = row.audio
     return {
         "id": f"{source}/{row.id}", "source": source, "name": audio.name,
-        "path": str(audio.path) if audio.path else None, "data": audio.data, "start": audio.start, "end": audio.end,
+        "path": str(audio.path) if audio.path else None, "member": audio.member, "data": audio.data,
+        "start": audio.start, "end": audio.end,
         "text": row.text, "language": row.language, "speaker": row.speaker, "split": row.split,
         "extras": json.dumps(dict(row.extras), ensure_ascii=False, sort_keys=True) if row.extras else None,
     }

@@ -11,6 +11,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+from shared.normalise import normalise
+
 # Scripts of languages not written in Latin letters, as the first word of a letter's Unicode name.
 SCRIPTS = {
     **dict.fromkeys(("ru", "uk", "bg", "be", "mk", "kk", "mn", "tg", "tt", "ba"), ("CYRILLIC",)),
@@ -47,9 +49,12 @@ def clean_text(text: str, brackets: Sequence[str] = ()) -> str:
     return _SPACE.sub(" ", bare).strip()
 
 
-def sentence_key(text: str) -> str:
-    """What makes two sentences the same: letters, marks and digits, without case, punctuation or spaces around."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
+def sentence_key(text: str, language: str | None = None) -> str:
+    """What makes two sentences the same: letters, marks and digits, without case or punctuation.
+
+    Coarser than the normalisation of `shared.wer`: what is one sentence there is one here.
+    """
+    folded = unicodedata.normalize("NFKC", normalise(text, language)).casefold()
     return " ".join("".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in folded).split())
 
 

@@ -131,6 +131,7 @@ def stream_audio(
         raise _explain(text, path) if code or text.strip() else UserError(
             "The file holds no sound", got=path.name, todo="record or export it again")
     heard = n_samples / SAMPLE_RATE
+    _check_riff_size(path)
     # Container durations are rounded and may count encoder padding: only a clear gap counts as cut off.
     if wanted is not None and heard < wanted - max(1.0, 0.02 * wanted):
         raise TruncatedAudio("The file is cut off or damaged", got=f"{spoken_time(heard)} of sound in {path.name}",
@@ -159,7 +160,7 @@ def spoken_time(seconds: float) -> str:
     """A length of time as people write it: '0.4 s', '2 min 05 s', '1 h 02 min'."""
     if seconds < 60:
         return f"{seconds:.1f} s" if seconds != int(seconds) else f"{int(seconds)} s"
-    minutes, rest = divmod(int(round(seconds)), 60)
+    minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
         return f"{minutes} min {rest:02d} s" if rest else f"{minutes} min"
     return f"{minutes // 60} h {minutes % 60:02d} min"
@@ -198,6 +199,18 @@ def _wanted_seconds(info: MediaInfo, path: Path, start: float, end: float | None
     if max_seconds is not None and wanted > max_seconds:
         raise _too_long(spoken_time(wanted), max_seconds)
     return wanted
+
+
+def _check_riff_size(path: Path) -> None:
+    """WAV: ffmpeg takes the length from the file's size, so compare with what the header promised (RIFF, bytes 4-7)."""
+    with path.open("rb") as file:
+        head = file.read(8)
+    promised = int.from_bytes(head[4:8], "little") + 8
+    size = path.stat().st_size
+    streamed = promised >= 0xFFFFFF00 or promised <= 8  # a recorder that could not go back to fill it in
+    if head[:4] == b"RIFF" and not streamed and size < promised - 8:
+        raise TruncatedAudio("The file is cut off", got=f"{size / 1e6:.2f} MB in {path.name}",
+                             limit=f"{promised / 1e6:.2f} MB by its header", todo="fetch or export it again")
 
 
 def _too_long(got: str, max_seconds: float) -> UserError:

@@ -50,7 +50,7 @@ class Checkpoint:
                 raise UserError("There is no such embedded model", got=name, limit=", ".join(known),
                                 todo="choose one of those")
             return cls(text)
-        if Path(text).expanduser().is_dir():
+        if text and Path(text).expanduser().is_dir():
             return cls(str(Path(text).expanduser().resolve()))
         model_id, _, revision = text.partition("@")
         if not re.fullmatch(r"[\w.-]+/[\w.-]+", model_id):
@@ -83,12 +83,12 @@ class Checkpoint:
         return f"{self.model_id} (Hugging Face Hub{commit})"
 
 
-def configured() -> tuple[Checkpoint, Checkpoint]:
-    """(base, fine-tuned) from BASE and FINE_TUNED, else the Hub's on a Space and the embedded pair elsewhere."""
+def configured() -> tuple[str, str]:
+    """(base, fine-tuned) as text: BASE and FINE_TUNED, else the Hub's on a Space, the embedded pair elsewhere."""
     on_space = bool(os.environ.get("SPACE_ID"))
     base = os.environ.get("BASE") or ("openai/whisper-small" if on_space else f"{EMBEDDED}whisper-base")
     tuned = os.environ.get("FINE_TUNED") or ("KBLab/kb-whisper-small" if on_space else f"{EMBEDDED}whisper-base-it")
-    return Checkpoint.parse(base), Checkpoint.parse(tuned)
+    return base, tuned
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Facts:
     """What a checkpoint says of itself.
 
     languages: ISO codes it was tuned for, None for all. short_context: how its input may be cropped ("full", "tail",
-    "any"; DESIGN.md, decision 1). timestamps: whether it still gives times. card: the folder's README, may be "".
+    "any"). timestamps: whether it still gives times.
     """
 
     languages: tuple[str, ...] | None = None
@@ -162,7 +162,7 @@ def _form(folder: Path) -> Form:
         return "ctranslate2"
     config = _read_json(folder / "config.json")
     if config.get("model_type") != "whisper":
-        raise UserError("The checkpoint is not Whisper", got=f"model_type {config.get('model_type')!r} in {folder.name}",
+        raise UserError("The checkpoint is not Whisper", got=f"model_type {config.get('model_type')!r}",
                         todo="choose a Whisper checkpoint")
     weights = sorted(folder.glob("model*.safetensors"))
     if not weights:

@@ -7,7 +7,9 @@ import logging
 import shutil
 from pathlib import Path
 
-COPIED = ("tokenizer.json", "preprocessor_config.json", "README.md", "run.json", "tail.npy")
+from shared.tokens import tokenizer_file
+
+COPIED = ("preprocessor_config.json", "README.md", "run.json", "tail.npy")
 FACTS = ("finetuned_languages", "short_context", "timestamps")  # keys of config.json that `checkpoint.facts` reads
 
 
@@ -25,16 +27,7 @@ def to_ctranslate2(source: Path, folder: Path, quantization: str = "float16") ->
     for name in COPIED:
         if (source / name).is_file():
             shutil.copyfile(source / name, folder / name)
-    if not (folder / "tokenizer.json").is_file():
-        write_tokenizer(source, folder)
-
-
-def write_tokenizer(source: Path, folder: Path) -> None:
-    """Older checkpoints carry vocab.json and merges.txt only; engines and faster-whisper read tokenizer.json."""
-    from transformers import WhisperTokenizerFast
-
-    tokenizer = WhisperTokenizerFast.from_pretrained(source, local_files_only=True)
-    tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
+    shutil.copyfile(tokenizer_file(source), folder / "tokenizer.json")
 
 
 def _keep_facts(source: Path, folder: Path) -> None:

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-from huggingface_hub import HfApi, get_token, snapshot_download
+import httpx2
+from huggingface_hub import HfApi, get_token, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -60,11 +60,11 @@ def fetch(model_id: str, revision: str | None, progress: Progress | None = None,
     try:
         info = HfApi().model_info(
             model_id, revision=revision, files_metadata=True,
-            timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+            timeout=httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
         )
     except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
         raise _explained(error, model_id, revision) from error
-    except (httpx.HTTPError, HfHubHTTPError, OSError) as error:
+    except (httpx2.HTTPError, HfHubHTTPError, OSError) as error:
         cached = _cached(model_id, revision or "main")
         if cached is not None:
             return cached
@@ -78,16 +78,19 @@ def fetch(model_id: str, revision: str | None, progress: Progress | None = None,
     try:
         folder = snapshot_download(model_id, revision=info.sha, allow_patterns=names,
                                    tqdm_class=_reporting(progress, model_id, total))
-    except (httpx.HTTPError, HfHubHTTPError, OSError) as error:
+    except (httpx2.HTTPError, HfHubHTTPError, OSError) as error:
         raise _unreachable(model_id, error) from error
     return Snapshot(Path(folder), info.sha)
 
 
 def _cached(model_id: str, revision: str) -> Snapshot | None:
+    # Not snapshot_download(local_files_only=True): it wants every file of the commit, pickled weights too.
     try:
-        folder = Path(snapshot_download(model_id, revision=revision, local_files_only=True))
-    except (LocalEntryNotFoundError, HFValidationError, OSError):
+        config = next(found for name in ("config.json", "adapter_config.json")
+                      if isinstance(found := try_to_load_from_cache(model_id, name, revision=revision), str))
+    except (StopIteration, HFValidationError):
         return None
+    folder = Path(config).parent
     try:
         names = _needed(model_id, {path.name for path in folder.iterdir()})
     except UserError:  # an interrupted download: the weights are not there yet

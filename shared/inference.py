@@ -65,6 +65,7 @@ class Transcriber:
 
         Raises UserError: see `checkpoint.files` and `engines.load_engine`.
         """
+        self.asked = checkpoint  # as it was named; `checkpoint` has the commit it came to
         folders: dict[str, Path] = {}
 
         def folder_of(form: str) -> Path:
@@ -97,18 +98,32 @@ class Transcriber:
         Raises UserError. A file that turns out to be cut off still gives the text of what there is, with a warning.
         """
         options = Options(language, task, words, beam_size, vad_onset, initial_prompt)
+        return self.run(Heard(source, cancel), options, progress=progress, cancel=cancel)
+
+    def run(
+        self, heard: Heard, options: Options, *, recognise: Callable | None = None,
+        progress: Progress | None = None, cancel: threading.Event | None = None,
+    ) -> Transcript:
+        """`transcribe` for a caller that opened the source itself, or runs `recognise` elsewhere (on ZeroGPU)."""
         self.check(options)
-        heard = Heard(source, cancel)
+        parts, total = self.windows(heard, options), heard.total
+        if heard.length is not None and heard.length <= HELD_SECONDS:
+            parts = list(parts)
+            n_windows = len(parts)
+
+            def total(done: int, reached: float) -> int:
+                return n_windows
+
         segments: list[Segment] = []
-        parts = self.windows(heard, options)
-        for done, total, new in self.recognise(parts, options, heard.total, cancel):
+        language = options.language
+        for done, of, new in (recognise or self.recognise)(parts, options, total, cancel):
             segments += new.segments
-            options = replace(options, language=new.language)
+            language = new.language
             if progress is not None:
-                progress(done, total)
-        if progress is not None and not segments:
-            progress(0, 0)
-        return Transcript(tuple(segments), options.language or "en", heard.duration, tuple(heard.warnings))
+                progress(done, of)
+        if cancel is not None and cancel.is_set():
+            raise Cancelled
+        return Transcript(tuple(segments), language or "en", heard.duration, tuple(heard.warnings))
 
     def check(self, options: Options) -> None:
         """Raise UserError for what this checkpoint cannot do."""
@@ -132,7 +147,7 @@ class Transcriber:
         return windows(heard, onset=options.vad_onset, max_gap=gap)
 
     def recognise(
-        self, parts: Iterable[Window], options: Options, total: Callable[[int, float], int | None] | None = None,
+        self, parts: Iterable[Window], options: Options, total: Callable[[int, float], int | None],
         cancel: threading.Event | None = None,
     ) -> Iterator[tuple[int, int | None, Transcript]]:
         """Decode windows batch by batch: yields (windows done, of how many, what was new).
@@ -141,10 +156,6 @@ class Transcriber:
         """
         parts = iter(parts)
         done, language = 0, options.language
-        if total is None:
-            parts = list(parts)
-            n_windows = len(parts)
-            parts = iter(parts)
         while batch := list(islice(parts, self.engine.batch_size)):
             if cancel is not None and cancel.is_set():
                 raise Cancelled
@@ -152,8 +163,7 @@ class Transcriber:
                 language = self.detect_language(batch, cancel)
             segments = self._decode_batch(batch, replace(options, language=language), cancel)
             done += len(batch)
-            yield (done, n_windows if total is None else total(done, batch[-1].end),
-                   Transcript(tuple(segments), language, batch[-1].end))
+            yield done, total(done, batch[-1].end), Transcript(tuple(segments), language, batch[-1].end)
 
     def detect_language(self, parts: Sequence[Window], cancel: threading.Event | None = None) -> str:
         """The language most probable over the given windows, among those the checkpoint serves."""
@@ -269,14 +279,14 @@ class Heard:
                  end: float | None = None, max_seconds: float | None = None, max_bytes: int | None = None) -> None:
         self.warnings: list[str] = []
         self._n_samples = 0
-        self._length: float | None = None
+        self.length: float | None = None  # seconds, where the source says
         if isinstance(source, Waveform):
-            self._length = source.duration
+            self.length = source.duration
             block = 30 * SAMPLE_RATE
             self._blocks = (source.samples[i : i + block] for i in range(0, len(source.samples), block))
         elif isinstance(source, str | os.PathLike):
             length = probe(source).duration
-            self._length = length and min(length, end or length) - start
+            self.length = length and min(length, end or length) - start
             self._blocks = stream_audio(source, start=start, end=end, max_seconds=max_seconds, max_bytes=max_bytes,
                                         cancel=cancel)
         else:
@@ -299,9 +309,9 @@ class Heard:
 
     def total(self, done: int, reached: float) -> int | None:
         """How many windows there will be: exact once all is heard, before that by the rate so far."""
-        if self._length is None:
+        if self.length is None:
             return None
-        left = max(self._length - reached, 0.0)
+        left = max(self.length - reached, 0.0)
         return done if left < 0.5 else done + max(1, round(left * done / max(reached, 1.0)))
 
 

@@ -19,6 +19,7 @@ import re
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from shared import link_hosts, link_media
 from shared.audio import probe, spoken_time
-from shared.link_errors import link_error
+from shared.link_errors import link_error, too_large
 from shared.link_hosts import Target
 from shared.link_media import Progress
 from shared.link_process import ask_youtube
@@ -106,11 +107,11 @@ def download(
     by the caller. The name is ours, never the remote's.
 
     The whole recording is fetched; start and end (seconds) say which part will be used, and max_seconds limits
-    that part. max_bytes limits the file. progress(fraction in [0, 1] or None, text) is called as bytes arrive.
+    that part. max_bytes limits the file. progress(fraction in [0, 1] or None, text) is called a few times a second.
     cancel, set from another thread, stops everything within about a second and raises Cancelled.
     Raises UserError; nothing is left in `folder` then.
     """
-    cancel, progress = cancel or threading.Event(), progress or (lambda fraction, text: None)
+    cancel, progress = cancel or threading.Event(), _at_times(progress)
     where = parse_link(link)
     part = {"start": start, "end": end, "max_seconds": max_seconds}
     _check_part(start, end)
@@ -185,9 +186,9 @@ def _check_file(file: Path, max_bytes: int, start: float | None, end: float | No
     """The limits once more, on what really came; a direct link tells its length only now."""
     size = file.stat().st_size
     if size > max_bytes:
-        raise link_error("large", got=f"{size / 1e6:.0f} MB", limit=f"{max_bytes / 1e6:.0f} MB")
+        raise too_large(size, max_bytes)
     if size == 0:
-        raise link_error("broken", got="0 bytes")
+        raise link_error("not_media", got="0 bytes")
     info = probe(file)
     if not info.has_audio:
         raise link_error("silent", got=file.name)
@@ -206,6 +207,20 @@ def _picture(url: str | None) -> str | None:
     parts = urlsplit(url or "")
     host = parts.hostname or ""
     return url if parts.scheme == "https" and any(f".{host}".endswith(f".{name}") for name in PICTURE_HOSTS) else None
+
+
+def _at_times(progress: Progress | None) -> Progress:
+    """Progress for people: a few calls a second, and none lost at the end."""
+    last = -math.inf
+
+    def told(fraction: float | None, text: str) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if progress is not None and (now - last >= 0.2 or fraction == 1.0):
+            last = now
+            progress(fraction, text)
+
+    return told
 
 
 @contextlib.contextmanager

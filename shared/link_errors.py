@@ -78,6 +78,17 @@ def link_error(kind: str, got: object = None, limit: object = None) -> UserError
     return UserError(reason.what, got=got, limit=limit, todo=reason.todo)
 
 
+def too_large(n_bytes: int | None, max_bytes: int) -> UserError:
+    """The UserError for a file over its limit; n_bytes None if it is only known to go on."""
+    return link_error("large", got="more than the limit" if n_bytes is None else megabytes(n_bytes),
+                      limit=megabytes(max_bytes))
+
+
+def megabytes(n_bytes: float) -> str:
+    """A size as people write it: '0.5 MB', '12 MB', '1250 MB'."""
+    return f"{n_bytes / 1e6:.1f} MB" if n_bytes < 10e6 else f"{n_bytes / 1e6:.0f} MB"
+
+
 # The texts are YouTube's own, passed on by yt-dlp (extractor/youtube/_video.py, from playabilityStatus), and
 # yt-dlp's and pytubefix's additions to them. The first match counts: a private video is also asked to "sign in",
 # and a blocked one is also "unavailable".

@@ -59,10 +59,10 @@ def read_link(link: str) -> Target:
         raise link_error("malformed", got=link[:80]) from None
     if scheme not in ("http", "https"):
         raise link_error("scheme" if scheme else "malformed", got=link[:80])
-    if not host or parts.username is not None or parts.password is not None:
+    if not host.strip(".") or parts.username is not None or parts.password is not None:
         raise link_error("malformed", got=link[:80])
     try:
-        host = host.rstrip(".").encode("idna").decode("ascii").lower() if ":" not in host else host.lower()
+        host = _plain(host)
     except UnicodeError:
         raise link_error("malformed", got=link[:80]) from None
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -79,9 +79,10 @@ def check_media_host(target: Target) -> None:
     literal = _literal(target.host)
     if literal is not None and not may_connect(literal):
         raise link_error("address", got=target.host)
-    for entry in re.split(r"[,\s]+", os.environ.get("ALLOWED_HOSTS", "").strip().lower()):
+    for entry in re.split(r"[,\s]+", os.environ.get("ALLOWED_HOSTS", "").strip()):
         name, _, port = entry.rpartition(":") if re.search(r":\d+$", entry) else (entry, "", "")
-        fits_name = target.host.endswith(name[1:]) if name.startswith("*.") else target.host == name.strip("[]")
+        name = _plain(name.strip("[]"))
+        fits_name = target.host.endswith(name[1:]) if name.startswith("*.") else target.host == name
         if name and fits_name and target.port in ((int(port),) if port else (80, 443)):
             return
     raise link_error("host", got=target.host if target.port in (80, 443) else f"{target.host}:{target.port}")
@@ -96,6 +97,8 @@ def may_connect(address: str) -> bool:
         ip = ip.ipv4_mapped
     if ip.is_loopback:
         return os.environ.get("LINK_ALLOW_LOOPBACK") == "1"
+    if ip.version == 6 and (ip.sixtofour or ip.is_site_local):  # a tunnel to any IPv4 address; an old private range
+        return False
     return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified or ip.is_link_local)
 
 
@@ -140,6 +143,11 @@ def _resolve(host: str, port: int, seconds: float) -> list[tuple[int, tuple]]:
     if not found:
         raise link_error("network", got=f"no address for {host}")
     return [(family, address) for family, _, _, _, address in found]
+
+
+def _plain(host: str) -> str:
+    """A host in the one form in which it is compared: lower case, IDNA, no dot at the end."""
+    return host.rstrip(".").encode("idna").decode("ascii").lower() if ":" not in host else host.lower()
 
 
 def _literal(host: str) -> str | None:

@@ -23,14 +23,15 @@ from urllib.parse import unquote, urljoin, urlsplit
 from shared import link_hosts
 from shared.audio import probe
 from shared.errors import Cancelled, UserError
-from shared.link_errors import link_error
+from shared.link_errors import link_error, megabytes, too_large
 from shared.link_hosts import Target
 
 MAX_REDIRECTS = 5
 READ_SECONDS = 15.0  # a server that sends nothing for so long has gone
 LOOK_SECONDS = 15.0
 FETCH_SECONDS = 30 * 60.0
-LOOK_BYTES = 1 << 20  # of the head and of the tail: an MP4's index may be at either end
+HEAD_BYTES = 1 << 20
+TAIL_BYTES = 1 << 22  # the index of an MP4 of some hours, which may be at its end
 SUFFIXES = frozenset({
     ".aac", ".aif", ".aiff", ".amr", ".au", ".avi", ".caf", ".flac", ".flv", ".g722", ".gsm", ".m4a", ".m4v", ".mka",
     ".mkv", ".mov", ".mp2", ".mp3", ".mp4", ".mpeg", ".mpg", ".oga", ".ogg", ".ogv", ".opus", ".ts", ".wav", ".weba",
@@ -70,14 +71,14 @@ def fetch(target: Target, path: Path, *, max_bytes: int, progress: Progress, can
     with _open(target, FETCH_SECONDS, cancel) as (response, _), path.open("wb") as out:
         total = response.length
         if total is not None and total > max_bytes:
-            raise link_error("large", got=f"{total / 1e6:.0f} MB", limit=f"{max_bytes / 1e6:.0f} MB")
+            raise too_large(total, max_bytes)
         n_bytes = 0
         while block := response.read1(1 << 16):
             n_bytes += len(block)
             if n_bytes > max_bytes:
-                raise link_error("large", got="more than the limit", limit=f"{max_bytes / 1e6:.0f} MB")
+                raise too_large(None, max_bytes)
             out.write(block)
-            done = f"{n_bytes / 1e6:.1f} MB" + (f" of {total / 1e6:.1f} MB" if total else "")
+            done = megabytes(n_bytes) + (f" of {megabytes(total)}" if total else "")
             progress(min(1.0, n_bytes / total) if total else None, f"Fetching the sound: {done}")
         if total is not None and n_bytes < total:
             raise link_error("broken", got=f"{n_bytes} of {total} bytes")
@@ -92,26 +93,28 @@ def look(target: Target, cancel: threading.Event) -> tuple[str, float | None, in
     with tempfile.TemporaryDirectory(prefix="link-") as folder:
         path = Path(folder, "media" + suffix_of(target))
         with path.open("wb") as out:
-            with _open(target, LOOK_SECONDS, cancel, (0, LOOK_BYTES - 1)) as (response, final):
+            with _open(target, LOOK_SECONDS, cancel, (0, HEAD_BYTES - 1)) as (response, final):
                 size = _total_bytes(response)
                 ranged = response.status == 206
-                out.write(_read_up_to(response, LOOK_BYTES))
-            if size is not None and ranged and LOOK_BYTES < size < 1 << 36:
-                start = max(LOOK_BYTES, size - LOOK_BYTES)
+                out.write(_read_up_to(response, HEAD_BYTES))
+            if size is not None and ranged and HEAD_BYTES < size < 1 << 36:
+                start = max(HEAD_BYTES, size - TAIL_BYTES)
                 with _open(target, LOOK_SECONDS, cancel, (start, size - 1)) as (response, _):
                     if response.status == 206:
                         out.seek(start)
                         out.write(_read_up_to(response, size - start))
-        whole = size is not None and path.stat().st_size == size
+        here = path.stat().st_size
+        if here == 0:
+            raise link_error("not_media", got="0 bytes")
         try:
             info = probe(path)
         except UserError:
-            if size is not None and size <= LOOK_BYTES:
+            if size is not None and size <= HEAD_BYTES:
                 raise  # the file itself is to blame, not that we saw a part of it
             return _title(final), None, size
     if not info.has_audio:
         raise link_error("silent", got=_title(final))
-    return _title(final), info.duration if whole else None, size
+    return _title(final), info.duration if here == size else None, size
 
 
 def suffix_of(target: Target) -> str:
@@ -138,7 +141,8 @@ def _open(target: Target, seconds: float, cancel: threading.Event, part: tuple[i
             response = connection.getresponse()
             if response.status not in (301, 302, 303, 307, 308):
                 _check_answer(response, target)
-                yield response, target
+                with response:  # the connection alone would leave the socket open for it
+                    yield response, target
                 return
             target = link_hosts.read_link(urljoin(target.url, response.getheader("Location", "")))
     raise link_error("redirects", got=f"more than {MAX_REDIRECTS}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import queue
 import shutil
@@ -35,6 +36,8 @@ from shared.link_media import Progress
 HOSTS = (*link_hosts.YOUTUBE, "googlevideo.com", "ytimg.com", "ggpht.com", "google.com", "googleapis.com",
          "gstatic.com")
 SOCKET_SECONDS = 10
+
+log = logging.getLogger(__name__)
 
 
 def ask_youtube(job: dict, seconds: float, cancel: threading.Event, progress: Progress | None = None):
@@ -63,17 +66,22 @@ def ask_youtube(job: dict, seconds: float, cancel: threading.Event, progress: Pr
             except queue.Empty:
                 continue
             if not line:
-                errors.seek(0)
-                tail = errors.read().decode("utf-8", "replace")[-2000:]
-                raise RuntimeError(f"shared.link_process ended early: {tail}")
+                raise RuntimeError(f"shared.link_process ended early: {_tail(errors)}")
             event = json.loads(line)
             if "result" in event:
                 return event["result"]
             if "refused" in event:
                 kind, got, limit = event["refused"]
+                log.info("%s refused (%s): %s", job["video"], kind, _tail(errors))
                 raise link_error(kind, got=got, limit=limit)
             if progress is not None:
                 progress(*event["progress"])
+
+
+def _tail(errors) -> str:
+    """The last of what the process said on stderr."""
+    errors.seek(0)
+    return errors.read().decode("utf-8", "replace")[-2000:]
 
 
 def _check_network() -> None:
@@ -87,8 +95,8 @@ def _check_network() -> None:
 @contextlib.contextmanager
 def _process(folder: Path):
     """(process, queue of its lines, its stderr). It and what it started are gone afterwards."""
-    keep = ("PATH", "LANG", "LC_ALL", "SYSTEMROOT", "SSL_CERT_FILE", "VIRTUAL_ENV", "LINK_ALLOW_LOOPBACK",
-            "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+    keep = ("PATH", "LANG", "LC_ALL", "SYSTEMROOT", "SSL_CERT_FILE", "VIRTUAL_ENV", "HTTP_PROXY", "HTTPS_PROXY",
+            "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
     # Nothing else: no token of ours is within reach of YouTube's JavaScript, no home folder, no plugins of yt-dlp.
     environment = {name: os.environ[name] for name in keep if name in os.environ}
     root = Path(__file__).resolve().parent.parent

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 from shared.audio import spoken_time
-from shared.link_errors import REASONS, classify, short_reason
+from shared.link_errors import REASONS, classify, megabytes, short_reason
 
 SOCKET_SECONDS = 10
 # Best audio-only track over plain HTTP, else in pieces; then the smallest file that has sound at all.
@@ -44,6 +44,7 @@ def run(job: dict, progress) -> object:
         try:
             return SECOND_WAY[job["action"]](job, progress)
         except Refused as second:
+            print(f"second way: {second.kind}: {second.got}", file=sys.stderr)
             known = second if first.kind in ("failed", "broken", "unavailable") and second.kind != "failed" else first
             raise known from None
 
@@ -88,7 +89,7 @@ def _ytdlp_options(job: dict, progress) -> dict:
         "js_runtimes": {"node": {"path": str(node_executable())}},
         "format": AUDIO, "outtmpl": str(Path(job["folder"], "sound.%(ext)s")), "windowsfilenames": True,
         "fixup": "never", "ffmpeg_location": job["folder"],  # no ffmpeg there: it would open addresses by itself
-        "progress_hooks": [watch], "writesubtitles": True, "cachedir": False,
+        "progress_hooks": [watch], "writesubtitles": job["action"] != "download", "cachedir": False,
         "socket_timeout": SOCKET_SECONDS, "retries": 2, "fragment_retries": 2, "extractor_retries": 1,
         "cookiefile": job.get("cookies"),
         # certifi's list of authorities, unless whoever runs this set another
@@ -275,9 +276,9 @@ def plain_text(captions: dict) -> str | None:
 
 def _check_bytes(n_bytes: int, job: dict) -> None:
     if n_bytes > job["max_bytes"]:
-        raise Refused("large", f"{n_bytes / 1e6:.0f} MB", f"{job['max_bytes'] / 1e6:.0f} MB")
+        raise Refused("large", megabytes(n_bytes), megabytes(job["max_bytes"]))
 
 
 def _told(n_bytes: float, total: float | None) -> tuple[float | None, str]:
-    done = f"{n_bytes / 1e6:.1f} MB" + (f" of {total / 1e6:.1f} MB" if total else "")
+    done = megabytes(n_bytes) + (f" of {megabytes(total)}" if total else "")
     return min(1.0, n_bytes / total) if total else None, f"Fetching the sound: {done}"

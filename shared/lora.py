@@ -26,7 +26,8 @@ def merge_adapter(base_folder: Path, adapter_folder: Path, out_folder: Path) -> 
 
     config = json.loads((adapter_folder / "adapter_config.json").read_text(encoding="utf-8"))
     if config.get("peft_type") != "LORA" or config.get("use_dora") or config.get("bias", "none") != "none":
-        raise UserError("This adapter cannot be merged", got=config.get("peft_type"), limit="LoRA without bias, not DoRA",
+        raise UserError("This adapter cannot be merged", got=config.get("peft_type"),
+                        limit="LoRA without bias, not DoRA",
                         todo="merge it with peft (merge_and_unload) and use the merged checkpoint")
     rank = config["r"]
     scale = config["lora_alpha"] / (rank**0.5 if config.get("use_rslora") else rank)

@@ -7,12 +7,14 @@ English-only checkpoints of any size. Knows nothing of audio or engines.
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from shared.cache import made_once
 from shared.errors import UserError
 
 SECONDS_PER_STAMP = 0.02
@@ -32,11 +34,7 @@ class Tokens:
     """The vocabulary of one checkpoint."""
 
     def __init__(self, folder: Path) -> None:
-        path = Path(folder) / "tokenizer.json"
-        if not path.is_file():
-            raise UserError("The checkpoint has no tokenizer", got=f"no tokenizer.json in {Path(folder).name}",
-                            todo="publish it with its tokenizer (training.publish does)")
-        self._tokenizer = Tokenizer.from_file(str(path))
+        self._tokenizer = Tokenizer.from_file(str(tokenizer_file(Path(folder))))
         ids = self._tokenizer.get_vocab(with_added_tokens=True)
         if "<|startoftranscript|>" not in ids:
             raise UserError("The checkpoint is not Whisper", got="a tokenizer without <|startoftranscript|>",
@@ -55,7 +53,7 @@ class Tokens:
     def prompt(self, language: str | None, task: str, *, timestamps: bool, initial_prompt: str | None = None
                ) -> list[int]:
         """Ids the decoder starts from; an English-only checkpoint gets no language and no task."""
-        ids = self.previous_text(initial_prompt) + [self.start]
+        ids = [*self.previous_text(initial_prompt), self.start]
         if self.is_multilingual:
             ids += [self.languages[language or "en"], self.translate if task == "translate" else self.transcribe]
         return ids if timestamps else [*ids, self.no_timestamps]
@@ -118,6 +116,26 @@ class Tokens:
         if opened:
             groups.append((self._tokenizer.decode(opened), opened))
         return groups
+
+
+def tokenizer_file(folder: Path) -> Path:
+    """tokenizer.json, made from vocab.json and merges.txt for the older checkpoints that carry only those."""
+    path = folder / "tokenizer.json"
+    if path.is_file():
+        return path
+    vocabulary = folder / "vocab.json"
+    if not vocabulary.is_file():
+        raise UserError("The checkpoint has no tokenizer", got=f"no tokenizer.json in {folder.name}",
+                        todo="publish it with its tokenizer (training.publish does)")
+
+    def write(made: Path) -> None:
+        from transformers import WhisperTokenizerFast
+
+        tokenizer = WhisperTokenizerFast.from_pretrained(folder, local_files_only=True)
+        tokenizer.backend_tokenizer.save(str(made / "tokenizer.json"))
+
+    key = hashlib.sha256(vocabulary.read_bytes() + (folder / "merges.txt").read_bytes()).hexdigest()[:16]
+    return made_once(f"tokenizer-{key}", write) / "tokenizer.json"
 
 
 @functools.lru_cache(maxsize=8)

@@ -80,7 +80,7 @@ class Window:
         for offset, start, n_samples in self.pieces:
             inside = sample - offset
             if inside < n_samples or (is_end and inside <= n_samples):
-                return (start + max(inside, 0)) / SAMPLE_RATE
+                return round((start + max(inside, 0)) / SAMPLE_RATE, 3)
         return self.end
 
 
@@ -116,7 +116,7 @@ class SpeechDetector:
         """(n_frames, 576) → (n_frames, 128)."""
         weights = self._weights
         x = functional.pad(frames, (0, CONTEXT), mode="reflect")[:, None]
-        x = functional.conv1d(x, weights["stft.forward_basis_buffer"], stride=128)  # (n_frames, 258, 4): real, imaginary
+        x = functional.conv1d(x, weights["stft.forward_basis_buffer"], stride=128)  # (n_frames, 258, 4)
         x = (x[:, :129].square() + x[:, 129:].square()).sqrt()
         for layer, stride in enumerate((1, 2, 2, 1)):
             name = f"encoder.{layer}.reparam_conv"
@@ -157,9 +157,8 @@ class _Speech:
     _open: list[float] = field(default_factory=list)  # probabilities since `_start`
 
     def push(self, probability: float) -> None:
-        if self._start is None:
-            if probability >= self.onset:
-                self._start, self._open = self._frame, []
+        if self._start is None and probability >= self.onset:
+            self._start, self._open = self._frame, []
         if self._start is not None:
             self._open.append(probability)
             if probability >= self.onset - OFFSET_BELOW_ONSET:
@@ -230,9 +229,11 @@ def windows(
 
 
 def _window(pieces: list[tuple[int, np.ndarray]]) -> Window:
-    offsets = np.cumsum([0] + [len(samples) for _, samples in pieces]).tolist()
-    return Window(np.concatenate([samples for _, samples in pieces]),
-                  tuple((offset, start, len(samples)) for offset, (start, samples) in zip(offsets, pieces, strict=False)))
+    placed, offset = [], 0
+    for start, samples in pieces:
+        placed.append((offset, start, len(samples)))
+        offset += len(samples)
+    return Window(np.concatenate([samples for _, samples in pieces]), tuple(placed))
 
 
 def _spoken(blocks: Iterable[np.ndarray], onset: float, max_seconds: float, pad: int):

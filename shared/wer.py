@@ -27,7 +27,7 @@ __all__ = ["MIN_UTTERANCES", "Aligned", "Comparison", "Interval", "Rate", "Score
 # Below this many, a 95 % bootstrap interval held the truth in under 90 of 100 simulated sets.
 MIN_UTTERANCES = 20
 N_RESAMPLES = 10_000  # as in Bisani and Ney 2004, doi:10.1109/ICASSP.2004.1326009
-_DRAWS_AT_ONCE = 1_000_000  # bounds the memory of resampling to some 30 MB
+_DRAWS_AT_ONCE = 250_000  # bounds the memory of resampling, and keeps it in the processor's cache
 
 Kind = Literal["hit", "substitution", "deletion", "insertion"]
 Verdict = Literal["better", "worse", "no difference shown", "too short to tell"]
@@ -287,9 +287,14 @@ def _resample(counts: np.ndarray, seed: int, n: int) -> np.ndarray:
     """Sums of n draws, with replacement, of as many rows as there are: (n, n_counts)."""
     rng = np.random.default_rng(seed)
     n_rows = len(counts)
+    columns = np.ascontiguousarray(counts.T)
     step = max(1, _DRAWS_AT_ONCE // n_rows)
-    sums = [counts[rng.integers(0, n_rows, (min(step, n - done), n_rows))].sum(axis=1) for done in range(0, n, step)]
-    return np.concatenate(sums)
+    sums = np.empty((n, len(columns)))
+    for start in range(0, n, step):
+        drawn = rng.integers(0, n_rows, (min(step, n - start), n_rows))
+        for place, column in enumerate(columns):
+            sums[start : start + step, place] = column.take(drawn).sum(axis=1)
+    return sums
 
 
 def _percentiles(values: np.ndarray, level: float) -> Interval:

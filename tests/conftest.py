@@ -2,4 +2,24 @@
 
 from hub_fixtures import hub
 
-__all__ = ["hub"]
+import pytest
+
+__all__ = ["base", "base_torch", "hub"]
+
+
+@pytest.fixture(scope="session")
+def base():
+    """The embedded whisper-base on CTranslate2, int8."""
+    from shared.checkpoint import Checkpoint
+    from shared.inference import Transcriber
+
+    return Transcriber(Checkpoint.parse("embedded:whisper-base"), engine="ctranslate2", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def base_torch():
+    """The same weights on transformers and torch, float32."""
+    from shared.checkpoint import Checkpoint
+    from shared.inference import Transcriber
+
+    return Transcriber(Checkpoint.parse("embedded:whisper-base"), engine="transformers", device="cpu")

@@ -70,6 +70,7 @@ DIFFERENT = [  # ... and these not
     ("en", "1,000", "1000"),
     ("en", "-5", "5"),
     ("en", "50%", "50"),
+    ("en", "€5", "$5"),
     ("en", "colour", "color"),
     ("en", "won't", "will not"),
     ("yi", "אַ", "אָ"),

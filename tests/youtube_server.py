@@ -23,7 +23,10 @@ NAMES = "DNS:*.youtube.com,DNS:youtube.com,DNS:*.googlevideo.com,DNS:*.googleapi
 
 @dataclass
 class Video:
-    """One video. clients: the names of the clients that get its sound, None for all; the others get `refusal`."""
+    """One video. status, reason, subreason: what YouTube says instead of giving it, to yt-dlp only if `ytdlp_only`.
+
+    captions: track -> text; a track 'a.sv' is automatic. address: where the sound is said to be. drip: send it for
+    ever, a little at a time."""
 
     sound: bytes = b""
     title: str = "A talk"
@@ -32,14 +35,17 @@ class Video:
     status: str = "OK"
     reason: str | None = None
     subreason: str | None = None
-    only_client: str | None = None
-    captions: dict[str, str] = field(default_factory=dict)  # language -> text; 'a.sv' is automatic
+    ytdlp_only: bool = False
+    captions: dict[str, str] = field(default_factory=dict)
     declared_bytes: int | None = None
-    drip: bool = False  # send the sound for ever, a little at a time
+    address: str | None = None
+    page_moved_to: str | None = None
+    drip: bool = False
 
 
 class YouTubeServer(ThreadingHTTPServer):
-    """Serves `videos` (by id); `asked` lists (host, path) of what came through; `clients` who asked the player."""
+    """Serves `videos` (by id); `asked` lists (host, path), `asked_by` the libraries that asked for a video;
+    `hung_up` is set when somebody leaves in the middle of an answer."""
 
     daemon_threads = True
 
@@ -47,18 +53,20 @@ class YouTubeServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.videos: dict[str, Video] = {}
         self.asked: list[tuple[str, str]] = []
-        self.clients: list[str] = []
+        self.asked_by: set[str] = set()
+        self.hung_up = threading.Event()
+        self.cookies = ""
         self.certificate = _certificate(folder)
         self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.tls.load_cert_chain(self.certificate, folder / "key.pem")
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
     def environment(self) -> dict[str, str]:
         return {"HTTPS_PROXY": f"http://127.0.0.1:{self.server_port}", "SSL_CERT_FILE": str(self.certificate)}
 
     def handle_error(self, request, client_address) -> None:
-        pass  # a client that was killed while it read is what some tests are about
+        self.hung_up.set()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -80,9 +88,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.asked.append((self.host, self.path))
+        self.server.cookies = self.headers.get("Cookie", self.server.cookies)
         parts, query = urlsplit(self.path), parse_qs(urlsplit(self.path).query)
         video = self.server.videos.get(query.get("v", query.get("id", [""]))[0])
-        if parts.path == "/watch":
+        if parts.path == "/watch" and video and video.page_moved_to:
+            self._send(b"", "text/html", 302, {"Location": video.page_moved_to})
+        elif parts.path == "/watch":
             page = ("<html><script>ytcfg.set({\"INNERTUBE_API_KEY\": \"k\"});</script><script>var ytInitialData = "
                     "{\"contents\": {}};</script></html>")
             self._send(page.encode(), "text/html")
@@ -103,9 +114,11 @@ class _Handler(BaseHTTPRequestHandler):
         if not self.path.startswith("/youtubei/v1/player"):
             self._send(b'{"contents": {}, "responseContext": {"visitorData": "x"}}', "application/json")
             return
-        client = asked["context"]["client"]["clientName"]
-        self.server.clients.append(client)
-        answer = _player(asked["videoId"], self.server.videos[asked["videoId"]], client)
+        video = self.server.videos[asked["videoId"]]
+        by_ytdlp = "Sec-Fetch-Mode" in self.headers  # which it sends with everything, and pytubefix never
+        self.server.asked_by.add("yt-dlp" if by_ytdlp else "pytubefix")
+        refused = video.reason is not None and (by_ytdlp or not video.ytdlp_only)
+        answer = _player(asked["videoId"], video, refused)
         self._send(json.dumps(answer).encode(), "application/json")
 
     def _send(self, body: bytes, kind: str, status: int = 200, headers: dict[str, str] | None = None) -> None:
@@ -137,10 +150,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(part, "audio/webm", 206 if "Range" in self.headers else 200, about)
 
 
-def _player(video_id: str, video: Video, client: str) -> dict:
+def _player(video_id: str, video: Video, refused: bool) -> dict:
     """The answer to a client's request for a video, as far as yt-dlp and pytubefix read it."""
     answer: dict = {"responseContext": {"visitorData": "x"}, "playabilityStatus": {"status": video.status}}
-    refused = video.reason is not None and client != video.only_client
     if refused:
         answer["playabilityStatus"]["reason"] = video.reason
         if video.subreason:
@@ -157,8 +169,11 @@ def _player(video_id: str, video: Video, client: str) -> dict:
         answer["streamingData"] = {"expiresInSeconds": "21540", "adaptiveFormats": [{
             "itag": 251, "mimeType": 'audio/webm; codecs="opus"', "bitrate": 130000, "averageBitrate": 120000,
             "audioQuality": "AUDIO_QUALITY_MEDIUM", "audioSampleRate": "48000", "approxDurationMs": "5000",
+            "lastModified": "1",
             "contentLength": str(video.declared_bytes or len(video.sound)),
-            "url": f"https://rr1.googlevideo.com/videoplayback?id={video_id}&itag=251"}]}
+            "url": video.address or f"https://rr1.googlevideo.com/videoplayback?id={video_id}&itag=251"}]}
+        answer["playerConfig"] = {"mediaCommonConfig": {"mediaUstreamerRequestConfig": {
+            "videoPlaybackUstreamerConfig": "x"}}}
         answer["captions"] = {"playerCaptionsTracklistRenderer": {"captionTracks": [
             _track(video_id, track) for track in video.captions]}}
     return answer

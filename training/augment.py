@@ -64,3 +64,12 @@ def spec_augment(mel: np.ndarray, chance: float, rng: np.random.Generator) -> np
     mel[:, start : start + width] = mean
     mel[low : low + height] = mean
     return mel
+
+
+def noise(rng: np.random.Generator) -> np.ndarray:
+    """1 to 10 s in which nobody speaks: digital silence or noise at some level, float32 (n_samples,)."""
+    samples = np.zeros(int(rng.uniform(1, 10) * SAMPLE_RATE), dtype=np.float32)
+    if rng.random() < 0.3:
+        return samples
+    hiss = add_noise(samples + np.float32(1), 0, pink=rng.random() < 0.5, rng=rng) - 1
+    return np.clip(hiss * np.float32(10 ** (rng.uniform(-60, -20) / 20)), -1, 1, dtype=np.float32)

@@ -155,5 +155,5 @@ def checked(config: Config) -> Config:
     if min(steps.max_steps, steps.batch_size, steps.accumulation, steps.eval_steps) < 1:
         raise UserError("Steps and sizes begin at 1", got=plain(steps), todo="set them to 1 or more")
     if config.method.kind == "lora" and not config.method.lora_targets:
-        raise UserError("LoRA needs modules to adapt", got="lora_targets is empty", todo="name some, e.g. q_proj, v_proj")
+        raise UserError("LoRA needs modules to adapt", got="lora_targets is empty", todo="name some: q_proj, v_proj …")
     return config

@@ -1,17 +1,15 @@
 """Clips from a data set on disk, and batches as the model reads them.
 
-Enters: folders of Parquet shards as feature_pipeline writes them. Leaves: log-mel, decoder input and labels.
-Everything drawn at random comes from the seed and the place in the schedule, so a resumed run draws the same.
-Knows nothing of models and optimisers.
+Enters: folders of Parquet shards as feature_pipeline writes them, and draws from `training.schedule`. Leaves: log-mel,
+decoder input and labels. Everything drawn at random comes from the seed and the draw's number, so a resumed run
+draws the same. Knows nothing of models and optimisers.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import datasets
 import numpy as np
@@ -21,18 +19,36 @@ from transformers import WhisperTokenizer
 from shared.audio import SAMPLE_RATE, load_audio
 from shared.errors import UserError
 from shared.features import FRAMES_PER_SECOND, N_FRAMES_FULL, log_mel
-from training.augment import spec_augment, wave_augment
+from training.augment import noise, spec_augment, wave_augment
 from training.config import Config, Data
+from training.schedule import MAX_SECONDS, Draw
 
 IGNORED = -100  # labels the loss does not count, as torch's cross entropy has it
-MAX_SECONDS = N_FRAMES_FULL / FRAMES_PER_SECOND
+EVAL_TAIL_SECONDS = 0.4  # what serving leaves after a clip
+MAX_LABELS = 448  # the decoder's positions
+MAX_PROMPT = 223  # half of them less one, as in Whisper's reference decoder
+QUIET = 0.01  # 40 dB below the loudest sample: before and after it a clip is taken to be silent
 
 
-class Draw(NamedTuple):
-    """One clip at one place of the schedule. `number` counts clips from the start of the run."""
+@dataclass(frozen=True)
+class Said:
+    """What is said between two times of an example, in seconds."""
 
-    index: int
+    text: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One example before it becomes tensors. prompt: earlier text given as context."""
+
+    samples: np.ndarray  # float32 (n_samples,)
+    said: tuple[Said, ...]
+    language: str
     number: int
+    stamped: bool = False
+    prompt: str = ""
 
 
 def open_split(source: Data, split: str) -> datasets.Dataset:
@@ -48,7 +64,7 @@ def open_split(source: Data, split: str) -> datasets.Dataset:
 
 
 class Clips(torch.utils.data.Dataset):
-    """Rows as examples: a waveform and its text, by `Draw` (in training) or by plain index (in evaluation)."""
+    """Rows as examples: by `Draw` in training, by plain index in evaluation, where nothing is changed."""
 
     def __init__(self, rows: datasets.Dataset, config: Config, training: bool) -> None:
         self.rows, self.config, self.training = rows, config, training
@@ -59,16 +75,40 @@ class Clips(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, draw: Draw | int) -> dict:
-        index, number = draw if isinstance(draw, tuple) else (draw, draw)
-        row = self.rows[int(index)]
-        samples = self.waveform(int(index), row)
-        rng = np.random.default_rng((self.config.seed, number, 0))
-        if self.training:
-            samples = wave_augment(samples, self.config.augment, rng)
-        return {"samples": samples, "text": row["text"], "language": row["language"], "number": number}
+    def __getitem__(self, draw: Draw | int) -> Example:
+        if not self.training:
+            row = self.rows[int(draw)]
+            samples = self._waveform(int(draw), row)
+            return Example(samples, (Said(row["text"], 0.0, len(samples) / SAMPLE_RATE),), row["language"], int(draw))
+        rng = np.random.default_rng((self.config.seed, draw.number, 0))
+        extra, row = self.config.extra, self.rows[draw.index]
+        if rng.random() < extra.silence:
+            return Example(noise(rng), (), row["language"], draw.number)
+        samples, said = self._joined(draw, rng)
+        stamped = bool(draw.others) or rng.random() < extra.timestamps
+        prompt = self._earlier_text(row, rng) if rng.random() < extra.prompt else ""
+        return Example(samples, said, row["language"], draw.number, stamped, prompt)
 
-    def waveform(self, index: int, row: dict) -> np.ndarray:
+    def _joined(self, draw: Draw, rng: np.random.Generator) -> tuple[np.ndarray, tuple[Said, ...]]:
+        """The clip and those that follow it, one after the other, each augmented by itself."""
+        pieces, said, n_samples = [], [], 0
+        for index in (draw.index, *draw.others):
+            row = self.rows[index]
+            samples = wave_augment(self._waveform(index, row), self.config.augment, rng)
+            if pieces and n_samples + len(samples) > MAX_SECONDS * SAMPLE_RATE:  # slowed down: no room left
+                break
+            begin, end = _spoken(samples)
+            said.append(Said(row["text"], (n_samples + begin) / SAMPLE_RATE, (n_samples + end) / SAMPLE_RATE))
+            pieces.append(samples)
+            n_samples += len(samples)
+        return np.concatenate(pieces), tuple(said)
+
+    def _earlier_text(self, row: dict, rng: np.random.Generator) -> str:
+        """The text of some clip of the same language: what a prompt looks like, without giving the answer away."""
+        other = self.rows.select_columns(["text", "language"])[int(rng.integers(len(self.rows)))]
+        return other["text"] if other["language"] == row["language"] and other["text"] != row["text"] else ""
+
+    def _waveform(self, index: int, row: dict) -> np.ndarray:
         """float32 (n_samples,), at most 30 s; kept in memory up to the configured size."""
         if index in self._decoded:
             return self._decoded[index]
@@ -85,42 +125,6 @@ class Clips(torch.utils.data.Dataset):
         return samples
 
 
-class LengthGrouped(torch.utils.data.Sampler):
-    """Every clip once an epoch, neighbours of like length, batches in random order; the order follows from the seed.
-
-    Grouping looks at 50 batches at a time, as Trainer's own does, so that batches differ from epoch to epoch.
-    """
-
-    def __init__(self, durations: Sequence[float], batch_size: int, seed: int, shares: np.ndarray | None = None) -> None:
-        self.durations, self.batch_size, self.seed = np.asarray(durations), batch_size, seed
-        self.shares = shares  # probability of each clip, where data sets are mixed by weight
-        self.epoch = 0
-
-    def __len__(self) -> int:
-        return len(self.durations)
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[Draw]:
-        rng = np.random.default_rng((self.seed, self.epoch, 1))
-        n_clips = len(self)
-        order = (rng.permutation(n_clips) if self.shares is None
-                 else rng.choice(n_clips, n_clips, p=self.shares))
-        batches = []
-        for start in range(0, n_clips, 50 * self.batch_size):
-            block = order[start : start + 50 * self.batch_size]
-            block = block[np.argsort(-self.durations[block], kind="stable")]
-            batches += [block[i : i + self.batch_size] for i in range(0, len(block), self.batch_size)]
-        whole = [batch for batch in batches if len(batch) == self.batch_size]
-        rest = [batch for batch in batches if len(batch) < self.batch_size]  # only the last: batches must not shift
-        rng.shuffle(whole)
-        number = self.epoch * n_clips
-        for index in np.concatenate(whole + rest):
-            yield Draw(int(index), number)
-            number += 1
-
-
 @dataclass
 class Collator:
     """Examples -> input_features (batch, n_mels, n_frames), decoder_input_ids and labels (batch, n_tokens)."""
@@ -130,33 +134,45 @@ class Collator:
     n_mels: int
     multilingual: bool
     training: bool
-    tail_seconds: float = 1.0  # the fixed tail in evaluation
 
-    def __call__(self, examples: list[dict]) -> dict[str, torch.Tensor]:
-        rng = np.random.default_rng((self.config.seed, examples[0]["number"], 2))
-        n_frames = self._n_frames(max(len(example["samples"]) for example in examples), rng)
-        mels = [log_mel(example["samples"], self.n_mels, n_frames) for example in examples]
+    def __call__(self, examples: list[Example]) -> dict[str, torch.Tensor]:
+        rng = np.random.default_rng((self.config.seed, examples[0].number, 2))
+        n_frames = self._n_frames(max(len(example.samples) for example in examples), rng)
+        mels = [log_mel(example.samples, self.n_mels, n_frames) for example in examples]
         if self.training and self.config.augment.spec_augment:
             mels = [spec_augment(mel, self.config.augment.spec_augment, rng) for mel in mels]
-        decoder_input, labels = [], []
-        for example in examples:
-            prefix, text = self.prefix(example["language"]), self.text_tokens(example["text"])
-            decoder_input.append(prefix + text)
-            labels.append(prefix[1:] + text + [self.tokenizer.eos_token_id])
+        decoder_input, labels = zip(*map(self.tokens, examples), strict=True)
         return {
             "input_features": torch.from_numpy(np.stack(mels)),
             "decoder_input_ids": _stacked(decoder_input, self.tokenizer.eos_token_id),
             "labels": _stacked(labels, IGNORED),
         }
 
-    def prefix(self, language: str) -> list[int]:
-        """Start token once, then language, task and 'no timestamps', where the checkpoint knows them."""
-        names = ["<|startoftranscript|>"]
-        if self.multilingual:
-            names += [f"<|{language}|>", f"<|{self.config.task}|>"]
-        return self.tokenizer.convert_tokens_to_ids([*names, "<|notimestamps|>"])
+    def tokens(self, example: Example) -> tuple[list[int], list[int]]:
+        """Decoder input and labels, one ahead of it, of equal length.
 
-    def text_tokens(self, text: str) -> list[int]:
+        [<|startofprev|> earlier text] <|startoftranscript|> [language, task] <|notimestamps|> text <|endoftext|>, or
+        each text between two times. The start token comes once; the earlier text is not learned.
+        """
+        ids, of = self.tokenizer.convert_tokens_to_ids, self._text
+        prefix = ["<|startoftranscript|>"]
+        if self.multilingual:
+            prefix += [f"<|{example.language}|>", f"<|{self.config.task}|>"]
+        if example.stamped:
+            body = []
+            for said in example.said:
+                body += [ids(_stamp(said.start)), *of(said.text), ids(_stamp(said.end))]
+        else:
+            prefix.append("<|notimestamps|>")
+            body = of(" ".join(said.text.strip() for said in example.said))
+        whole = ids(prefix) + body[: MAX_LABELS - len(prefix)] + [self.tokenizer.eos_token_id]
+        room = MAX_LABELS + 1 - len(whole)
+        earlier = of(example.prompt)[-min(MAX_PROMPT, room) + 1 :] if example.prompt and room > 1 else []
+        if earlier:
+            return [ids("<|startofprev|>"), *earlier, *whole[:-1]], [IGNORED] * (len(earlier) + 1) + whole[1:]
+        return whole[:-1], whole[1:]
+
+    def _text(self, text: str) -> list[int]:
         """With a leading space, as Whisper writes its text."""
         text = text.strip()
         return self.tokenizer(" " + text, add_special_tokens=False).input_ids if text else []
@@ -166,13 +182,25 @@ class Collator:
         context = self.config.context
         if not context.crop:
             return N_FRAMES_FULL
-        tail = self.tail_seconds
+        tail = EVAL_TAIL_SECONDS
         if self.training:
             tail = MAX_SECONDS if rng.random() < context.full_probability else rng.uniform(*context.tail_seconds)
         n_frames = int(np.ceil((n_samples / SAMPLE_RATE + tail) * FRAMES_PER_SECOND / 2)) * 2
         return min(n_frames, N_FRAMES_FULL)
 
 
-def _stacked(rows: list[list[int]], padding: int) -> torch.Tensor:
+def _spoken(samples: np.ndarray) -> tuple[int, int]:
+    """First and last sample louder than QUIET of the loudest; all of a silent clip."""
+    level = np.abs(samples)
+    loud = np.flatnonzero(level > QUIET * level.max()) if len(level) else []
+    return (int(loud[0]), int(loud[-1]) + 1) if len(loud) else (0, len(samples))
+
+
+def _stamp(seconds: float) -> str:
+    """Whisper's token for a time: steps of 20 ms, 0 to 30 s."""
+    return f"<|{min(round(seconds / 0.02), 1500) * 0.02:.2f}|>"
+
+
+def _stacked(rows: tuple[list[int], ...], padding: int) -> torch.Tensor:
     width = max(len(row) for row in rows)
     return torch.tensor([row + [padding] * (width - len(row)) for row in rows])

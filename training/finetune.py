@@ -26,8 +26,9 @@ from shared.errors import UserError
 from shared.lora import merge_adapter
 from training import config as settings
 from training.config import Config
-from training.data import IGNORED, Clips, Collator, LengthGrouped, open_split
+from training.data import IGNORED, Clips, Collator, open_split
 from training.model import complete, is_multilingual, load_base, plain, short_context, trainable
+from training.schedule import LengthGrouped, mixed
 
 COMPLETE = "complete"  # an empty file, written last into a checkpoint's folder
 OPTIMIZERS = {"adamw": "adamw_torch", "adagrad": "adagrad", "adafactor": "adafactor", "adamw-8bit": "adamw_8bit"}
@@ -36,13 +37,14 @@ OPTIMIZERS = {"adamw": "adamw_torch", "adagrad": "adagrad", "adafactor": "adafac
 class Trainer(Seq2SeqTrainer):
     """Seq2SeqTrainer with our sampler, our loss per token, short contexts in evaluation, and whole checkpoints."""
 
-    def __init__(self, *, run: dict, config: Config, train_clips: Clips, collators: tuple[Collator, Collator], **given):
-        super().__init__(train_dataset=train_clips, data_collator=collators[0], compute_loss_func=token_loss, **given)
-        self.run, self.config, self.collators = run, config, collators
+    def __init__(self, *, run: dict, config: Config, shares: np.ndarray | None, collators: tuple[Collator, ...],
+                 **given):
+        super().__init__(data_collator=collators[0], compute_loss_func=token_loss, **given)
+        self.run, self.config, self.shares, self.collators = run, config, shares, collators
 
     def _get_train_sampler(self, train_dataset=None):
-        clips = self.train_dataset
-        return LengthGrouped(clips.durations, self.args.per_device_train_batch_size, self.config.seed)
+        return LengthGrouped(self.train_dataset.durations, self.args.per_device_train_batch_size, self.config.seed,
+                             shares=self.shares, join=self.config.extra.join)
 
     def get_eval_dataloader(self, eval_dataset=None):
         self.data_collator = self.collators[1]
@@ -89,14 +91,17 @@ def train(config: Config) -> Path:
     run = _describe(config, base)
     folder.mkdir(parents=True, exist_ok=True)
     settings.save(config, folder / "config.yaml")
-    train_rows = datasets.concatenate_datasets([open_split(source, "train") for source in config.data])
+    sources = [open_split(source, "train") for source in config.data]
+    train_rows = datasets.concatenate_datasets(sources)
     validation = _some(open_split(config.data[0], "validation"), config.eval_clips)
     _refuse_held_out(config, train_rows, validation)
-    multilingual, n_mels = is_multilingual(model), model.config.num_mel_bins
-    collators = tuple(Collator(config, processor.tokenizer, n_mels, multilingual, training) for training in (True, False))
+    collators = tuple(Collator(config, processor.tokenizer, model.config.num_mel_bins, is_multilingual(model), training)
+                      for training in (True, False))
     trainer = Trainer(
         run=run, config=config, model=trainable(model, config, base), args=_arguments(config),
-        train_clips=Clips(train_rows, config, training=True), eval_dataset=Clips(validation, config, training=False),
+        shares=mixed([len(rows) for rows in sources], [source.weight for source in config.data]),
+        train_dataset=Clips(train_rows, config, training=True),
+        eval_dataset=Clips(validation, config, training=False),
         collators=collators, processing_class=processor,
         compute_metrics=lambda prediction: _rates(prediction, processor.tokenizer, validation),
         callbacks=[EarlyStoppingCallback(config.steps.patience)] if config.steps.patience else [],
@@ -133,7 +138,8 @@ def _describe(config: Config, base) -> dict:
         "short_context": "any" if config.context.crop else "full",
         "timestamps": bool(config.extra.timestamps or config.extra.join),
         "method": config.method.kind, "config": settings.plain(config), "seed": config.seed,
-        "versions": {"torch": torch.__version__, "transformers": transformers.__version__, "python": sys.version.split()[0]},
+        "versions": {"torch": torch.__version__, "transformers": transformers.__version__,
+                     "python": sys.version.split()[0]},
     }
 
 

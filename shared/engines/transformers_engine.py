@@ -82,7 +82,8 @@ class TransformersEngine:
         prompts = torch.tensor([list(prompt)] * len(states), device=states.device)
         config = GenerationConfig(
             num_beams=beam_size, do_sample=False, max_new_tokens=max_tokens, no_repeat_ngram_size=no_repeat_ngram,
-            eos_token_id=self._ids.end, pad_token_id=self._ids.end, use_cache=True,
+            eos_token_id=self._ids.end, pad_token_id=self._ids.end, decoder_start_token_id=self._ids.start,
+            use_cache=True,
         )
         sequences = GenerationMixin.generate(
             self._model, encoder_outputs=BaseModelOutput(last_hidden_state=states), decoder_input_ids=prompts,
@@ -119,7 +120,8 @@ class TransformersEngine:
         targets = torch.tensor([*tokens, end], device=states.device)
         chosen = log_probs[at : at + len(targets)].gather(1, targets[:, None])
         start = list(prompt).index(self._ids.start)
-        return Decoded(tuple(tokens), float(chosen.mean()), float(log_probs[start, self._ids.no_speech].exp()), finished)
+        no_speech = float(log_probs[start, self._ids.no_speech].exp())
+        return Decoded(tuple(tokens), float(chosen.mean()), no_speech, finished)
 
     def _logits(self, ids: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
         hidden = self._model.model.decoder(input_ids=ids, encoder_hidden_states=states, use_cache=False)
@@ -152,7 +154,7 @@ class TransformersEngine:
 
 
 def run_encoder(encoder: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """Whisper's encoder over any even number of frames up to 3000: (batch, n_mels, n_frames) → (batch, n_frames / 2, d).
+    """Whisper's encoder over any even n_frames ≤ 3000: (batch, n_mels, n_frames) → (batch, n_frames / 2, d_model).
 
     The positions are sinusoids counted from the start, so a shorter input takes the first of them
     (short clips cost what they last). `encoder` is transformers' WhisperEncoder.

@@ -1,0 +1,18 @@
+"""The pages of the apps. Before any of them imports Gradio: where its temporary files go, and that it reports to nobody.
+
+All that visitors send and get lives under one folder of this process, which goes with it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from pathlib import Path
+
+ROOT = Path(tempfile.gettempdir()).resolve() / f"whisper-spaces-{secrets.token_hex(8)}"
+UPLOADS = ROOT / "received"  # Gradio's folder: uploads, and copies of what it hands out
+RESULTS = ROOT / "results"
+
+os.environ["GRADIO_TEMP_DIR"] = str(UPLOADS)
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")

@@ -1,0 +1,48 @@
+# Everything a person does with this project. `make` alone lists the targets.
+PYTHON ?= python3
+VENV ?= .venv
+PY := $(VENV)/bin/python
+RUFF := $(VENV)/bin/ruff
+export BASE FINE_TUNED
+
+.DEFAULT_GOAL := help
+.PHONY: help app test test-slow test-browser check screenshots wheelhouse bundle deploy features train evaluate bench browser clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+app: $(VENV)/.app  ## install what is needed and open the suite on http://127.0.0.1:7860 (FINE_TUNED=user/repo BASE=…)
+	cd spaces/suite && ../../$(PY) app.py
+
+test: $(VENV)/.test browser  ## install what is needed and run the tests
+	$(PY) -m pytest
+
+test-slow: $(VENV)/.test browser  ## the tests that take minutes each
+	$(PY) -m pytest -m slow
+
+check: $(VENV)/.test  ## lint
+	$(RUFF) check .
+
+# A stamp for each install, renewed when a requirements file changes.
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 …"; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { echo "No venv module: install python3-venv"; exit 1; }
+
+$(VENV)/.app: requirements.txt pyproject.toml | $(VENV)/bin/python
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.app tests/requirements.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	@touch $@
+
+# The browser tests need a Chromium. Installed where this user may install packages; else they are skipped, and say so.
+browser:
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { \
+	  echo "Installing chromium for the browser tests"; \
+	  { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-noto-core >/dev/null; } || \
+	  { sudo -n apt-get install -y -qq --no-install-recommends chromium fonts-noto-core >/dev/null 2>&1; } || \
+	  echo "No chromium: the browser tests will be skipped"; }
+
+clean:  ## remove what was made here
+	rm -rf $(VENV) bundles wheelhouse .pytest_cache .ruff_cache *.egg-info

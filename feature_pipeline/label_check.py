@@ -1,0 +1,127 @@
+"""A model listens to every clip; what it hears is compared with the label.
+
+    Hear             checked ─▶ heard, a stage as `clean.Check` is: it runs here, or one model per worker elsewhere
+    hear             all chunks, and what was heard into the selection
+    write_labels     labels.parquet, and labels.html with the worst for a person to judge
+
+Hypotheses are kept in `labels.parquet` by the clip's samples, so that a later build transcribes only what is new.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from feature_pipeline.chunks import Chunks
+from feature_pipeline.config import Config
+from feature_pipeline.decode import decode
+from feature_pipeline.label_page import Doubtful, label_page
+from feature_pipeline.page import as_mp3
+from feature_pipeline.rows import AudioRef
+from feature_pipeline.selection import Selection
+from feature_pipeline.store import write_table, write_text
+from feature_pipeline.workers import Stage
+from shared.checkpoint import Checkpoint
+from shared.errors import UserError
+from shared.wer import character_errors, word_errors
+
+HEARD = pa.schema([("position", pa.int32()), ("sample_hash", pa.string()), ("hypothesis", pa.string()),
+                   ("wer", pa.float64()), ("cer", pa.float64()), ("mismatch", pa.float64())])
+LABELS = pa.schema([("id", pa.string()), ("split", pa.string()), ("dropped", pa.string()), ("text", pa.string()),
+                    ("hypothesis", pa.string()), ("wer", pa.float64()), ("cer", pa.float64()), ("mismatch", pa.float64()),
+                    ("sample_hash", pa.string()), ("language", pa.string()), ("model", pa.string())])
+
+
+@dataclass(frozen=True)
+class Hear:
+    """The stage: `hear(checked, heard)` transcribes one chunk's rows and gives how many there were."""
+
+    checkpoint: str
+    beam_size: int
+    known: Path  # labels.parquet of an earlier build, if there is one
+    device: str = "auto"
+
+    @property
+    def model(self) -> str:
+        """What gives the same hypotheses: the checkpoint and how it decodes."""
+        return f"{self.checkpoint} beam {self.beam_size}"
+
+    def __call__(self, checked: Path, heard: Path) -> int:
+        chunks = Chunks([checked])
+        rows = [(n, chunks.row((0, n))) for n, reason in enumerate(pq.read_table(checked, columns=["drop"])["drop"])
+                if reason.as_py() is None]
+        known = self._known([row["sample_hash"] for _, row in rows])
+        new = [(n, row) for n, row in rows if (row["sample_hash"], row["language"]) not in known]
+        known |= self._transcribed([row for _, row in new])
+        write_table(heard, HEARD, [
+            {"position": n, "sample_hash": row["sample_hash"],
+             **_compared(row, known[row["sample_hash"], row["language"]])} for n, row in rows])
+        return len(pq.read_table(checked, columns=["id"]))
+
+    def _known(self, hashes: Sequence[str]) -> dict[tuple[str, str], str]:
+        if not self.known.is_file() or not hashes:
+            return {}
+        found = pq.read_table(self.known, filters=[("sample_hash", "in", hashes), ("model", "=", self.model)])
+        return {(row["sample_hash"], row["language"]): row["hypothesis"] for row in found.to_pylist()}
+
+    def _transcribed(self, rows: Sequence[dict[str, Any]]) -> dict[tuple[str, str], str]:
+        texts = {}
+        refs = [AudioRef(row["audio"]["path"], data=row["audio"]["bytes"]) for row in rows]
+        for row, waveform in zip(rows, decode(refs, max_seconds=float("inf")), strict=True):
+            if isinstance(waveform, UserError):
+                raise waveform
+            transcript = _transcriber(self.checkpoint, self.device).transcribe(
+                waveform, language=row["language"], beam_size=self.beam_size)
+            texts[row["sample_hash"], row["language"]] = transcript.text
+        return texts
+
+
+@functools.lru_cache(maxsize=1)
+def _transcriber(checkpoint: str, device: str):
+    """The model of this process."""
+    from shared.inference import Transcriber
+
+    return Transcriber(Checkpoint.parse(checkpoint), device=device)
+
+
+def _compared(row: dict[str, Any], hypothesis: str) -> dict[str, Any]:
+    words = word_errors(row["text"], hypothesis, row["language"])
+    signs = character_errors(row["text"], hypothesis, row["language"])
+    n_heard = signs.hits + signs.substitutions + signs.insertions
+    # CER has no upper end, so a model caught in a loop would rank before every wrong label; this stays within 0 … 1.
+    mismatch = 1 - signs.hits / max(signs.reference_length, n_heard, 1)
+    return {"hypothesis": hypothesis, "wer": words.wer, "cer": signs.wer, "mismatch": mismatch}
+
+
+def hear(selection: Selection, checked: Sequence[Path], work: Path, out: Path, config: Config,
+         run: Callable[[str, Stage, Sequence[Path], Path], list[Path]]) -> None:
+    """Transcribe all chunks by `run`, as the build runs its other stages, and put what was heard into the selection."""
+    rules = config.label_check
+    stage = Hear(rules.checkpoint, rules.beam_size, (out / "labels.parquet").absolute())
+    heard = run("listening", stage, checked, work / "heard")
+    for chunk, path in enumerate(heard):
+        rows = pq.read_table(path).to_pylist()
+        selection.db.executemany(
+            "update rows set hypothesis = ?, wer = ?, cer = ?, mismatch = ? where chunk = ? and position = ?",
+            [(row["hypothesis"], row["wer"], row["cer"], row["mismatch"], chunk, row["position"]) for row in rows])
+
+
+def write_labels(selection: Selection, chunks: Chunks, folder: Path, config: Config) -> None:
+    """`labels.parquet`, every row that was heard, and `labels.html`, the worst of them to judge by ear."""
+    model = Hear(config.label_check.checkpoint, config.label_check.beam_size, Path()).model
+    heard = selection.db.execute("select id, split, reason, text, hypothesis, wer, cer, mismatch, sample_hash, language "
+                                 "from rows where hypothesis is not null order by n")
+    write_table(folder / "labels.parquet", LABELS, [dict(zip(LABELS.names, (*row, model), strict=True)) for row in heard])
+    worst = selection.db.execute(
+        "select id, split, reason, text, hypothesis, wer, language, chunk, position from rows where hypothesis is not "
+        "null and not kept_by_ear order by mismatch desc, n limit ?", (config.label_check.listed,)).fetchall()
+    clips = as_mp3([chunks.row(row[-2:])["audio"]["bytes"] for row in worst])
+    doubtful = [Doubtful(*row[:-2], mp3) for row, mp3 in zip(worst, clips, strict=True)]
+    n_heard, = selection.db.execute("select count(*) from rows where hypothesis is not null").fetchone()
+    write_text(folder / "labels.html", label_page(config, doubtful, n_heard))

@@ -1,0 +1,102 @@
+"""What a data set is made of, as plain values for `manifest.json`; nothing in it depends on when or where."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from feature_pipeline.archives import sha256
+from feature_pipeline.config import Config, plain
+from feature_pipeline.rows import SPLITS
+from feature_pipeline.selection import Selection
+from feature_pipeline.text import SCRIPTS, style_warnings
+
+# The usual recipe stores log-mel padded to 30 s: 80 bins × 3000 frames × 4 bytes for every clip, however short.
+SPECTROGRAM_BYTES = 80 * 3000 * 4
+
+
+def manifest(selection: Selection, config: Config, data: Path, counts: dict[str, int]) -> dict[str, Any]:
+    """The manifest of the shards in `data`."""
+    settings = {key: value for key, value in plain(config).items() if key not in ("out", "workers", "verdicts")}
+    settings["output"] = {key: settings["output"][key] for key in ("audio", "shard_mb", "opus_kbps")}
+    settings["split"]["held_out"] = [Path(name).name for name in settings["split"]["held_out"]]
+    facts = {
+        "name": config.name,
+        "title": config.title or config.name,
+        "licence": config.licence,
+        "credit": config.credit,
+        "config": settings,
+        "files": {Path(name).name: sha256(Path(name)) for name in
+                  [*config.verdicts, *(n for n in config.split.held_out if n.endswith(".csv"))]},
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in ("pyarrow", "numpy")}},
+        "sources": [_source(selection, source, counts[source.name]) for source in config.sources],
+        "splits": _splits(selection),
+        "drops": _drops(selection),
+        "leaks": selection.leaks,
+        "warnings": selection.warnings + _style(selection),
+        "shards": [{"file": f"data/{path.name}", "rows": pq.read_metadata(path).num_rows, "bytes": path.stat().st_size,
+                    "sha256": sha256(path)} for path in sorted(data.glob("*.parquet"))],
+    }
+    facts["sizes"] = _sizes(selection, facts)
+    return facts
+
+
+def _source(selection: Selection, source, n_rows: int) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    for row in selection.db.execute("select id, text, sample_hash from rows where source = ? order by n",
+                                    (source.name,)):
+        digest.update(repr(row).encode())
+    options = {key: value for key, value in plain(source).items() if key not in ("path", "debs", "folder")}
+    kept, seconds = selection.db.execute("select count(*), coalesce(sum(duration), 0) from rows where source = ? and "
+                                         "reason is null", (source.name,)).fetchone()
+    languages = [language for (language,) in selection.db.execute(
+        "select distinct language from rows where source = ? order by 1", (source.name,))]
+    return {**options, **source.corpus.provenance(), "rows": n_rows, "rows_kept": kept,
+            "hours_kept": round(seconds / 3600, 4), "languages": languages, "content_sha256": digest.hexdigest()}
+
+
+def _splits(selection: Selection) -> dict[str, dict[str, Any]]:
+    found = selection.db.execute("""select split, count(*), sum(duration), count(distinct speaker),
+        count(distinct sentence) from rows where reason is null group by split""")
+    table = {split: {"rows": rows, "hours": round(seconds / 3600, 4), "speakers": speakers, "sentences": sentences}
+             for split, rows, seconds, speakers, sentences in found}
+    return {split: table[split] for split in SPLITS if split in table}
+
+
+def _drops(selection: Selection) -> list[dict[str, Any]]:
+    found = selection.db.execute("""select reason, count(*), coalesce(sum(duration), 0) from rows
+        where reason is not null group by reason order by 2 desc, 1""").fetchall()
+    return [{"reason": reason, "rows": rows, "hours": round(seconds / 3600, 4),
+             "examples": [{"id": name, "detail": detail} for name, detail in selection.db.execute(
+                 "select id, detail from rows where reason = ? order by n limit 5", (reason,))]}
+            for reason, rows, seconds in found]
+
+
+def _sizes(selection: Selection, facts: dict[str, Any]) -> dict[str, Any]:
+    source, rows = selection.db.execute(
+        "select sum(n_bytes_source), count(*) from rows where reason is null").fetchone()
+    written = sum(shard["bytes"] for shard in facts["shards"])
+    return {"source_audio_bytes": source, "data_set_bytes": written,
+            "ratio_to_source": round(written / source, 4) if source else None,
+            "float32_spectrogram_bytes": rows * SPECTROGRAM_BYTES,
+            "spectrograms_per_data_set": round(rows * SPECTROGRAM_BYTES / written, 1)}
+
+
+def _style(selection: Selection) -> list[str]:
+    found = []
+    for source, language in selection.db.execute("select distinct source, language from rows order by 1, 2").fetchall():
+        n_rows = n_punctuated = n_cased = 0
+        has_case = True
+        for (text,) in selection.db.execute(
+                "select text from rows where source = ? and language = ? and reason is null", (source, language)):
+            n_rows += 1
+            n_punctuated += any(mark in text for mark in ".,!?;:…。、！？।؟،")
+            n_cased += text != text.lower()
+            has_case = has_case and (language not in SCRIPTS or text.lower() != text.upper())
+        found += [f"{source}: {warning}" for warning in style_warnings(n_rows, n_punctuated, n_cased, has_case)]
+    return found

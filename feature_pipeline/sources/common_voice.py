@@ -1,0 +1,112 @@
+"""A Common Voice release: the folder, the .tar.gz as downloaded, or its id at Mozilla Data Collective.
+
+Layout: `<release>/<locale>/clips/*.mp3` beside train.tsv, dev.tsv, test.tsv, validated.tsv. A re-upload of the audio
+is forbidden by its terms; what is built from it is for one's own training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from feature_pipeline.archives import corpora_folder, sha256, unpacked
+from feature_pipeline.rows import SPLIT_NAMES, AudioRef, Row, stamp
+from feature_pipeline.sources.tables import records
+from shared.errors import UserError
+
+KEY = "MDC_API_KEY"  # the name Mozilla Data Collective's own client reads
+OWN = ("path", "sentence")  # columns that are the row itself
+
+
+@dataclass(frozen=True)
+class CommonVoice:
+    """A Common Voice release."""
+
+    language: str  # ISO 639-1
+    path: str | None = None  # folder or .tar.gz
+    dataset: str | None = None  # id at Mozilla Data Collective, instead of a path; needs MDC_API_KEY
+    locale: str | None = None  # Common Voice's own code, such as sv-SE; None: the only one there is
+    files: tuple[str, ...] = ("train", "dev", "test")  # also validated, other: what is in no other file is train
+    min_up_votes: int = 0
+    max_down_votes: int = 1_000_000
+
+    def __post_init__(self) -> None:
+        if (self.path is None) == (self.dataset is None):
+            raise UserError("Common Voice needs either a path or a data set id", todo="set one of path, dataset")
+
+    def provenance(self) -> dict[str, object]:
+        path = self._path()
+        return {"archive": path.name, "archive_sha256": sha256(path)} if path.is_file() else {"release": path.name}
+
+    def stamp(self) -> str:
+        path = self._path()
+        return stamp([path] if path.is_file() else sorted(path.rglob("*.tsv")))
+
+    def rows(self) -> Iterator[Row]:
+        home = self._locale_folder()
+        seen: set[str] = set()
+        official = [name for name in self.files if name in SPLIT_NAMES]
+        for name in [*official, *(name for name in self.files if name not in SPLIT_NAMES)]:
+            table = home / f"{name}.tsv"
+            if not table.is_file():
+                raise UserError("The release lacks a table", got=table.name,
+                                todo=f"files: may name {', '.join(sorted(path.stem for path in home.glob('*.tsv')))}")
+            for record in records(table):
+                clip = record["path"] if record["path"].endswith(".mp3") else f"{record['path']}.mp3"
+                if clip in seen or not self._voted_for(record):
+                    continue
+                seen.add(clip)
+                yield Row(
+                    id=Path(clip).stem, audio=AudioRef.file(home / "clips" / clip), text=record["sentence"] or "",
+                    language=self.language, speaker=_pseudonym(record.get("client_id")),
+                    split=SPLIT_NAMES.get(name, "train"),
+                    extras={key: value for key, value in record.items() if key and key not in OWN and value},
+                )
+
+    def _voted_for(self, record: dict[str, str]) -> bool:
+        up, down = int(record.get("up_votes") or 0), int(record.get("down_votes") or 0)
+        return up >= self.min_up_votes and down <= self.max_down_votes
+
+    def _path(self) -> Path:
+        path = Path(self.path).expanduser() if self.path else _download(self.dataset)
+        if not path.exists():
+            raise UserError("There is no such release", got=self.path, todo="correct the source's path")
+        return path
+
+    def _locale_folder(self) -> Path:
+        path = self._path()
+        if path.is_file():
+            path = unpacked(path, sha256(path), lambda name: name.endswith((".tsv", ".mp3")))
+        homes = sorted({table.parent for table in path.rglob("*.tsv") if (table.parent / "clips").is_dir()})
+        wanted = [home for home in homes if self.locale in (None, home.name)]
+        if len(wanted) != 1:
+            raise UserError("The release has no such locale" if not wanted else "The release holds several locales",
+                            got=self.locale,
+                            todo=f"set locale to one of: {', '.join(home.name for home in homes) or 'none there'}")
+        return wanted[0]
+
+
+def _pseudonym(client_id: str | None) -> str | None:
+    """Shorter than the published id and not the same: enough to keep a voice on one side of a split."""
+    return hashlib.blake2b(client_id.encode(), digest_size=8).hexdigest() if client_id else None
+
+
+def _download(dataset: str) -> Path:
+    if not os.environ.get(KEY):
+        raise UserError("Mozilla Data Collective asks for a key", got=f"{KEY} is not set",
+                        todo=f"make one at mozilladatacollective.com and set {KEY}, or download the archive, set path")
+    try:
+        from datacollective import download_dataset
+    except ImportError:
+        raise UserError("The client of Mozilla Data Collective is not installed", got="no package datacollective",
+                        todo="pip install datacollective, or download the archive and set path") from None
+    folder = corpora_folder() / "mdc"
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return Path(download_dataset(dataset, download_directory=str(folder)))
+    except (OSError, RuntimeError, ValueError) as error:  # what the client documents; network errors are OSError
+        raise UserError("Mozilla Data Collective did not give the data set", got=f"{dataset}: {error}",
+                        todo="check the id, accept its terms on the web page, or set path") from None

@@ -1,0 +1,283 @@
+"""Clips with references, from a zip or from a data set on the Hub: what a test set is made of.
+
+Enters: a zip of clips with a table of references, or the name of a Hub data set. Leaves: a ClipSet, whose audio is
+read one clip at a time, as encoded bytes. Nothing of a zip is written to disk under a name from the zip, and no path
+from a table or a data set is ever opened on this machine. Knows nothing of decoding, models and errors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import os
+import re
+import struct
+import unicodedata
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import BinaryIO
+
+from shared.errors import UserError
+
+AUDIO_COLUMNS = ("audio", "path", "file", "file_name", "filename", "clip", "wav")
+TEXT_COLUMNS = ("text", "sentence", "transcript", "transcription", "reference", "raw_transcription", "normalized_text")
+AUDIO_SUFFIXES = frozenset({
+    ".wav", ".mp3", ".flac", ".ogg", ".oga", ".opus", ".m4a", ".mp4", ".aac", ".webm", ".mkv", ".mov", ".wma",
+    ".aiff", ".aif", ".g722", ".gsm", ".amr", ".3gp",
+})
+
+MAX_FILES = 20_000
+MAX_CLIP_BYTES = 50_000_000
+MAX_TABLE_BYTES = 20_000_000
+MAX_UNPACKED_BYTES = 4_000_000_000
+_MAX_DIRECTORY_BYTES = 400 * MAX_FILES  # zipfile reads the whole list of files into memory before we can count them
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """read: gives the encoded audio, or raises UserError. suffix: of its file; formats without a header need it."""
+
+    id: str
+    reference: str
+    read: Callable[[], bytes]
+    suffix: str = ""
+
+
+@dataclass(frozen=True)
+class FailedClip:
+    """A clip that could not be scored, and why."""
+
+    id: str
+    message: str
+
+
+@dataclass(frozen=True, eq=False)
+class ClipSet:
+    """n_clips: None where the source does not say how many; failed: rows that hold no clip or no text."""
+
+    origin: str
+    clips: Iterable[Clip]
+    n_clips: int | None = None
+    failed: tuple[FailedClip, ...] = ()
+    warnings: tuple[str, ...] = field(default=())
+
+
+@contextlib.contextmanager
+def zip_clips(
+    path: str | os.PathLike,
+    *,
+    table: str | os.PathLike | None = None,
+    audio_column: str | None = None,
+    text_column: str | None = None,
+) -> Iterator[ClipSet]:
+    """The clips of a zip that its table names, in the table's order; the zip is open inside the `with`.
+
+    table: a CSV or TSV on disk, else the one inside the zip. Columns are found by their usual names (AUDIO_COLUMNS,
+    TEXT_COLUMNS) or named. A row is matched by path, else by file name, with or without its ending. Rows without
+    clip or text are in `failed`, clips without a row in `warnings`.
+    Raises UserError: no zip, encrypted, too many or too large files, no or several tables, columns not found.
+    """
+    name = os.path.basename(path)
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(_opened(path, name))
+        _check_directory(file, name)
+        try:
+            archive = stack.enter_context(zipfile.ZipFile(file))
+        except (zipfile.BadZipFile, struct.error, NotImplementedError, ValueError, OSError) as error:
+            raise _not_a_zip(name) from error
+        members = _members(archive, name)
+        folder, header, rows = _table_of(archive, members, table, name)
+        audio = find_column(header, AUDIO_COLUMNS, audio_column, "audio")
+        text = find_column(header, TEXT_COLUMNS, text_column, "reference")
+        yield _matched(archive, members, folder, [(row[audio], row[text]) for row in rows], name)
+
+
+def find_column(columns: Sequence[str], usual: Sequence[str], named: str | None, what: str) -> str:
+    """The column named, or the first usual name there is, whatever its case. Raises UserError listing what there is."""
+    by_name = {column.strip().lower(): column for column in reversed(columns)}
+    for name in [named] if named else usual:
+        if name.strip().lower() in by_name:
+            return by_name[name.strip().lower()]
+    wanted = f"“{named}”" if named else f"one of {', '.join(usual)}"
+    raise UserError(f"There is no {what} column", got=f"the columns {', '.join(map(_short, columns)) or '(none)'}",
+                    limit=f"{wanted}", todo=f"name the {what} column")
+
+
+def audio_suffix(path: str) -> str:
+    """The ending of a path if it is one of sound or video, else ''."""
+    suffix = PurePosixPath(path).suffix.lower()
+    return suffix if suffix in AUDIO_SUFFIXES else ""
+
+
+def _opened(path: str | os.PathLike, name: str) -> BinaryIO:
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        raise UserError("The zip could not be opened", got=name, todo="check the name") from error
+
+
+def _not_a_zip(name: str) -> UserError:
+    return UserError("This is not a zip file, or it is damaged", got=name,
+                     todo="send a .zip with the clips and a CSV of their references")
+
+
+def _check_directory(file: BinaryIO, name: str) -> None:
+    """Refuse a list of files too long to read, from the zip's last record alone (APPNOTE.TXT 4.3.16)."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - 65_577))
+    tail = file.read()
+    end = tail.rfind(b"PK\x05\x06")
+    if end < 0 or len(tail) < end + 22:
+        raise _not_a_zip(name)
+    n_files, n_bytes = struct.unpack("<HI", tail[end + 10 : end + 16])
+    # A Zip64 record, which would say otherwise, is written only for more files or bytes than are allowed here.
+    if n_files > MAX_FILES or n_bytes > _MAX_DIRECTORY_BYTES or b"PK\x06\x07" in tail[max(0, end - 20) : end]:
+        raise _too_many(n_files if n_files > MAX_FILES else "a list of files too long to read")
+    file.seek(0)
+
+
+def _too_many(got: object) -> UserError:
+    return UserError("The zip holds too many files", got=got, limit=MAX_FILES, todo="send it in parts")
+
+
+def _members(archive: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipInfo]:
+    """The files by name, without folders and what macOS and editors leave behind."""
+    found = {}
+    for info in archive.infolist():
+        path = PurePosixPath(_member_name(info))
+        hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts if part != "..")
+        if path.name and not hidden and not info.filename.endswith("/"):
+            found[str(path)] = info
+    if len(archive.infolist()) > MAX_FILES:
+        raise _too_many(len(archive.infolist()))
+    if any(info.flag_bits & 1 for info in found.values()):
+        raise UserError("The zip is encrypted", got=name, todo="send it without a password")
+    unpacked = sum(info.file_size for info in found.values())
+    if unpacked > MAX_UNPACKED_BYTES:
+        raise UserError("The zip holds too much", got=f"{unpacked / 1e9:.1f} GB unpacked",
+                        limit=f"{MAX_UNPACKED_BYTES / 1e9:.0f} GB", todo="send it in parts")
+    return found
+
+
+def _member_name(info: zipfile.ZipInfo) -> str:
+    name = info.filename
+    if not info.flag_bits & 0x800:  # not marked as UTF-8, which macOS writes all the same
+        with contextlib.suppress(UnicodeError):
+            name = name.encode("cp437").decode("utf-8")
+    return unicodedata.normalize("NFC", name.replace("\\", "/"))
+
+
+def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, max_bytes: int) -> bytes:
+    """At most max_bytes: zipfile never gives more than the size it declares, so checking that is enough."""
+    name = PurePosixPath(_member_name(info)).name
+    if info.file_size > max_bytes:
+        raise UserError("The file is too large", got=f"{name}, {info.file_size / 1e6:.0f} MB",
+                        limit=f"{max_bytes / 1e6:.0f} MB", todo="cut it, or send it compressed")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise UserError("The zip uses a compression that is not read here", got=name, limit="stored or deflated",
+                        todo="pack it again as an ordinary zip")
+    try:
+        return archive.read(info)
+    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, ValueError, OSError) as error:
+        raise UserError("The file is damaged inside the zip", got=name, todo="pack it again") from error
+
+
+def _table_of(archive, members, table, name) -> tuple[PurePosixPath, list[str], list[dict[str, str]]]:
+    """The table's folder in the zip, its columns, and its rows."""
+    if table is not None:
+        with open(table, "rb") as file:
+            data = file.read(MAX_TABLE_BYTES + 1)
+        if len(data) > MAX_TABLE_BYTES:
+            raise UserError("The table is too large", got=os.path.basename(table),
+                            limit=f"{MAX_TABLE_BYTES / 1e6:.0f} MB", todo="send it in parts")
+        return PurePosixPath("."), *_parsed(data, os.path.basename(table))
+    tables = [key for key in members if key.lower().endswith((".csv", ".tsv"))]
+    if not tables:
+        raise UserError("The zip holds no table of references", got=f"{name} with {_some(members)}",
+                        todo="add a CSV with the columns file and text")
+    if len(tables) > 1:
+        raise UserError("The zip holds more than one table", got=_some(tables),
+                        todo="leave the one that holds the references")
+    return PurePosixPath(tables[0]).parent, *_parsed(_read_member(archive, members[tables[0]], MAX_TABLE_BYTES),
+                                                     PurePosixPath(tables[0]).name)
+
+
+def _parsed(data: bytes, name: str) -> tuple[list[str], list[dict[str, str]]]:
+    """Columns and rows of a CSV or TSV, whatever its delimiter: comma, semicolon or tab."""
+    try:
+        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except UnicodeError as error:
+        raise UserError("The table is not in UTF-8", got=name, todo="save it as “CSV UTF-8”") from error
+    first = text.split("\n", 1)[0]
+    delimiter = max("\t,;", key=first.count)
+    # Common Voice's TSVs, and most others, hold bare quotation marks; in CSVs they enclose.
+    quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
+    try:
+        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting))
+    except csv.Error as error:
+        raise UserError("The table cannot be read", got=f"{name} ({error})", todo="save it as CSV again") from error
+    lines = [line for line in lines if any(cell.strip() for cell in line)]
+    if len(lines) < 2:
+        raise UserError("The table is empty", got=name, todo="give it a line of column names and a line for each clip")
+    header = lines[0]
+    return header, [dict(zip(header, [*line, *[""] * len(header)], strict=False)) for line in lines[1:]]
+
+
+def _matched(archive, members, folder: PurePosixPath, rows: list[tuple[str, str]], origin: str) -> ClipSet:
+    audio = {key: info for key, info in members.items() if audio_suffix(key)}
+    index = _index(audio, folder)
+    clips, failed, used = [], [], set()
+    for written, reference in rows:
+        asked = unicodedata.normalize("NFC", written.strip().replace("\\", "/"))
+        key = next((index[form] for form in (asked, PurePosixPath(asked).name) if form in index), None)
+        if key is None:
+            failed.append(FailedClip(_short(written), "The clip is not in the zip."))
+        elif key in used:
+            failed.append(FailedClip(_short(written), "The clip is listed more than once; the first line counts."))
+        elif not reference.strip():
+            failed.append(FailedClip(_short(written), "The clip has no reference text."))
+        else:
+            clips.append(Clip(asked, reference.strip(), _reader(archive, audio[key]), audio_suffix(key)))
+        used.add(key)
+    if not clips:
+        raise UserError("No line of the table has both a clip in the zip and a text",
+                        got=f"the table names {_some([row[0] for row in rows])}; the zip holds {_some(members)}",
+                        todo="write each clip's file name as it is in the zip")
+    unused = [key for key in audio if key not in used]
+    warnings = (f"{len(unused)} clips have no line in the table: {_some(unused)}.",) if unused else ()
+    return ClipSet(origin, clips, len(clips), tuple(failed), warnings)
+
+
+def _index(audio: Iterable[str], folder: PurePosixPath) -> dict[str, str]:
+    """Every way of writing a clip's name that means one clip only."""
+    index: dict[str, str] = {}
+    ambiguous = set()
+    exact = {}
+    for key in audio:
+        path = PurePosixPath(key)
+        exact[key] = key
+        if path.is_relative_to(folder):
+            exact[str(path.relative_to(folder))] = key
+        for form in (path.name, path.stem, str(path.with_suffix(""))):
+            if index.setdefault(form, key) != key:
+                ambiguous.add(form)
+    return {form: key for form, key in index.items() if form not in ambiguous} | exact
+
+
+def _reader(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Callable[[], bytes]:
+    return lambda: _read_member(archive, info, MAX_CLIP_BYTES)
+
+
+def _short(text: str) -> str:
+    text = re.sub(r"\s+", " ", text).strip()
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def _some(names: Iterable[str], n: int = 4) -> str:
+    names = [_short(name) for name in names]
+    rest = f" and {len(names) - n} more" if len(names) > n else ""
+    return (", ".join(names[:n]) or "nothing") + rest

@@ -1,0 +1,154 @@
+"""What a page hands back, as files that live at most an hour, and the removal of what a visitor sent.
+
+Enters: an Answer and the audio it was read from. Leaves: a Result, in a folder that only its owner's page knows the name
+of: the text in every format and a small copy of the sound for the player. Knows nothing of components.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shutil
+import subprocess
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.audio import SAMPLE_RATE, ffmpeg_executable, stream_audio
+from shared.errors import TruncatedAudio
+from shared.serving import Answer
+from shared.transcript import FORMATS
+from shared.ui import RESULTS, UPLOADS
+
+KEPT_SECONDS = 3300  # swept every SWEEP_SECONDS, so that nothing is older than an hour
+SWEEP_SECONDS = 300
+N_LETTERS = 80  # of a file's name that are kept; 255 bytes are the limit of common file systems
+
+_in_work: set[Path] = set()
+
+
+@dataclass(frozen=True)
+class Result:
+    """answer: what the model said. name: of the upload, without its suffix. files: one per format, in order."""
+
+    answer: Answer
+    name: str
+    folder: Path
+    files: tuple[Path, ...]
+    player: Path | None  # MP3
+
+    @property
+    def subtitles(self) -> Path:
+        return next(path for path in self.files if path.suffix == ".vtt")
+
+
+def make(
+    answer: Answer, source: str | Path, name: str | None = None, *, start: float = 0.0, end: float | None = None,
+    cancel: threading.Event | None = None,
+) -> Result:
+    """Write an answer's files, and the audio of `source` (start … end, seconds) as an MP3 for the player.
+
+    name: what the files are called, else as `source`. Raises UserError, Cancelled.
+    """
+    folder = RESULTS / secrets.token_urlsafe(16)
+    folder.mkdir(parents=True)
+    try:
+        player = _playable(source, folder / "player.mp3", start, end, cancel)
+        stem = safe_name(name or Path(source).name)
+        return Result(answer, stem, folder, write_formats(answer, folder, stem), player)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def write_formats(answer: Answer, folder: Path, stem: str) -> tuple[Path, ...]:
+    """The transcript in every format, as stem.txt and so on."""
+    paths = []
+    for kind, write in FORMATS.items():
+        paths.append(folder / f"{stem}.{kind}")
+        paths[-1].write_text(write(answer.transcript), encoding="utf-8")
+    return tuple(paths)
+
+
+def zip_of(made: list[Result]) -> Path:
+    """Every file of several results in one zip; equal names are told apart by a number."""
+    folder = RESULTS / secrets.token_urlsafe(16)
+    folder.mkdir(parents=True)
+    taken: set[str] = set()
+    with zipfile.ZipFile(folder / "transcripts.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for result in made:
+            stem, number = result.name, 2
+            while stem.casefold() in taken:
+                stem, number = f"{result.name} ({number})", number + 1
+            taken.add(stem.casefold())
+            for path in result.files:
+                archive.write(path, f"{stem}{path.suffix}")
+    return folder / "transcripts.zip"
+
+
+def safe_name(name: str) -> str:
+    """A file name without suffix that every system takes, as near to the visitor's as may be.
+
+    >>> safe_name('Möte 3: "Привет" / 日本.mp3')
+    'Möte 3 Привет 日本'
+    """
+    stem = Path(name.replace("\\", "/").replace("/", " ")).stem
+    stem = re.sub(r'[<>:"|?*\x00-\x1f\x7f]', "", stem)
+    return " ".join(stem.split())[:N_LETTERS].strip(" .") or "transcript"
+
+
+def _playable(source: str | Path, target: Path, start: float, end: float | None, cancel: threading.Event | None
+              ) -> Path | None:
+    """Any media as MP3, mono 16 kHz: what every browser plays. Block by block, so of any length."""
+    command = [ffmpeg_executable(), "-hide_banner", "-loglevel", "error", "-f", "f32le", "-ar", str(SAMPLE_RATE), "-ac",
+               "1", "-i", "pipe:0", "-b:a", "48k", "-f", "mp3", str(target)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        with suppress(TruncatedAudio):  # what there was of it is heard; the transcript carries the warning
+            for block in stream_audio(source, start=start, end=end, cancel=cancel):
+                process.stdin.write(block.astype("<f4").tobytes())
+        process.stdin.close()
+        return target if process.wait(timeout=60) == 0 else None
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def received(*paths: str | None) -> Iterator[None]:
+    """Whatever the body does, what the visitor sent is gone afterwards. Files of our own (examples) stay."""
+    own = {Path(path) for path in paths if path is not None and Path(path).resolve().is_relative_to(UPLOADS.resolve())}
+    _in_work.update(own)
+    try:
+        yield
+    finally:
+        for path in own:
+            path.unlink(missing_ok=True)
+            with suppress(OSError):  # another file of the same request may be in it
+                path.parent.rmdir()
+        _in_work.difference_update(own)
+
+
+def sweep(older_than: float = KEPT_SECONDS) -> None:
+    """Remove uploads and results last touched more than `older_than` seconds ago."""
+    now = time.time()
+    busy = {path.parent for path in list(_in_work)}  # hours of audio may take more than an hour to read
+    for folder in [*UPLOADS.glob("*"), *RESULTS.glob("*")]:
+        with suppress(FileNotFoundError):
+            if folder not in busy and now - folder.stat().st_mtime > older_than:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def keep_sweeping() -> None:
+    """Start the thread that sweeps for as long as the process lives."""
+    def run() -> None:
+        while True:
+            time.sleep(SWEEP_SECONDS)
+            sweep()
+
+    threading.Thread(target=run, name="sweep", daemon=True).start()

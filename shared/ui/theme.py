@@ -1,0 +1,26 @@
+"""How every page looks: one theme, one style sheet, one script. Nothing is fetched from another host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gradio as gr
+
+HERE = Path(__file__).parent
+STYLE = HERE / "style.css"
+SCRIPT = f"<script>{(HERE / 'panel.js').read_text(encoding='utf-8')}</script>"
+SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
+
+
+def theme() -> gr.themes.Base:
+    """Quiet greys and one accent, in the fonts the visitor's system has."""
+    soft = gr.themes.Soft(primary_hue="indigo", secondary_hue="slate", neutral_hue="slate", radius_size="md",
+                          font=list(SYSTEM_FONTS), font_mono=["ui-monospace", "monospace"])
+    return soft.set(
+        block_title_background_fill="transparent", block_title_background_fill_dark="transparent",
+        block_title_text_color="*body_text_color", block_title_text_color_dark="*body_text_color",
+        block_title_padding="0", block_title_text_weight="500", block_label_text_weight="500",
+        block_label_background_fill="transparent", block_label_background_fill_dark="transparent",
+        block_label_text_color="*body_text_color", block_label_text_color_dark="*body_text_color",
+        block_border_width="1px", block_border_width_dark="1px", block_shadow="none",
+        body_text_color_subdued="*neutral_500", body_text_color_subdued_dark="*neutral_400")

@@ -1,0 +1,148 @@
+"""Build the apps as Space repositories and put them on the Hugging Face Hub.
+
+    python spaces/deploy.py build                                     # every app, under bundles/
+    python spaces/deploy.py upload suite --fine-tuned you/whisper-sv  # one app, to your account
+
+Uploading needs a token with the write role: HF_TOKEN, or `hf auth login`. It looks the checkpoints up, fixes their
+commits, makes the Space if it is not there, sets its hardware and its variables BASE and FINE_TUNED, sends the
+bundle, deletes files of an older one, and compares what is there with what was sent. Anything short of that ends
+with a message and exit status 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # also from a checkout that is not installed
+
+import httpx2
+from bundle import APPS, Weights, build
+from huggingface_hub import HfApi, get_token
+from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+
+from shared.errors import UserError
+from shared.hub import SMALL_FILES
+
+BASE, FINE_TUNED = "openai/whisper-small", "KBLab/kb-whisper-small"  # as on a Space that names no others
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Exit status 0 only if everything asked for was done."""
+    options = _options(arguments)
+    apps = list(APPS) if "all" in options.apps else options.apps
+    try:
+        base, fine_tuned = _weights(options.base), _weights(options.fine_tuned)
+        if options.action == "upload" or options.pin:
+            with _explained("looking the checkpoints up"):
+                base, fine_tuned = look_up(base), look_up(fine_tuned)
+        folders = {app: build(app, options.out, base, fine_tuned) for app in apps}
+        for app, folder in folders.items():
+            print(f"Built {folder}", flush=True)
+            if options.action == "upload":
+                print(f"Uploaded {upload(folder, app, base, fine_tuned, options)}", flush=True)
+    except UserError as error:
+        sys.exit(f"Error: {error}")
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Build the apps as Space repositories, and upload them.")
+    parser.add_argument("action", choices=("build", "upload"))
+    parser.add_argument("apps", nargs="*", choices=(*APPS, "all"), default="all", metavar="app",
+                        help=f"{', '.join(APPS)}, or all (the default)")
+    parser.add_argument("--out", type=Path, default=Path("bundles"), help="where the bundles are written")
+    parser.add_argument("--owner", help="user or organisation of the Spaces; the token's user if not given")
+    parser.add_argument("--prefix", default="whisper-", help="the Space of an app is called PREFIX + its name")
+    parser.add_argument("--hardware", choices=("zero-a10g", "cpu-basic"), default="zero-a10g")
+    parser.add_argument("--base", default=BASE, metavar="ID[@COMMIT]")
+    parser.add_argument("--fine-tuned", default=FINE_TUNED, metavar="ID[@COMMIT]")
+    parser.add_argument("--private", action="store_true", help="only you and your organisation see the Space")
+    parser.add_argument("--pin", action="store_true", help="look the checkpoints up when building, too")
+    return parser.parse_args(arguments)
+
+
+def _weights(text: str) -> Weights:
+    model_id, _, commit = text.partition("@")
+    if model_id.startswith("embedded:") or model_id.count("/") == 1:
+        return Weights(model_id, commit or None)
+    raise UserError("This names no checkpoint that a Space can load", got=text or "nothing",
+                    todo="give a Hub id: owner/name or owner/name@commit")
+
+
+def look_up(weights: Weights) -> Weights:
+    """The same checkpoint at a full commit id, with those of its files that a Space needs."""
+    if not weights.on_hub:
+        return weights
+    try:
+        info = HfApi().model_info(weights.model_id, revision=weights.commit)
+    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+        missing = "commit" if isinstance(error, RevisionNotFoundError) else "checkpoint"
+        raise UserError(f"There is no such {missing} on the Hub, or your token may not read it", got=weights,
+                        todo="check the id; for a private one set HF_TOKEN or run `hf auth login`") from error
+    if info.private or info.gated:
+        print(f"Note: {weights.model_id} is not public: the Space needs a secret HF_TOKEN that may read it")
+        return Weights(weights.model_id, info.sha)  # the building Space has no token, so it cannot fetch it
+    present = {file.rfilename for file in info.siblings}
+    wanted = (*SMALL_FILES, "model.safetensors")
+    return Weights(weights.model_id, info.sha, tuple(name for name in wanted if name in present))
+
+
+def upload(folder: Path, app: str, base: Weights, fine_tuned: Weights, options: argparse.Namespace) -> str:
+    """Make the Space what `folder` is; gives its address. Raises UserError with what to do about it."""
+    api = HfApi()
+    if not get_token():
+        raise UserError("Uploading needs a Hugging Face token", got="none",
+                        todo="make one with the write role at https://huggingface.co/settings/tokens, then set "
+                             "HF_TOKEN or run `hf auth login`")
+    with _explained(f"uploading {app}"):
+        owner = options.owner or api.whoami()["name"]
+        repo_id = f"{owner}/{options.prefix}{app}"
+        url = api.create_repo(repo_id, repo_type="space", space_sdk="gradio", exist_ok=True,
+                              private=options.private or None, space_hardware=options.hardware)
+        _settle(api, repo_id, options, {"BASE": str(base), "FINE_TUNED": str(fine_tuned)})
+        api.upload_folder(repo_id=repo_id, repo_type="space", folder_path=folder, delete_patterns="*",
+                          commit_message=f"Bundle of {app}")
+        check = api.verify_repo_checksums(repo_id, repo_type="space", local_dir=folder)
+    wrong = [item["path"] for item in check.mismatches] + check.extra_paths  # extra: here and not there
+    wrong += sorted({*check.missing_paths} - {".gitattributes"})  # missing: there and not here
+    if wrong:
+        raise UserError("The Space is not what was sent", got=", ".join(wrong), todo="upload again")
+    return str(url)
+
+
+def _settle(api: HfApi, repo_id: str, options: argparse.Namespace, variables: dict[str, str]) -> None:
+    """What a Space that was there already may have otherwise: who sees it, hardware, variables."""
+    if options.private and not api.space_info(repo_id).private:
+        api.update_repo_settings(repo_id, repo_type="space", private=True)  # before anything is sent
+    if api.get_space_runtime(repo_id).requested_hardware != options.hardware:
+        api.request_space_hardware(repo_id, options.hardware)
+    present = {key: item.value for key, item in api.get_space_variables(repo_id).items()}
+    for key, value in variables.items():
+        if present.get(key) != value:
+            api.add_space_variable(repo_id, key, value)
+
+
+@contextmanager
+def _explained(doing: str) -> Iterator[None]:
+    """Turn the client's errors into one line that says what to do."""
+    try:
+        yield
+    except (HfHubHTTPError, httpx2.TransportError, RuntimeError, ValueError) as error:
+        cause = error if isinstance(error, HfHubHTTPError) or error.__cause__ is None else error.__cause__
+        status = cause.response.status_code if isinstance(cause, HfHubHTTPError) else None
+        todo = {
+            401: "the token is not valid or may not do this: set HF_TOKEN to another, or run `hf auth login --force`",
+            402: "the account may not host this: choose other --hardware, or see https://huggingface.co/pricing",
+            403: "use a token with the write role, and an --owner whose Spaces it may change",
+        }.get(status, "check the network and https://status.huggingface.co, then run this again")
+        if isinstance(error, ValueError):
+            todo = "correct the app's card or name"
+        reason = " ".join(str(cause).split())[:400]
+        raise UserError(f"The Hub refused or could not be reached while {doing}", got=reason, todo=todo) from error
+
+
+if __name__ == "__main__":
+    main()

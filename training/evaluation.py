@@ -1,0 +1,237 @@
+"""python -m training.evaluation RUN [key=value ...]: base and fine-tuned on the test split, by the code that serves.
+
+Enters: a run's folder. Leaves in RUN/evaluation/: hypotheses-*.jsonl (raw, one line a clip, written as they come; a
+second start goes on after the last), scores.json and report.html. Transcribing is `shared.inference`, counting is
+`shared.wer`; this module knows neither models nor what a word is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import datasets
+import yaml
+
+from feature_pipeline.config import plain, read
+from shared import wer
+from shared.audio import SAMPLE_RATE, load_audio
+from shared.checkpoint import Checkpoint
+from shared.errors import UserError
+from shared.inference import Transcriber
+from training import config as settings
+from training.config import Data
+from training.data import open_split
+from training.report import write_report
+
+SHORT, LONG = 3.0, 8.0  # seconds: the edges of the three lengths that are scored apart
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a run is evaluated; all of it is recorded beside the scores."""
+
+    split: str = "test"
+    engine: str = "auto"
+    device: str = "auto"
+    compute_type: str = "auto"
+    beam_size: int = 1
+    vad_onset: float = 0.5
+    full_context: bool = True  # score the fine-tuned one at 30 s context too, where it is served cropped
+    canary: str = ""  # a data set in another language, to see what was forgotten
+    canary_split: str = "test"
+    max_clips: int = 0  # 0: all
+    seed: int = 0  # of the resampling behind the intervals
+
+
+@dataclass(frozen=True)
+class Line:
+    """One clip as one transcriber heard it. duration, seconds: of the audio, and of the work."""
+
+    id: str
+    reference: str
+    hypothesis: str
+    language: str
+    speaker: str | None
+    duration: float
+    seconds: float
+
+
+def evaluate(run: str | Path, options: Options = Options(), *, say=print) -> dict:
+    """Transcribe what is not yet transcribed, score all, write scores.json and report.html, return the scores.
+
+    Raises UserError if the run has no model yet, or a data set is missing.
+    """
+    run = Path(run)
+    config = settings.load(run / "config.yaml")
+    if not (run / "model" / "run.json").is_file():
+        raise UserError("The run has no model yet", got=run, todo="let `python -m training.finetune` end first")
+    folder = run / "evaluation"
+    folder.mkdir(exist_ok=True)
+    rows = _limited(open_split(config.data[0], options.split), options.max_clips)
+    base, tuned = Checkpoint.parse(config.base), Checkpoint.parse(str(run / "model"))
+    plans = {"base": (base, rows, False), "fine-tuned": (tuned, rows, False)}
+    if options.full_context and config.context.crop:
+        plans["fine-tuned, full context"] = (tuned, rows, True)
+    if options.canary:
+        canary = _limited(open_split(Data(options.canary), options.canary_split), options.max_clips)
+        plans |= {"base, canary": (base, canary, False), "fine-tuned, canary": (tuned, canary, False)}
+    heard, used = {}, {}
+    for name, (checkpoint, of, full) in plans.items():
+        key = hashlib.sha256(json.dumps([_identity(checkpoint), of._fingerprint, full, plain(options)]).encode())
+        path = folder / f"hypotheses-{name.replace(', ', '-').replace(' ', '-')}-{key.hexdigest()[:8]}.jsonl"
+        heard[name], used[name] = _transcribed(path, checkpoint, of, full, options, lambda text, n=name: say(f"{n}: {text}"))
+    scores = _scores(heard, options) | {
+        "run": config.name, "data": config.data[0].path, "options": plain(options), "used": used,
+        "data_fingerprint": rows._fingerprint,
+    }
+    _write(folder / "scores.json", json.dumps(scores, indent=2, ensure_ascii=False) + "\n")
+    write_report(folder / "report.html", scores, heard, rows)
+    return scores
+
+
+def summary(scores: dict) -> str:
+    """The scores as a few lines for a terminal."""
+    lines = [f"{'':28s}{'WER':>7s}  {'95 % interval':16s}{'CER':>7s}{'raw WER':>9s}{'RTFx':>7s}"]
+    for name, one in scores["systems"].items():
+        spread = f"{one['wer_low']:.1f} … {one['wer_high']:.1f}" if one["wer_low"] is not None else "too short to tell"
+        lines.append(f"{name:28s}{one['wer']:7.2f}  {spread:16s}{one['cer']:7.2f}{one['raw_wer']:9.2f}{one['rtfx']:7.1f}")
+    for name, one in scores["differences"].items():
+        spread = f" ({one['low']:+.1f} … {one['high']:+.1f})" if one["low"] is not None else ""
+        lines.append(f"{name}: {one['difference']:+.2f}{spread}, {one['verdict']}")
+    return "\n".join(lines)
+
+
+def _transcribed(path: Path, checkpoint: Checkpoint, rows: datasets.Dataset, full: bool, options: Options, say
+                 ) -> tuple[list[Line], dict]:
+    """Every row's line, taken from the file where it is there already; and what was used."""
+    lines = {line.id: line for line in _lines(path)}
+    todo = [i for i, row_id in enumerate(rows["id"]) if row_id not in lines]
+    said = path.with_suffix(".json")
+    if todo:
+        transcriber = Transcriber(checkpoint, engine=options.engine, device=options.device,
+                                  compute_type=options.compute_type)
+        if full:
+            transcriber.facts = replace(transcriber.facts, short_context="full")
+        engine = transcriber.engine
+        _write(said, json.dumps({"checkpoint": str(transcriber.checkpoint), "engine": engine.name,
+                                 "device": engine.device, "compute_type": engine.compute_type,
+                                 "short_context": transcriber.facts.short_context}))
+        with path.open("a", encoding="utf-8") as out:
+            for done, i in enumerate(todo):
+                line = _heard(transcriber, rows[i], options)
+                out.write(json.dumps(plain(line), ensure_ascii=False) + "\n")
+                out.flush()
+                lines[line.id] = line
+                if done % 50 == 49:
+                    say(f"{len(lines)} of {len(rows)} clips")
+    return [lines[row_id] for row_id in rows["id"]], json.loads(said.read_text(encoding="utf-8"))
+
+
+def _heard(transcriber: Transcriber, row: dict, options: Options) -> Line:
+    waveform = load_audio(row["audio"]["bytes"])
+    start = time.perf_counter()
+    transcript = transcriber.transcribe(waveform, language=row["language"], beam_size=options.beam_size,
+                                        vad_onset=options.vad_onset)
+    seconds = time.perf_counter() - start
+    return Line(row["id"], row["text"], transcript.text, row["language"], row["speaker"],
+                len(waveform.samples) / SAMPLE_RATE, seconds)
+
+
+def _lines(path: Path) -> Iterator[Line]:
+    """What a file holds already; a last line cut off by a kill is forgotten."""
+    if not path.is_file():
+        return
+    text = path.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        _write(path, whole)
+    for line in whole.splitlines():
+        yield Line(**json.loads(line))
+
+
+def _scores(heard: dict[str, list[Line]], options: Options) -> dict:
+    counted = {name: [wer.utterance_errors(line.reference, line.hypothesis, line.language) for line in lines]
+               for name, lines in heard.items()}
+    systems = {name: _system(counted[name], heard[name], options) for name in heard}
+    pairs = [("fine-tuned", "base"), ("fine-tuned, full context", "base"), ("fine-tuned", "fine-tuned, full context"),
+             ("fine-tuned, canary", "base, canary")]
+    differences = {}
+    for name, against in pairs:
+        if name in counted and against in counted:
+            found = wer.compare([one.words for one in counted[against]], [one.words for one in counted[name]],
+                                seed=options.seed)
+            differences[f"{name} against {against}"] = {
+                "difference": 100 * found.difference, "low": _percent(found.low), "high": _percent(found.high),
+                "verdict": found.verdict}
+    return {"systems": systems, "differences": differences}
+
+
+def _system(counted: Sequence[wer.UtteranceErrors], lines: Sequence[Line], options: Options) -> dict:
+    score = wer.score(counted, seed=options.seed)
+    words = score.words.errors
+    by: dict[str, dict[str, list]] = {"length": {}, "speaker": {}}
+    for one, line in zip(counted, lines, strict=True):
+        length = f"under {SHORT:g} s" if line.duration < SHORT else f"{SHORT:g} to {LONG:g} s" if (
+            line.duration < LONG) else f"{LONG:g} s and more"
+        by["length"].setdefault(length, []).append(one.words)
+        by["speaker"].setdefault(line.speaker or "unknown", []).append(one.words)
+    audio, work = sum(line.duration for line in lines), sum(line.seconds for line in lines)
+    interval = score.words.interval
+    return {
+        "wer": 100 * score.wer, "wer_low": _percent(interval and interval.low),
+        "wer_high": _percent(interval and interval.high), "cer": 100 * score.cer, "raw_wer": 100 * score.raw_wer,
+        "raw_cer": 100 * score.raw_cer, "substitutions": words.substitutions, "deletions": words.deletions,
+        "insertions": words.insertions, "words": words.reference_length, "clips": len(lines), "audio_seconds": audio,
+        "rtfx": audio / max(work, 1e-9),
+        "by": {kind: {key: {"wer": 100 * wer.pooled(some).wer, "clips": len(some)} for key, some in parts.items()}
+               for kind, parts in by.items()},
+    }
+
+
+def _percent(value: float | None) -> float | None:
+    return None if value is None else 100 * value
+
+
+def _identity(checkpoint: Checkpoint) -> str:
+    """The checkpoint, and for a folder also its weights' size and time, so that a retrained run is heard anew."""
+    if checkpoint.origin != "folder":
+        return str(checkpoint)
+    weights = sorted(Path(checkpoint.model_id).glob("model*.safetensors"))
+    return " ".join([str(checkpoint), *(f"{path.stat().st_size} {path.stat().st_mtime_ns}" for path in weights)])
+
+
+def _limited(rows: datasets.Dataset, n_clips: int) -> datasets.Dataset:
+    return rows.select(range(min(n_clips, len(rows)))) if n_clips else rows
+
+
+def _write(path: Path, text: str) -> None:
+    draft = path.with_name(f".{path.name}.draft")
+    draft.write_text(text, encoding="utf-8")
+    os.replace(draft, path)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m training.evaluation", description="Score a run on its test split.")
+    parser.add_argument("run", help="a run's folder, for example runs/italian-lora")
+    parser.add_argument("options", nargs="*", metavar="key=value", help="for example engine=transformers")
+    given = parser.parse_args(arguments)
+    try:
+        pairs = [option.partition("=") for option in given.options]
+        options = read(Options, {key: yaml.safe_load(value) for key, _, value in pairs}, "the options")
+        print(summary(evaluate(given.run, options)))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
