@@ -37,8 +37,10 @@ def card(facts: dict[str, Any], config: Config) -> str:
         lines += [f"  - {name}, SHA-256 `{digest}`" for name, digest in source.get("packages", {}).items()]
     lines += ["", "## Licence and credit", "", f"Licence: {facts['licence']}. {facts['credit']}".rstrip(), ""]
     lines += ["## What was dropped", "", *_dropped(drops), ""]
-    if facts["leaks"] or facts["warnings"]:
+    shared = facts["in_several_splits"]
+    if facts["leaks"] or facts["warnings"] or any(shared.values()):
         lines += ["## To know before using it", ""]
+        lines += [f"- Number of {kind} in more than one split: {count}." for kind, count in shared.items() if count]
         lines += [f"- {leak['rows']} rows shared a {leak['kind']} between {leak['between']}; "
                   f"{'they were dropped from the second' if leak['dropped'] else 'they are still there'}."
                   for leak in facts["leaks"]]

@@ -34,7 +34,7 @@ class Clean:
     silent_below_dbfs: float = -60.0  # loudest tenth of a second
     max_clipped: float = 0.02  # share of samples at full scale
     min_script_share: float = 0.6  # share of letters in the language's own script
-    brackets: tuple[str, ...] = ("[]", "{}", "<>", "()", "**", "♪♪")  # what stands between them is not spoken
+    brackets: tuple[str, ...] = ("[]", "{}", "()", "**", "♪♪")  # what stands between them is not spoken
     max_same_sentence: int = 10  # rows of train with one sentence; 0: no cap
     max_same_name: int = 100  # rows of train with one name-like word; 0: no cap
     tokenizer: str | None = None  # folder of a checkpoint whose tokenizer counts label tokens; None: embedded Whisper

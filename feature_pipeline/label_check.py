@@ -31,11 +31,14 @@ from shared.checkpoint import Checkpoint
 from shared.errors import UserError
 from shared.wer import character_errors, word_errors
 
+NO_LIMIT = 3600.0  # seconds; the chunk's clips passed the check, whose limit is far below
 HEARD = pa.schema([("position", pa.int32()), ("sample_hash", pa.string()), ("hypothesis", pa.string()),
                    ("wer", pa.float64()), ("cer", pa.float64()), ("mismatch", pa.float64())])
-LABELS = pa.schema([("id", pa.string()), ("split", pa.string()), ("dropped", pa.string()), ("text", pa.string()),
-                    ("hypothesis", pa.string()), ("wer", pa.float64()), ("cer", pa.float64()), ("mismatch", pa.float64()),
-                    ("sample_hash", pa.string()), ("language", pa.string()), ("model", pa.string())])
+LABELS = pa.schema([
+    ("id", pa.string()), ("split", pa.string()), ("dropped", pa.string()), ("text", pa.string()),
+    ("hypothesis", pa.string()), ("wer", pa.float64()), ("cer", pa.float64()), ("mismatch", pa.float64()),
+    ("sample_hash", pa.string()), ("language", pa.string()), ("model", pa.string()),
+])
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class Hear:
     def _transcribed(self, rows: Sequence[dict[str, Any]]) -> dict[tuple[str, str], str]:
         texts = {}
         refs = [AudioRef(row["audio"]["path"], data=row["audio"]["bytes"]) for row in rows]
-        for row, waveform in zip(rows, decode(refs, max_seconds=float("inf")), strict=True):
+        for row, waveform in zip(rows, decode(refs, NO_LIMIT), strict=True):
             if isinstance(waveform, UserError):
                 raise waveform
             transcript = _transcriber(self.checkpoint, self.device).transcribe(
@@ -115,12 +118,14 @@ def hear(selection: Selection, checked: Sequence[Path], work: Path, out: Path, c
 def write_labels(selection: Selection, chunks: Chunks, folder: Path, config: Config) -> None:
     """`labels.parquet`, every row that was heard, and `labels.html`, the worst of them to judge by ear."""
     model = Hear(config.label_check.checkpoint, config.label_check.beam_size, Path()).model
-    heard = selection.db.execute("select id, split, reason, text, hypothesis, wer, cer, mismatch, sample_hash, language "
-                                 "from rows where hypothesis is not null order by n")
-    write_table(folder / "labels.parquet", LABELS, [dict(zip(LABELS.names, (*row, model), strict=True)) for row in heard])
+    heard = selection.db.execute("select id, split, reason, text, hypothesis, wer, cer, mismatch, sample_hash, "
+                                 "language from rows where hypothesis is not null order by n")
+    write_table(folder / "labels.parquet", LABELS,
+                [dict(zip(LABELS.names, (*row, model), strict=True)) for row in heard])
     worst = selection.db.execute(
-        "select id, split, reason, text, hypothesis, wer, language, chunk, position from rows where hypothesis is not "
-        "null and not kept_by_ear order by mismatch desc, n limit ?", (config.label_check.listed,)).fetchall()
+        "select id, split, reason, text, hypothesis, wer, language, chunk, position from rows "
+        "where hypothesis is not null and not kept_by_ear order by mismatch desc, n limit ?",
+        (config.label_check.listed,)).fetchall()
     clips = as_mp3([chunks.row(row[-2:])["audio"]["bytes"] for row in worst])
     doubtful = [Doubtful(*row[:-2], mp3) for row, mp3 in zip(worst, clips, strict=True)]
     n_heard, = selection.db.execute("select count(*) from rows where hypothesis is not null").fetchone()

@@ -20,7 +20,7 @@ _MARKS = {"hit": "{r}", "substitution": "<del>{r}</del> <ins>{h}</ins>", "deleti
 _SCRIPT = """
 const name = document.body.dataset.name, store = "verdicts:" + name;
 let decided = {};
-try { decided = JSON.parse(localStorage.getItem(store) || "{}"); } catch { /* a browser that keeps nothing for files */ }
+try { decided = JSON.parse(localStorage.getItem(store) || "{}"); } catch { /* some keep nothing for files */ }
 const cards = [...document.querySelectorAll("[data-id]")];
 function show() {
   for (const card of cards) {
@@ -36,7 +36,10 @@ for (const card of cards) {
   const text = card.querySelector("textarea");
   if (decided[card.dataset.id]) text.value = decided[card.dataset.id][1] || text.value;
   for (const button of card.querySelectorAll("button"))
-    button.onclick = () => { decided[card.dataset.id] = [button.value, button.value === "text" ? text.value : ""]; show(); };
+    button.onclick = () => {
+      decided[card.dataset.id] = [button.value, button.value === "text" ? text.value : ""];
+      show();
+    };
   text.oninput = () => { decided[card.dataset.id] = ["text", text.value]; show(); };
 }
 document.querySelector("#save").onclick = () => {
@@ -69,8 +72,8 @@ def label_page(config: Config, rows: Sequence[Doubtful], n_heard: int) -> str:
     """The page; rows come worst first."""
     figures = [(f"{n_heard:,}", "clips heard"), (f"{len(rows):,}", "listed here, worst first"),
                (config.label_check.checkpoint, "the model that listened")]
-    how = ("<p>Listen, then keep the label, drop the clip, or correct the text. Save the file and name it in the config, "
-           f"<code>verdicts: {html.escape(config.name)}.verdicts.csv</code>; the next build applies it. "
+    how = ("<p>Listen, then keep the label, drop the clip, or correct the text. Save the file and name it in the "
+           f"config, <code>verdicts: {html.escape(config.name)}.verdicts.csv</code>; the next build applies it. "
            "<del>Struck out</del> is said by the label alone, <ins>underlined</ins> was heard by the model alone.</p>"
            '<p class="bar"><button id="save">Save verdicts</button> <span id="count" class="quiet"></span></p>')
     cards = "".join(_card(row) for row in rows)
@@ -87,6 +90,7 @@ def _card(row: Doubtful) -> str:
         f'<li data-id="{html.escape(row.id)}">{player(row.mp3)}<p class="aligned">{aligned}</p>'
         f'<p class="quiet">Heard: {html.escape(row.hypothesis) or "nothing"}</p>'
         f'<textarea aria-label="Text" rows="2">{html.escape(row.text)}</textarea>'
-        '<p><button value="keep">Keep</button> <button value="drop">Drop</button> <button value="text">Corrected</button>'
-        f'</p><p class="quiet">WER {row.wer:.0%} · {row.split} · <code>{html.escape(row.id)}</code>{note}</p></li>'
+        '<p><button value="keep">Keep</button> <button value="drop">Drop</button> '
+        '<button value="text">Corrected</button></p>'
+        f'<p class="quiet">WER {row.wer:.0%} · {row.split} · <code>{html.escape(row.id)}</code>{note}</p></li>'
     )

@@ -38,6 +38,7 @@ def manifest(selection: Selection, config: Config, data: Path, counts: dict[str,
         "splits": _splits(selection),
         "drops": _drops(selection),
         "leaks": selection.leaks,
+        "in_several_splits": {"sentences": _shared(selection, "sentence"), "speakers": _shared(selection, "speaker")},
         "warnings": selection.warnings + _style(selection),
         "shards": [{"file": f"data/{path.name}", "rows": pq.read_metadata(path).num_rows, "bytes": path.stat().st_size,
                     "sha256": sha256(path)} for path in sorted(data.glob("*.parquet"))],
@@ -75,6 +76,14 @@ def _drops(selection: Selection) -> list[dict[str, Any]]:
              "examples": [{"id": name, "detail": detail} for name, detail in selection.db.execute(
                  "select id, detail from rows where reason = ? order by n limit 5", (reason,))]}
             for reason, rows, seconds in found]
+
+
+def _shared(selection: Selection, column: str) -> int:
+    """How many sentences or speakers the finished data set has in more than one split."""
+    group = "source, speaker" if column == "speaker" else column
+    count, = selection.db.execute(f"""select count(*) from (select 1 from rows where reason is null and {column} is not
+        null group by {group} having count(distinct split) > 1)""").fetchone()
+    return count
 
 
 def _sizes(selection: Selection, facts: dict[str, Any]) -> dict[str, Any]:

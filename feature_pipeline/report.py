@@ -56,7 +56,8 @@ def report(selection: Selection, facts: dict[str, Any], samples: Sequence[Sample
         "select count(distinct source || speaker) from rows where reason is null").fetchone()
     sizes = facts["sizes"]
     figures = [
-        (spoken_time(seconds), "of speech"), (f"{n_rows:,}", "utterances"), (f"{speakers or '–'}", "speakers"),
+        (spoken_time(seconds), "of speech"), (f"{n_rows:,}", "utterances"),
+        (f"{speakers or '–'}", "speaker" if speakers == 1 else "speakers"),
         (f"{n_dropped:,}", f"dropped of {n_rows + n_dropped:,}"),
         (f"{sizes['data_set_bytes'] / 1e6:.1f} MB", f"on disk, {sizes['ratio_to_source'] or '–'} × the source audio"),
         (f"{sizes['spectrograms_per_data_set']:.0f} ×", "smaller than padded spectrograms"),
@@ -93,9 +94,13 @@ def _notes(facts: dict[str, Any]) -> str:
     notes = [f"{leak['rows']} rows shared a {leak['kind']} between {leak['between']}: "
              + ("dropped from the second" if leak["dropped"] else "still there") for leak in facts["leaks"]]
     notes += facts["warnings"]
-    if not notes:
-        return '<p class="good">No sentence or known speaker stands in two splits.</p>'
-    return '<ul class="notes">' + "".join(f"<li>{html.escape(note)}</li>" for note in notes) + "</ul>"
+    shared = facts["in_several_splits"]
+    verdict = ("No sentence stands in two splits" if not shared["sentences"] else
+               f"{shared['sentences']} sentences stand in more than one split")
+    verdict += ("; no known speaker either." if not shared["speakers"] else
+                f"; {shared['speakers']} {'voice is' if shared['speakers'] == 1 else 'voices are'} in more than one.")
+    listed = f'<ul class="notes">{"".join(f"<li>{html.escape(note)}</li>" for note in notes)}</ul>' if notes else ""
+    return f'<p class="{"notes" if shared["sentences"] else "good"}">{verdict}</p>{listed}'
 
 
 def _histogram(selection: Selection, column: str, width: float, highest: float, unit: str) -> str:

@@ -37,7 +37,8 @@ FACTS = ("id", "source", "text", "language", "speaker", "split", "duration", "dr
 _TABLE = """
 create table rows (n integer primary key, chunk int, position int, id text, source text, text text, language text,
   speaker text, official text, duration real, reason text, detail text, sample_hash text, sentence text, n_bytes int,
-  n_bytes_source int, letters_per_second real, split text, pinned int default 0, wer real, cer real, mismatch real, hypothesis text,
+  n_bytes_source int, letters_per_second real, split text, pinned int default 0, wer real, cer real, mismatch real,
+  hypothesis text,
   kept_by_ear int default 0)
 """
 

@@ -28,7 +28,7 @@ SCRIPTS = {
 }
 # One letter of these stands for a syllable or a word, so far fewer are spoken in a second.
 DENSE_SCRIPTS = frozenset(("CJK", "HIRAGANA", "KATAKANA", "HANGUL"))
-_TAG = re.compile(r"<[^<>]{0,200}>")
+_TAG = re.compile(r"</?[^\W\d_][^<>]{0,200}>|<[|/][^<>]{0,40}>")  # not 5 < 6
 _INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u2060\ufeff]|[\x00-\x08\x0b-\x1f\x7f]")  # not the joiners: spelling
 _SPACE = re.compile(r"\s+")
 _BEFORE_STOP = re.compile(r"\s+([,.!?;:…](?:\s|$))")

@@ -36,5 +36,5 @@ def repeats(text: str) -> bool:
 
 
 def better(candidates: list[tuple[Decoded, str]]) -> tuple[Decoded, str]:
-    """Of several tries none of which convinced: one that ended and does not repeat, then the surest."""
-    return max(candidates, key=lambda one: (one[0].finished and not repeats(one[1]), one[0].avg_logprob))
+    """Of several tries none of which convinced: one that does not repeat, then one that ended, then the surest."""
+    return max(candidates, key=lambda one: (not repeats(one[1]), one[0].finished, one[0].avg_logprob))

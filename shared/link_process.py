@@ -72,7 +72,8 @@ def ask_youtube(job: dict, seconds: float, cancel: threading.Event, progress: Pr
                 return event["result"]
             if "refused" in event:
                 kind, got, limit = event["refused"]
-                log.info("%s refused (%s): %s", job["video"], kind, _tail(errors))
+                level = logging.WARNING if kind == "failed" else logging.INFO
+                log.log(level, "%s refused (%s): %s", job["video"], kind, _tail(errors))
                 raise link_error(kind, got=got, limit=limit)
             if progress is not None:
                 progress(*event["progress"])

@@ -61,7 +61,7 @@ def node_executable() -> Path:
 
 
 def _ytdlp_refusals(ask):
-    """Turn yt-dlp's exceptions into ours."""
+    """Turn yt-dlp's exceptions into ours: of any type, as when YouTube's answers change; then comes the second way."""
 
     @functools.wraps(ask)
     def asked(job: dict, progress) -> object:
@@ -70,7 +70,9 @@ def _ytdlp_refusals(ask):
         with yt_dlp.YoutubeDL(_ytdlp_options(job, progress)) as downloader:
             try:
                 return ask(job, downloader)
-            except yt_dlp.utils.YoutubeDLError as error:
+            except Refused:
+                raise
+            except Exception as error:
                 raise Refused(classify(error), short_reason(error)) from error
 
     return asked
@@ -146,7 +148,7 @@ def _ytdlp_captions(job: dict, downloader) -> str | None:
     if url is None:
         return None
     with downloader.urlopen(url) as answer:
-        return plain_text(json.loads(answer.read(1 << 24)))
+        return plain_text(answer.read(1 << 24))
 
 
 def _ytdlp_info(job: dict, downloader) -> dict:
@@ -221,7 +223,7 @@ def _pytubefix_captions(job: dict, video) -> str | None:
 
     tracks = {one["languageCode"]: one["baseUrl"] for one in _pytubefix_tracks(video) if one.get("kind") != "asr"}
     code = pick_language(tracks, job["language"])
-    return plain_text(json.loads(request.get(f"{tracks[code]}&fmt=json3", timeout=SOCKET_SECONDS))) if code else None
+    return plain_text(request.get(f"{tracks[code]}&fmt=json3", timeout=SOCKET_SECONDS)) if code else None
 
 
 def _sound(video):
@@ -263,10 +265,12 @@ def pick_language(codes, language: str) -> str | None:
     return next(iter(exact or sorted(code for code in codes if code.lower().startswith(wanted + "-"))), None)
 
 
-def plain_text(captions: dict) -> str | None:
+def plain_text(captions: bytes | str) -> str | None:
     """The words of a YouTube caption file (its json3 form), a line per caption, sounds in brackets left out."""
+    if not captions:  # what YouTube answers to a client it does not trust
+        raise Refused("failed", "the captions came empty")
     lines = []
-    for event in captions.get("events", ()):
+    for event in json.loads(captions).get("events", ()):
         text = "".join(piece.get("utf8", "") for piece in event.get("segs", ()))
         text = " ".join(re.sub(r"\[[^\]]*\]|[♪♫]", " ", text).split())
         if text:

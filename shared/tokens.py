@@ -50,6 +50,22 @@ class Tokens:
         self.is_multilingual = self.end != 50256
         self.languages = {code: ids[f"<|{code}|>"] for code in LANGUAGES if f"<|{code}|>" in ids}
 
+    @functools.cached_property
+    def non_speech(self) -> list[int]:
+        """Ids of marks that describe rather than spell speech (♪, brackets, …), which Whisper is kept from writing.
+
+        A checkpoint's generation config usually lists them; this is for those that lost it. After `non_speech_tokens`
+        of openai/whisper: single tokens, and the first of ♪-like ones that take several.
+        """
+        signs = [*'"#()*+/:;<=>@[\\]^_`{|}~「」『』', *"<< >> <<< >>> -- --- -( -[ (( )) ((( ))) [[ ]] {{ }} ♪♪ ♪♪♪".split()]
+        notes = "♩♪♫♬♭♮♯"
+        found = {self.encode(" -")[0], self.encode(" '")[0]}
+        for sign in [*signs, *notes]:
+            for ids in (self.encode(sign), self.encode(f" {sign}")):
+                if len(ids) == 1 or sign in notes:
+                    found.add(ids[0])
+        return sorted(found)
+
     def prompt(self, language: str | None, task: str, *, timestamps: bool, initial_prompt: str | None = None
                ) -> list[int]:
         """Ids the decoder starts from; an English-only checkpoint gets no language and no task."""

@@ -65,7 +65,7 @@ def build(app: str, out: Path, base: Weights, fine_tuned: Weights) -> Path:
     files |= {path.relative_to(ROOT).as_posix(): path for path in [*modules, *_data(modules, embedded)]}
     files |= {name: ROOT / name for name in ("LICENSE", "NOTICE") if (ROOT / name).is_file()}
     files |= {path.relative_to(source).as_posix(): path for path in source.rglob("*")
-              if path.is_file() and not path.name.startswith(".") and path.suffix != ".pyc"}
+              if path.is_file() and not re.search(r"(^|/)(\.|__pycache__)", path.relative_to(source).as_posix())}
     texts = {
         "README.md": card(app, base, fine_tuned),
         "requirements.txt": "\n".join(requirements([source / "app.py", *modules], embedded)) + "\n",
@@ -78,14 +78,17 @@ def _write(folder: Path, files: dict[str, Path], texts: dict[str, str]) -> Path:
     """All of it or nothing: made beside the old bundle, then put in its place."""
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    for name, path in files.items():
-        target = unfinished / PurePosixPath(name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
-    for name, text in texts.items():
-        (unfinished / name).write_text(text, encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    return unfinished.rename(folder)
+    try:
+        for name, path in files.items():
+            target = unfinished / PurePosixPath(name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+        for name, text in texts.items():
+            (unfinished / name).write_text(text, encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        return unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 # code
@@ -153,8 +156,9 @@ def _files_of(name: str) -> Iterator[Path]:
 
 
 def _data(modules: Iterable[Path], embedded: bool) -> list[Path]:
-    """Files beside the code that it names, by file or by folder; of models only where one is to be embedded."""
+    """Files beside the code that it names, by file, pattern or folder; of models only where one is to be embedded."""
     texts = frozenset().union(*map(_texts, modules))
+    patterns = [text for text in texts if re.fullmatch(r"[\w.-]*\*[\w.-]*\.\w+", text)]  # as in glob("*.css")
     found = []
     for path in sorted((ROOT / "shared").rglob("*")):
         inside = path.relative_to(ROOT / "shared")
@@ -162,7 +166,7 @@ def _data(modules: Iterable[Path], embedded: bool) -> list[Path]:
             continue
         folders = [folder for folder in path.parents if folder.is_relative_to(ROOT / "shared")]
         names = {path.name} | {folder.name for folder in folders if not (folder / "__init__.py").exists()}
-        if texts & names:
+        if texts & names or any(path.match(pattern) for pattern in patterns):
             found.append(path)
     return found
 
@@ -253,6 +257,7 @@ def card(app: str, base: Weights, fine_tuned: Weights) -> str:
     pinned = [item for item in weights if item.commit and item.files]
     if pinned:
         made.data.preload_from_hub = [f"{item.model_id} {','.join(item.files)} {item.commit}" for item in pinned]
-    made.text += (f"\n## Checkpoints\n\nBase: `{base}`. Fine-tuned: `{fine_tuned}`. To change them, set the Space's "
-                  "variables `BASE` and `FINE_TUNED` (Settings, Variables and secrets).\n")
+    made.text += (f"\n## Settings\n\nBase: `{base}`. Fine-tuned: `{fine_tuned}`. To change them, set the Space's "
+                  "variables `BASE` and `FINE_TUNED` (Settings, Variables and secrets). `MAX_MINUTES` and `MAX_MB` "
+                  "limit a recording; `ALLOWED_CHECKPOINTS` names Hub ids that visitors may load beside the two.\n")
     return str(made)

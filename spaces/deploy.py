@@ -4,9 +4,9 @@
     python spaces/deploy.py upload suite --fine-tuned you/whisper-sv  # one app, to your account
 
 Uploading needs a token with the write role: HF_TOKEN, or `hf auth login`. It looks the checkpoints up, fixes their
-commits, makes the Space if it is not there, sets its hardware and its variables BASE and FINE_TUNED, sends the
-bundle, deletes files of an older one, and compares what is there with what was sent. Anything short of that ends
-with a message and exit status 1.
+commits, makes the Space if it is not there, sets its hardware and its variables (BASE, FINE_TUNED,
+ALLOWED_CHECKPOINTS), sends the bundle, deletes files of an older one, and compares what is there with what was sent.
+Anything short of that ends with a message and exit status 1.
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--hardware", choices=("zero-a10g", "cpu-basic"), default="zero-a10g")
     parser.add_argument("--base", default=BASE, metavar="ID[@COMMIT]")
     parser.add_argument("--fine-tuned", default=FINE_TUNED, metavar="ID[@COMMIT]")
+    parser.add_argument("--allow", action="append", default=[], metavar="ID",
+                        help="another checkpoint that visitors may load in compare; repeat it for more")
     parser.add_argument("--private", action="store_true", help="only you and your organisation see the Space")
     parser.add_argument("--pin", action="store_true", help="look the checkpoints up when building, too")
     return parser.parse_args(arguments)
@@ -102,7 +104,8 @@ def upload(folder: Path, app: str, base: Weights, fine_tuned: Weights, options: 
         repo_id = f"{owner}/{options.prefix}{app}"
         url = api.create_repo(repo_id, repo_type="space", space_sdk="gradio", exist_ok=True,
                               private=options.private or None, space_hardware=options.hardware)
-        _settle(api, repo_id, options, {"BASE": str(base), "FINE_TUNED": str(fine_tuned)})
+        variables = {"BASE": str(base), "FINE_TUNED": str(fine_tuned), "ALLOWED_CHECKPOINTS": " ".join(options.allow)}
+        _settle(api, repo_id, options, {name: value for name, value in variables.items() if value})
         api.upload_folder(repo_id=repo_id, repo_type="space", folder_path=folder, delete_patterns="*",
                           commit_message=f"Bundle of {app}")
         check = api.verify_repo_checksums(repo_id, repo_type="space", local_dir=folder)

@@ -73,7 +73,8 @@ def deb(path: Path, files: dict[str, bytes]) -> Path:
                 tar.addfile(member, io.BytesIO(data))
         return buffer.getvalue()
 
-    parts = {"debian-binary": b"2.0\n", "control.tar.xz": packed({"control": b"Package: x\n"}), "data.tar.xz": packed(files)}
+    parts = {"debian-binary": b"2.0\n", "control.tar.xz": packed({"control": b"Package: x\n"}),
+             "data.tar.xz": packed(files)}
     with path.open("wb") as out:
         out.write(b"!<arch>\n")
         for name, data in parts.items():

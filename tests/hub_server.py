@@ -2,7 +2,7 @@
 
     with HubServer() as hub:
         commit = hub.add("model", "tester/whisper", folder)           # or let the client upload it
-        subprocess.run(..., env=environment(hub))                     # another process takes it for the Hub
+        subprocess.run(..., env=environment(hub, home))               # another process takes it for the Hub
         hub.fail("resolve/.*/model.safetensors", drop_after=1000)     # the next download breaks off
         hub.downloads("tester/whisper")                               # the files whose content was sent
 

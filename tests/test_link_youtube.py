@@ -200,6 +200,13 @@ def test_captions_are_people_s_or_none(youtube, sound):
     assert link.human_captions(LINK, "en") is None
 
 
+def test_captions_that_youtube_keeps_back_are_an_error_not_none(youtube, sound):
+    youtube.videos[ID] = Video(sound, captions={"sv": None})
+    with refusal("failed"):
+        link.human_captions(LINK, "sv")
+    assert youtube.asked_by == {"yt-dlp", "pytubefix"}
+
+
 def test_a_page_that_leads_inside_is_not_followed(youtube, sound, bystander, tmp_path):
     inside = f"http://127.0.0.1:{bystander.server_port}/secret"
     youtube.videos[ID] = Video(sound, page_moved_to=inside, address=inside)

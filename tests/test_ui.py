@@ -136,8 +136,10 @@ def test_nothing_sent_and_wrong_choices(client):
         client.predict(None, *CHOICES, api_name="/transcribe_microphone")
     with pytest.raises(AppError, match="No file was chosen yet"):
         client.predict([], *CHOICES, api_name="/transcribe_files")
-    with pytest.raises(AppError, match="beam"):
+    with pytest.raises(AppError, match="99.*10"):
         client.predict(0, "it", "transcribe", "auto", 99, 0.5, "", api_name="/transcribe_example")
+    with pytest.raises(AppError, match="no such example"):
+        client.predict(7, *CHOICES, api_name="/transcribe_example")
 
 
 @pytest.mark.parametrize("kind", ["silence", "noise"])
@@ -172,7 +174,7 @@ def test_two_visitors_with_the_same_file_at_once(app, tmp_path):
 
 def test_stop_ends_work_and_keeps_nothing(client, app, tmp_path):
     long = tmp_path / "long.wav"
-    ffmpeg("-stream_loop", "300", "-i", DATA / "it_vm-mailboxfull.flac", long)
+    ffmpeg("-stream_loop", "60", "-i", DATA / "it_vm-mailboxfull.flac", long)
     before = set(app.results.iterdir())
     running = client.submit(handle_file(str(long)), *CHOICES, api_name="/transcribe_microphone")
     while "passage" not in str(running.status().progress_data):
@@ -210,7 +212,7 @@ def test_uncertain_words_speakers_and_markup_in_text():
 
 
 @pytest.mark.parametrize(("name", "safe"), [
-    ("../../etc/passwd", "etc passwd"), ('a "b" <c>.mp3', "a b c"), ("日本.mp3", "日本"), (".mp3", "mp3"),
+    ("../../etc/passwd", "etc passwd"), ('a "b" <c>.mp3', "a b c"), ("日本.mp3", "日本"), (".mp3", "transcript"),
     ("x" * 300 + ".wav", "x" * 80), ("...", "transcript"),
 ])
 def test_file_names(name, safe):

@@ -25,8 +25,8 @@ NAMES = "DNS:*.youtube.com,DNS:youtube.com,DNS:*.googlevideo.com,DNS:*.googleapi
 class Video:
     """One video. status, reason, subreason: what YouTube says instead of giving it, to yt-dlp only if `ytdlp_only`.
 
-    captions: track -> text; a track 'a.sv' is automatic. address: where the sound is said to be. drip: send it for
-    ever, a little at a time."""
+    captions: track -> text, None for an empty answer; a track 'a.sv' is automatic. address: where the
+    sound is said to be. page_moved_to: where the video's page redirects. drip: send it for ever, a little at a time."""
 
     sound: bytes = b""
     title: str = "A talk"
@@ -36,7 +36,7 @@ class Video:
     reason: str | None = None
     subreason: str | None = None
     ytdlp_only: bool = False
-    captions: dict[str, str] = field(default_factory=dict)
+    captions: dict[str, str | None] = field(default_factory=dict)
     declared_bytes: int | None = None
     address: str | None = None
     page_moved_to: str | None = None
@@ -99,6 +99,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(page.encode(), "text/html")
         elif parts.path == "/api/timedtext" and video:
             text = video.captions[query["track"][0]]
+            if text is None:
+                self._send(b"", "application/json")
+                return
             events = [{"tStartMs": 0, "segs": [{"utf8": line}]} for line in text.split("\n")]
             self._send(json.dumps({"wireMagic": "pb3", "events": events}).encode(), "application/json")
         elif parts.path == "/videoplayback" and video:

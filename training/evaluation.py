@@ -87,7 +87,8 @@ def evaluate(run: str | Path, options: Options = Options(), *, say=print) -> dic
     for name, (checkpoint, of, full) in plans.items():
         key = hashlib.sha256(json.dumps([_identity(checkpoint), of._fingerprint, full, plain(options)]).encode())
         path = folder / f"hypotheses-{name.replace(', ', '-').replace(' ', '-')}-{key.hexdigest()[:8]}.jsonl"
-        heard[name], used[name] = _transcribed(path, checkpoint, of, full, options, lambda text, n=name: say(f"{n}: {text}"))
+        say(f"{name}: {len(of)} clips")
+        heard[name], used[name] = _transcribed(path, checkpoint, of, full, options, say)
     scores = _scores(heard, options) | {
         "run": config.name, "data": config.data[0].path, "options": plain(options), "used": used,
         "data_fingerprint": rows._fingerprint,
@@ -101,8 +102,9 @@ def summary(scores: dict) -> str:
     """The scores as a few lines for a terminal."""
     lines = [f"{'':28s}{'WER':>7s}  {'95 % interval':16s}{'CER':>7s}{'raw WER':>9s}{'RTFx':>7s}"]
     for name, one in scores["systems"].items():
-        spread = f"{one['wer_low']:.1f} … {one['wer_high']:.1f}" if one["wer_low"] is not None else "too short to tell"
-        lines.append(f"{name:28s}{one['wer']:7.2f}  {spread:16s}{one['cer']:7.2f}{one['raw_wer']:9.2f}{one['rtfx']:7.1f}")
+        spread = "too short to tell" if one["wer_low"] is None else f"{one['wer_low']:.1f} … {one['wer_high']:.1f}"
+        rates = f"{one['cer']:7.2f}{one['raw_wer']:9.2f}{one['rtfx']:7.1f}"
+        lines.append(f"{name:28s}{one['wer']:7.2f}  {spread:16s}{rates}")
     for name, one in scores["differences"].items():
         spread = f" ({one['low']:+.1f} … {one['high']:+.1f})" if one["low"] is not None else ""
         lines.append(f"{name}: {one['difference']:+.2f}{spread}, {one['verdict']}")
@@ -131,7 +133,7 @@ def _transcribed(path: Path, checkpoint: Checkpoint, rows: datasets.Dataset, ful
                 out.flush()
                 lines[line.id] = line
                 if done % 50 == 49:
-                    say(f"{len(lines)} of {len(rows)} clips")
+                    say(f"  {len(lines)} of {len(rows)}")
     return [lines[row_id] for row_id in rows["id"]], json.loads(said.read_text(encoding="utf-8"))
 
 

@@ -12,25 +12,28 @@ import json
 import shutil
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
 import numpy as np
 import torch
 import transformers
-from torch.nn.functional import cross_entropy
 from transformers import EarlyStoppingCallback, Seq2SeqTrainer, Seq2SeqTrainingArguments, set_seed
 
 from shared import wer
 from shared.errors import UserError
 from shared.lora import merge_adapter
 from training import config as settings
+from training import preflight
 from training.config import Config
+from training.curves import curves
 from training.data import IGNORED, Clips, Collator, open_split
-from training.model import complete, is_multilingual, load_base, plain, short_context, trainable
+from training.model import complete, is_multilingual, load_base, plain, short_context, token_loss, trainable
 from training.schedule import LengthGrouped, mixed
 
 COMPLETE = "complete"  # an empty file, written last into a checkpoint's folder
+N_SAMPLES = 3  # shown at each evaluation
 OPTIMIZERS = {"adamw": "adamw_torch", "adagrad": "adagrad", "adafactor": "adafactor", "adamw-8bit": "adamw_8bit"}
 
 
@@ -72,46 +75,52 @@ class Trainer(Seq2SeqTrainer):
                 shutil.rmtree(other)
 
 
-def token_loss(outputs, labels: torch.Tensor, num_items_in_batch=None) -> torch.Tensor:
-    """Cross entropy per token over all clips of one step, so that accumulation and more GPUs change nothing.
-
-    Whisper's own loss averages each forward pass by itself.
-    """
-    total = cross_entropy(outputs.logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="sum")
-    return total / (num_items_in_batch if num_items_in_batch is not None else (labels != IGNORED).sum())
-
-
-def train(config: Config) -> Path:
+def train(config: Config, *, say=print) -> Path:
     """Do the run, or what is left of it, and return its folder. Raises UserError."""
     set_seed(config.seed)
     folder = config.folder
     if (folder / "model" / COMPLETE).is_file():
+        say(f"{folder} is done already")
         return folder
-    base, model, processor = load_base(config)
-    run = _describe(config, base)
+    last = _last_complete(folder)
+    trainer = _prepared(config, say, measured=last is None)
     folder.mkdir(parents=True, exist_ok=True)
-    settings.save(config, folder / "config.yaml")
-    sources = [open_split(source, "train") for source in config.data]
-    train_rows = datasets.concatenate_datasets(sources)
-    validation = _some(open_split(config.data[0], "validation"), config.eval_clips)
-    _refuse_held_out(config, train_rows, validation)
-    collators = tuple(Collator(config, processor.tokenizer, model.config.num_mel_bins, is_multilingual(model), training)
-                      for training in (True, False))
-    trainer = Trainer(
-        run=run, config=config, model=trainable(model, config, base), args=_arguments(config),
-        shares=mixed([len(rows) for rows in sources], [source.weight for source in config.data]),
-        train_dataset=Clips(train_rows, config, training=True),
-        eval_dataset=Clips(validation, config, training=False),
-        collators=collators, processing_class=processor,
-        compute_metrics=lambda prediction: _rates(prediction, processor.tokenizer, validation),
-        callbacks=[EarlyStoppingCallback(config.steps.patience)] if config.steps.patience else [],
-    )
+    settings.save(trainer.config, folder / "config.yaml")
     started = time.perf_counter()
-    trainer.train(resume_from_checkpoint=_last_complete(folder))
+    trainer.train(resume_from_checkpoint=last)
     trainer.run |= {"seconds": round(time.perf_counter() - started, 1), "step": trainer.state.best_global_step,
                     "validation_wer": trainer.state.best_metric}
     _keep_best(trainer, folder)
     return folder
+
+
+def _prepared(config: Config, say, *, measured: bool) -> Trainer:
+    """The trainer with everything checked; a run that goes on keeps the batch size it began with."""
+    base, model, processor = load_base(config)
+    multilingual = is_multilingual(model)
+    sources = [open_split(source, "train") for source in config.data]
+    train_rows = datasets.concatenate_datasets(sources)
+    validation = _some(open_split(config.data[0], "validation"), config.eval_clips)
+    tests = [open_split(source, "test") for source in config.data if list(Path(source.path, "data").glob("test-*"))]
+    preflight.check_data(config, processor.tokenizer, train_rows, validation, tests, multilingual, say)
+    model = trainable(model, config, base)
+    clips = Clips(train_rows, config, training=True)
+    collators = tuple(Collator(config, processor.tokenizer, plain(model).config.num_mel_bins, multilingual, training)
+                      for training in (True, False))
+    if measured:
+        config = preflight.measure(config, model, clips, collators[0], say)
+    elif (config.folder / "config.yaml").is_file():
+        begun = settings.load(config.folder / "config.yaml").steps
+        config = replace(config, steps=replace(config.steps, batch_size=begun.batch_size,
+                                               accumulation=begun.accumulation))
+    return Trainer(
+        run=_describe(config, base), config=config, model=model, args=_arguments(config),
+        shares=mixed([len(rows) for rows in sources], [source.weight for source in config.data]),
+        train_dataset=clips, eval_dataset=Clips(validation, config, training=False), collators=collators,
+        processing_class=processor,
+        compute_metrics=lambda prediction: _rates(prediction, processor.tokenizer, validation, say),
+        callbacks=[EarlyStoppingCallback(config.steps.patience)] if config.steps.patience else [],
+    )
 
 
 def _arguments(config: Config) -> Seq2SeqTrainingArguments:
@@ -143,27 +152,20 @@ def _describe(config: Config, base) -> dict:
     }
 
 
-def _rates(prediction, tokenizer, rows: datasets.Dataset) -> dict[str, float]:
-    """WER and CER in per cent of the validation split, normalised."""
+def _rates(prediction, tokenizer, rows: datasets.Dataset, say) -> dict[str, float]:
+    """WER and CER in per cent of the validation split, normalised; says a few samples."""
     ids = np.where(prediction.predictions == IGNORED, tokenizer.pad_token_id, prediction.predictions)
     heard = tokenizer.batch_decode(ids, skip_special_tokens=True)
     counted = [wer.utterance_errors(text, other, language) for text, other, language
                in zip(rows["text"], heard, rows["language"], strict=True)]
+    for text, other in list(zip(rows["text"], heard, strict=True))[:N_SAMPLES]:
+        say(f"\n  said:  {text}\n  heard: {other.strip()}")
     return {"wer": 100 * wer.pooled(one.words for one in counted).wer,
             "cer": 100 * wer.pooled(one.characters for one in counted).wer}
 
 
 def _some(rows: datasets.Dataset, n_clips: int) -> datasets.Dataset:
     return rows.select(range(min(n_clips, len(rows)))) if n_clips else rows
-
-
-def _refuse_held_out(config: Config, *parts: datasets.Dataset) -> None:
-    for rows in parts:
-        for name in config.held_out:
-            found = [row_id for row_id in rows["id"] if row_id.endswith(name)]
-            if found:
-                raise UserError("A held-out clip is in the data to learn from", got=found[0],
-                                todo="name it in the build's split.held_out and build the data set again")
 
 
 def _last_complete(folder: Path) -> str | None:
@@ -191,6 +193,7 @@ def _keep_best(trainer: Trainer, folder: Path) -> None:
         complete(target, inner, trainer.processing_class, trainer.run)
     (folder / "run.json").write_text(json.dumps(trainer.run, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (folder / "history.json").write_text(json.dumps(trainer.state.log_history, indent=1) + "\n", encoding="utf-8")
+    (folder / "curves.svg").write_text(curves(trainer.state.log_history), encoding="utf-8")
     (target / COMPLETE).touch()
 
 

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import peft
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.nn.functional import cross_entropy
 from transformers import WhisperForConditionalGeneration, WhisperProcessor
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from shared.checkpoint import Checkpoint, files
 from shared.embedded import write_preprocessor_config
 from training.config import Config
+from training.data import IGNORED
 
 
 class ShortContextEncoder(WhisperEncoder):
@@ -94,6 +98,15 @@ def trainable(model: WhisperForConditionalGeneration, config: Config, base: Chec
     return model
 
 
+def token_loss(outputs, labels: torch.Tensor, num_items_in_batch=None) -> torch.Tensor:
+    """Cross entropy per token over all clips of one step, so that accumulation and more GPUs change nothing.
+
+    Whisper's own loss averages each forward pass by itself.
+    """
+    total = cross_entropy(outputs.logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="sum")
+    return total / (num_items_in_batch if num_items_in_batch is not None else (labels != IGNORED).sum())
+
+
 def plain(model: nn.Module) -> WhisperForConditionalGeneration:
     """The Whisper model inside, without peft's wrapper."""
     return model.get_base_model() if isinstance(model, peft.PeftModel) else model
@@ -116,3 +129,15 @@ def complete(folder: Path, model: nn.Module, processor: WhisperProcessor, run: d
         config = json.loads(adapter.read_text(encoding="utf-8"))
         config |= {"base_model_name_or_path": run["base"], "revision": run["base_revision"]}
         adapter.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        (folder / "README.md").unlink(missing_ok=True)  # peft's empty card, with that folder's path in it
+
+
+def small_adapter(source: Path, folder: Path) -> None:
+    """A saved adapter in float16, with its configuration and run.json only: what is shipped and merged elsewhere."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = load_file(source / "adapter_model.safetensors")
+    path = folder / "adapter_model.safetensors"
+    save_file({name: weight.half().contiguous() for name, weight in weights.items()}, path, metadata={"format": "pt"})
+    path.chmod(0o644)
+    for name in ("adapter_config.json", "run.json"):
+        shutil.copyfile(source / name, folder / name)

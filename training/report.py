@@ -18,8 +18,8 @@ N_WORST = 20
 STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
 table{border-collapse:collapse;margin:1rem 0}td,th{padding:.25rem .75rem;text-align:right;border-bottom:1px solid #ccc}
 td:first-child,th:first-child{text-align:left}.substitution{background:#fde3b0}.deletion{background:#f9c9c9}
-.insertion{background:#cfe3fb}audio{width:100%}article{margin:1.5rem 0}@media(prefers-color-scheme:dark){body{background:
-#181818;color:#eee}.substitution,.deletion,.insertion{color:#111}}"""
+.insertion{background:#cfe3fb}audio{width:100%}article{margin:1.5rem 0}
+@media(prefers-color-scheme:dark){body{background:#181818;color:#eee}.substitution,.deletion,.insertion{color:#111}}"""
 KEY = ("<p>In the texts: <span class=substitution>heard instead</span>, <span class=deletion>left out</span>, "
        "<span class=insertion>invented</span>.</p>")
 

@@ -98,11 +98,11 @@ class TransformersEngine:
     def _rules(self, prompt: Sequence[int]) -> LogitsProcessorList:
         """Suppressed tokens and timestamp grammar, as the checkpoint's generation config states them."""
         begin, rules = len(prompt), LogitsProcessorList()
-        if self._said.suppress_tokens:
-            rules.append(SuppressTokensLogitsProcessor(self._said.suppress_tokens, device=self.device))
-        if self._said.begin_suppress_tokens:
-            rules.append(SuppressTokensAtBeginLogitsProcessor(self._said.begin_suppress_tokens, begin,
-                                                              device=self.device))
+        ids = self._ids
+        never = [*(self._said.suppress_tokens or ids.non_speech), *range(ids.start, ids.first_stamp)]
+        rules.append(SuppressTokensLogitsProcessor(never, device=self.device))
+        at_first = self._said.begin_suppress_tokens or [*ids.encode(" "), ids.end]
+        rules.append(SuppressTokensAtBeginLogitsProcessor(at_first, begin, device=self.device))
         if self._ids.no_timestamps not in prompt:
             grammar = GenerationConfig(no_timestamps_token_id=self._ids.no_timestamps, eos_token_id=self._ids.end,
                                        max_initial_timestamp_index=50)  # 1 s, as in Whisper's reference decoder

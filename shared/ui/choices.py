@@ -21,16 +21,17 @@ MIDDLE = 0.5  # of the slider "Find quieter speech": the onset the speech detect
 class Choices:
     """Rendered where it is made. `inputs`: language, task, engine, beam_size, quiet_speech, names."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, translate: bool = True) -> None:
+        """translate: whether the task may be chosen."""
         with gr.Row(elem_classes="choices"):
             self.language = gr.Dropdown(
                 [("Detect", DETECT), *sorted((name, code) for code, name in LANGUAGES.items())], value=DETECT,
                 label="Spoken language", filterable=True, min_width=140)
             self.task = gr.Dropdown([(name, task) for task, name in TASKS.items()], value="transcribe", label="Do what",
-                                    filterable=False, min_width=140)
+                                    visible=translate, filterable=False, min_width=140)
         with gr.Accordion("Advanced", open=False, elem_classes="advanced"):
             self.names = gr.Textbox(
-                label="Names and special words", placeholder="Söderström, myocardial infarction, Kubernetes …",
+                label="Names and special words", value="", placeholder="Söderström, myocardial infarction, Kubernetes …",
                 info="Spelled as you want to read them; the model will lean towards them.", max_length=600)
             self.quiet_speech = gr.Slider(
                 0.1, 0.9, value=MIDDLE, step=0.05, label="Find quieter speech",

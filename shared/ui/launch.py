@@ -5,9 +5,8 @@ Enters: the pages to show. Leaves: an app that serves until it is stopped. Knows
 
 from __future__ import annotations
 
-import atexit
 import os
-import shutil
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,8 +15,8 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from shared.serving import Serving, serving
-from shared.ui import RESULTS, ROOT, UPLOADS, jobs, results
-from shared.ui.theme import SCRIPT, STYLE, theme
+from shared.ui import RESULTS, jobs, results
+from shared.ui.theme import SCRIPT, STYLES, theme
 from shared.ui.uploads import OwnUploadFolders
 
 QUEUE_PLACES = 64  # visitors waiting; the next one is told that the app is busy
@@ -55,8 +54,7 @@ def launch(title: str, pages: Sequence[Page]) -> None:
 def build(title: str, pages: Sequence[Page], served: Serving) -> gr.Blocks:
     """The app, not running yet. The first page is the front page."""
     first, *others = pages
-    with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(results.SWEEP_SECONDS, results.KEPT_SECONDS)
-                   ) as demo:
+    with gr.Blocks(title=title, analytics_enabled=False) as demo:
         gr.Navbar(visible=bool(others), main_page_name=first.title)
         first.render(served)
         demo.unload(_leave)
@@ -70,17 +68,15 @@ def build(title: str, pages: Sequence[Page], served: Serving) -> gr.Blocks:
 
 def start(demo: gr.Blocks, *, max_bytes: int | None, server_name: str = "127.0.0.1", block: bool = True) -> str:
     """Serve a built app. Returns its address, at once if `block` is False."""
-    for folder in (UPLOADS, RESULTS):
-        folder.mkdir(parents=True, exist_ok=True)
-    atexit.register(shutil.rmtree, ROOT, ignore_errors=True)
-    results.keep_sweeping()
+    results.open_folders()
     _, address, _ = demo.launch(
         server_name=os.environ.get("GRADIO_SERVER_NAME") or server_name, prevent_thread_lock=True, quiet=True,
-        theme=theme(), css_paths=[STYLE], head=SCRIPT, footer_links=["api", "settings"], max_file_size=max_bytes,
+        theme=theme(), css_paths=STYLES, head=SCRIPT, footer_links=["api", "settings"], max_file_size=max_bytes,
         allowed_paths=[str(RESULTS)], app_kwargs={"middleware": [Middleware(OwnUploadFolders)]}, ssr_mode=False,
         show_error=False, mcp_server=os.environ.get("MCP_SERVER") == "1", share=False)
     print(f"Listening on {address}", flush=True)
     if block:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the temporary folders go, as after Ctrl-C
         demo.block_thread()
     return address
 

@@ -74,17 +74,24 @@ class Panel:
 
     def runs(
         self, triggers: Sequence[Callable], work: Callable, inputs: Sequence[gr.components.Component], *, api_name: str,
-        outputs: Sequence[Any] = (), api_description: str | None = None,
+        outputs: Sequence[Any] = (), api_description: str | None = None, queue: str = MODEL_QUEUE, at_once: int = 1,
     ) -> gr.events.Dependency:
         """Wire a page's action: any trigger starts `work`, in the model's queue, with Stop in sight while it runs.
 
         work: a function of `inputs`, `request: gr.Request` and `bar=gr.Progress()`; returns `show(…)` and a value for
-        each of `outputs` more. Returns the event, for `.success`.
+        each of `outputs` more. queue, at_once: for work that mostly waits for others. Returns the event, for `.success`.
         """
+        return self.with_stop(triggers, work, list(inputs), [*self.outputs, *outputs], show_progress_on=self.view,
+                              concurrency_id=queue, concurrency_limit=at_once, api_name=api_name,
+                              api_description=api_description)
+
+    def with_stop(
+        self, triggers: Sequence[Callable], work: Callable, inputs: Sequence[Any], outputs: Sequence[Any], **event: Any,
+    ) -> gr.events.Dependency:
+        """Any trigger starts `work`, with Stop in sight while it runs. event: as for any of Gradio's."""
         shown = gr.on(triggers, lambda: gr.Button(visible=True), None, self.stop, queue=False, show_progress="hidden",
                       api_visibility="private")
-        done = shown.then(work, list(inputs), [*self.outputs, *outputs], show_progress_on=self.view,
-                          concurrency_id=MODEL_QUEUE, api_name=api_name, api_description=api_description)
+        done = shown.then(work, list(inputs), list(outputs), **event)
         done.then(lambda: gr.Button(visible=False), None, self.stop, queue=False, show_progress="hidden",
                   api_visibility="private")
         return done

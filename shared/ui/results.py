@@ -6,6 +6,8 @@ of: the text in every format and a small copy of the sound for the player. Knows
 
 from __future__ import annotations
 
+import atexit
+import functools
 import re
 import secrets
 import shutil
@@ -18,16 +20,19 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from shared.audio import SAMPLE_RATE, ffmpeg_executable, stream_audio
 from shared.errors import TruncatedAudio
 from shared.serving import Answer
 from shared.transcript import FORMATS
-from shared.ui import RESULTS, UPLOADS
+from shared.ui import RESULTS, ROOT, UPLOADS
 
 KEPT_SECONDS = 3300  # swept every SWEEP_SECONDS, so that nothing is older than an hour
 SWEEP_SECONDS = 300
 N_LETTERS = 80  # of a file's name that are kept; 255 bytes are the limit of common file systems
 
+LOCK = "in-use.lock"  # held by the process whose folder it is
 _in_work: set[Path] = set()
 
 
@@ -96,7 +101,7 @@ def safe_name(name: str) -> str:
     >>> safe_name('Möte 3: "Привет" / 日本.mp3')
     'Möte 3 Привет 日本'
     """
-    stem = Path(name.replace("\\", "/").replace("/", " ")).stem
+    stem = re.sub(r"\.\w{1,5}$", "", re.sub(r"[/\\]", " ", name))
     stem = re.sub(r'[<>:"|?*\x00-\x1f\x7f]', "", stem)
     return " ".join(stem.split())[:N_LETTERS].strip(" .") or "transcript"
 
@@ -138,17 +143,36 @@ def sweep(older_than: float = KEPT_SECONDS) -> None:
     """Remove uploads and results last touched more than `older_than` seconds ago."""
     now = time.time()
     busy = {path.parent for path in list(_in_work)}  # hours of audio may take more than an hour to read
-    for folder in [*UPLOADS.glob("*"), *RESULTS.glob("*")]:
+    for path in [*UPLOADS.glob("*"), *RESULTS.glob("*")]:
         with suppress(FileNotFoundError):
-            if folder not in busy and now - folder.stat().st_mtime > older_than:
-                shutil.rmtree(folder, ignore_errors=True)
+            # Gradio hands the same download out again under its old folder, and touches the file.
+            touched = max(one.stat().st_mtime for one in (path, *path.glob("*")))
+            if path not in busy and now - touched > older_than:
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink()  # Gradio's File makes an empty one for each upload
 
 
-def keep_sweeping() -> None:
-    """Start the thread that sweeps for as long as the process lives."""
+@functools.cache
+def open_folders() -> None:
+    """Make this process's folders, to go with it; remove those of processes that were killed; start sweeping."""
+    for folder in (UPLOADS, RESULTS):
+        folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(ROOT / LOCK)
+    lock.acquire()
+    for other in ROOT.parent.glob("whisper-spaces-*"):
+        with suppress(Timeout, OSError), FileLock(other / LOCK, timeout=0):
+            shutil.rmtree(other, ignore_errors=True)
+
+    def close() -> None:
+        lock.release()
+        shutil.rmtree(ROOT, ignore_errors=True)
+
     def run() -> None:
         while True:
             time.sleep(SWEEP_SECONDS)
             sweep()
 
+    atexit.register(close)
     threading.Thread(target=run, name="sweep", daemon=True).start()

@@ -7,7 +7,7 @@ from pathlib import Path
 import gradio as gr
 
 HERE = Path(__file__).parent
-STYLE = HERE / "style.css"
+STYLES = sorted(HERE.glob("*.css"))
 SCRIPT = f"<script>{(HERE / 'panel.js').read_text(encoding='utf-8')}</script>"
 SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
 

@@ -1,0 +1,197 @@
+"""The pages as people use them: a real Chromium, real speech, at desk and in hand.
+
+UI tests of the other pages are in files of their own; `visit` and the `chromium` fixture serve them too.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from running_app import DATA, running_app
+
+from shared.audio import ffmpeg_executable, probe
+from shared.wer import word_errors
+
+playwright = pytest.importorskip("playwright.sync_api", reason="SKIPPED: playwright is not installed; see tests/requirements.txt")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
+pytestmark = [pytest.mark.browser,
+              pytest.mark.skipif(CHROMIUM is None, reason="SKIPPED: no Chromium on the PATH; `make browser` installs one")]
+
+SCREENS = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
+MAILBOX = "Spiacente, ma la casella di posta dell'utente non può accettare ulteriori messaggi."
+GREETING = "C'è un saluto temporaneo, che viene usato al posto del tuo messaggio di benvenuto standard."
+PATIENCE_MS = 180_000  # for a transcript, on a machine that may be busy
+# Chromium's gain control changes the clip; a person's microphone is not a file.
+RAW_SOUND = """const real = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+navigator.mediaDevices.getUserMedia = () => real({audio: {echoCancellation: false, noiseSuppression: false,
+autoGainControl: false}});"""
+
+
+@pytest.fixture(scope="module")
+def app():
+    return running_app()
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory) -> Path:
+    """The mailbox prompt as a WAV for the fake microphone, with half a second of silence around it."""
+    path = tmp_path_factory.mktemp("speech") / "clip.wav"
+    subprocess.run([ffmpeg_executable(), "-v", "error", "-i", str(DATA / "it_vm-mailboxfull.flac"), "-af",
+                    "adelay=500,apad=pad_dur=2", "-ar", "48000", str(path)], check=True)
+    return path
+
+
+@contextmanager
+def chromium(speech: Path | None = None):
+    """A browser, with `speech` at its microphone; without, there is no microphone it may use."""
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+             "--disable-sync", "--autoplay-policy=no-user-gesture-required"]
+    if speech is not None:
+        flags += ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
+                  f"--use-file-for-fake-audio-capture={speech}%noloop"]
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def visit(browser, address: str, screen: str = "desktop", expected: str = "none") -> Iterator:
+    """A visitor's page. Afterwards: no script failed, nothing was asked of another host, nothing scrolls sideways.
+
+    expected: what a failure that is part of the test says.
+    """
+    context = browser.new_context(viewport=SCREENS[screen], accept_downloads=True)
+    context.set_default_timeout(60_000)
+    page = context.new_page()
+    page.add_init_script(RAW_SOUND)
+    failures, strangers = [], []
+    page.on("pageerror", lambda error: None if expected in str(error) else failures.append(str(error)))
+    page.on("request", lambda request: None if request.url.startswith(("http://127.0.0.1", "data:", "blob:"))
+            else strangers.append(request.url))
+    page.goto(address)
+    page.locator("h1").wait_for()
+    yield page
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "the page scrolls sideways"
+    assert not failures and not strangers
+    context.close()
+
+
+def record(page, seconds: float) -> None:
+    """Press Record, wait, press Stop."""
+    page.get_by_role("button", name="Record", exact=True).click()
+    page.wait_for_timeout(int(seconds * 1000))
+    page.locator("#microphone-recording").get_by_role("button", name="Stop", exact=True).click()
+
+
+def text_of(page, name: str) -> str:
+    page.locator(f"#{name}-result .facts").wait_for(timeout=PATIENCE_MS)
+    return " ".join(page.locator(f"#{name}-result .said").all_text_contents())
+
+
+def download(page, name: str, ending: str) -> str:
+    with page.expect_download() as waiting:
+        page.locator(f"#{name}-downloads a[download$='{ending}']").click()
+    return Path(waiting.value.path()).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_microphone(app, speech, screen):
+    with chromium(speech) as browser, visit(browser, app.address, screen) as page:
+        record(page, probe(speech).duration - 1.0)
+        assert word_errors(MAILBOX, text_of(page, "microphone"), "it").wer <= 0.3
+        assert "-->" in download(page, "microphone", ".srt")
+        page.locator("#microphone-result .time").first.click()
+        player = "document.querySelector('#microphone-result .player')"
+        page.wait_for_function(f"{player}.currentTime > 0.3")
+        page.wait_for_function("document.querySelector('#microphone-result .segment.now') !== null")
+        page.wait_for_function("document.querySelector('#microphone-result .caption').innerText.length > 10")
+        page.get_by_role("button", name="Record", exact=True).wait_for()  # ready for the next one
+
+
+def test_without_a_microphone_the_page_says_so_and_goes_on(app):
+    with chromium() as browser, visit(browser, app.address, expected="accessing the microphone") as page:
+        page.get_by_role("button", name="Record", exact=True).click()
+        page.get_by_text("No microphone found").first.wait_for()
+        page.get_by_text("English: Jane Austen").click()
+        assert "ill-disposed" in text_of(page, "microphone").lower()
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_upload(app, screen, tmp_path):
+    bad = tmp_path / "notes.mp3"
+    bad.write_text("Nothing to hear here. " * 40)
+    with chromium() as browser, visit(browser, f"{app.address}/files", screen) as page:
+        page.locator("#upload-files input[type=file]").set_input_files(
+            [DATA / "it_vm-mailboxfull.flac", bad, DATA / "it_vm-tmpexists.flac"])
+        page.get_by_text("notes.mp3").first.wait_for()
+        page.locator("#upload-go").click()
+        assert word_errors(MAILBOX, text_of(page, "upload"), "it").wer <= 0.3
+        assert "What to do" in page.locator("#upload-overview .failed").inner_text()
+        page.locator("#upload-which").get_by_role("listbox").click()
+        page.get_by_role("option", name="it_vm-tmpexists").click()
+        page.locator("#upload-result").filter(has_text="saluto").wait_for()
+        assert word_errors(GREETING, text_of(page, "upload"), "it").wer <= 0.3
+        with page.expect_download() as waiting:
+            page.locator("#upload-zip").click()
+        with zipfile.ZipFile(waiting.value.path()) as archive:
+            assert "it_vm-mailboxfull.vtt" in archive.namelist() and len(archive.namelist()) == 10
+
+
+def test_a_bad_file_alone_is_a_message(app, tmp_path):
+    bad = tmp_path / "empty.wav"
+    bad.write_bytes(b"")
+    with chromium() as browser, visit(browser, f"{app.address}/files") as page:
+        page.locator("#upload-go").click()
+        page.locator(".toast-body").filter(has_text="No file was chosen").wait_for()
+        page.locator("#upload-files input[type=file]").set_input_files([bad])
+        page.get_by_text("empty.wav").first.wait_for()
+        page.locator("#upload-go").click()
+        page.locator(".toast-body").filter(has_text="empty").wait_for(timeout=PATIENCE_MS)
+        page.get_by_text("English: Jane Austen").click()
+        assert "ill-disposed" in text_of(page, "upload").lower()
+
+
+def test_corrections_are_taken_over(app):
+    with chromium() as browser, visit(browser, f"{app.address}/files") as page:
+        page.get_by_text("English: Jane Austen").click()
+        text_of(page, "upload")
+        page.get_by_text("Correct the text").click()
+        page.locator("#upload-text textarea").fill("Nobody said <b>this</b>.")
+        page.get_by_role("button", name="Save corrections").click()
+        page.locator("#upload-result").filter(has_text="Nobody said <b>this</b>.").wait_for()
+        assert download(page, "upload", ".txt").strip() == "Nobody said <b>this</b>."
+
+
+def test_two_visitors_at_once(app):
+    """Each sees their own text, and neither's work undoes the other's."""
+    with chromium() as browser, visit(browser, f"{app.address}/files") as first:
+        with visit(browser, f"{app.address}/files", "phone") as second:
+            for page, clip in ((first, "it_vm-mailboxfull.flac"), (second, "it_vm-tmpexists.flac")):
+                page.locator("#upload-files input[type=file]").set_input_files([DATA / clip])
+                page.get_by_text(clip).first.wait_for()
+            for page in (first, second):
+                page.locator("#upload-go").click()
+            assert word_errors(MAILBOX, text_of(first, "upload"), "it").wer <= 0.3
+            assert word_errors(GREETING, text_of(second, "upload"), "it").wer <= 0.3
+    assert app.received() == []
+
+
+def test_stop_in_the_page(app, tmp_path):
+    long = tmp_path / "long.wav"
+    subprocess.run([ffmpeg_executable(), "-v", "error", "-stream_loop", "60", "-i", str(DATA / "it_vm-mailboxfull.flac"),
+                    str(long)], check=True)
+    with chromium() as browser, visit(browser, f"{app.address}/files") as page:
+        page.locator("#upload-files input[type=file]").set_input_files([long])
+        page.get_by_text("long.wav").first.wait_for()
+        page.locator("#upload-go").click()
+        page.get_by_text("passage").first.wait_for(timeout=PATIENCE_MS)
+        page.locator("#upload-stop").click()
+        page.locator(".toast-body").filter(has_text="Stopped").wait_for()
+        page.locator("#upload-stop").wait_for(state="hidden")

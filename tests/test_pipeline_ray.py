@@ -1,0 +1,79 @@
+"""The same build on a local Ray cluster of two workers: the same bytes, the label check included."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import corpora
+import pytest
+from speech import clips
+
+from feature_pipeline.build import build, main
+from feature_pipeline.config import Config, LabelCheck, Source, Split
+from feature_pipeline.sources.folder import Folder
+from shared.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    ray = pytest.importorskip("ray", reason="Ray is optional: pip install 'ray[data]'")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False,
+             runtime_env={"env_vars": {"PYTHONPATH": str(Path(__file__).parents[1])}})
+    yield ray
+    ray.shutdown()
+
+
+def config(corpus: Path, out: Path, **more) -> Config:
+    return Config("small", (Source("folder", Folder(str(corpus), "en"), "mine"),), out=str(out), workers=1,
+                  split=Split(test=0.2, validation=0.1), **more)
+
+
+def files(out: Path) -> dict[str, bytes]:
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*")
+            if path.is_file() and ".build" not in path.parts}
+
+
+def test_equal_to_the_local_build(cluster, tmp_path):
+    from feature_pipeline.on_ray import run_on_ray
+
+    corpus = corpora.folder(tmp_path / "corpus", n_rows=150)
+    here = build(config(corpus, tmp_path / "here"), say=lambda line: None)
+    there = build(config(corpus, tmp_path / "there"), run_on_ray, say=lambda line: None)
+    assert files(here) == files(there)
+
+
+@pytest.mark.slow
+def test_the_label_check_equals_the_local_one(cluster, tmp_path):
+    from feature_pipeline.on_ray import run_on_ray
+
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    for clip in clips("en"):
+        shutil.copy(clip.path, corpus)
+        (corpus / clip.path.with_suffix(".txt").name).write_text(clip.text)
+    check = LabelCheck(listed=2)
+    here = build(config(corpus, tmp_path / "here", label_check=check), say=lambda line: None)
+    there = build(config(corpus, tmp_path / "there", label_check=check), run_on_ray, say=lambda line: None)
+    assert files(here) == files(there) and "labels.parquet" in files(there)
+
+
+def test_a_stage_that_fails_there_fails_here(cluster, tmp_path):
+    from feature_pipeline.on_ray import run_on_ray
+
+    with pytest.raises(UserError, match="never mind"):
+        list(run_on_ray(_refuse, [(tmp_path / "a", tmp_path / "b")]))
+
+
+def _refuse(source: Path, target: Path) -> int:
+    raise UserError("It does not work", todo="never mind")
+
+
+def test_without_ray_it_says_what_to_install(tmp_path, monkeypatch, capsys):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "ray", None)
+    corpus = corpora.folder(tmp_path / "corpus", n_rows=5)
+    (tmp_path / "c.yaml").write_text(f"name: c\nout: {tmp_path / 'out'}\nsources:\n- {{kind: folder, path: {corpus}, language: en}}\n")
+    assert main([str(tmp_path / "c.yaml"), "--on", "ray"]) == 2
+    assert "pip install 'ray[data]'" in capsys.readouterr().err

@@ -1,0 +1,186 @@
+"""training.finetune from start to end on a two-layer model, killed and taken up again, and its preflight."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from training_world import small_base, small_data
+from transformers import AutoProcessor, WhisperForConditionalGeneration
+
+from shared.audio import load_audio
+from shared.checkpoint import facts
+from shared.errors import UserError
+from shared.features import log_mel
+from training import config as settings
+from training.config import Config, Data, Method, Steps
+from training.finetune import COMPLETE, train
+
+ROOT = Path(__file__).parents[1]
+TRAIN = ["it_priv-introsaved.flac", "it_vm-mailboxfull.flac", "en_austen-0880.flac", "en_austen-0890.ogg",
+         "es_pls-hold-while-try.ogg", "ru_queue-youarenext.ogg"]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("world")
+    data = small_data(folder / "set", train=TRAIN, validation=["it_vm-tmpexists.flac"], test=["en_austen-0930.flac"])
+    return small_base(folder / "base"), data
+
+
+def tiny(world, out: Path, name: str = "run", **changed) -> Config:
+    base, data = world
+    steps = Steps(max_steps=6, batch_size=2, accumulation=1, learning_rate=1e-3, eval_steps=2, patience=0)
+    given = {"steps": steps, "language": "it", "base": str(base), "out": str(out), **changed}
+    return Config(name=name, data=(Data(str(data)),), **given)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model" / "model.safetensors")
+
+
+def start(config: Config, path: Path) -> subprocess.Popen:
+    settings.save(config, path)
+    return subprocess.Popen([sys.executable, "-m", "training.finetune", str(path)], cwd=ROOT, text=True,
+                            env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT)
+
+
+@pytest.fixture(scope="module")
+def finished(world, tmp_path_factory) -> Path:
+    """A run of the whole model that nothing disturbed."""
+    out = tmp_path_factory.mktemp("runs")
+    process = start(tiny(world, out), out / "run.yaml")
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    return out / "run"
+
+
+def test_a_run_learns_and_leaves_a_checkpoint_that_transformers_opens(finished, world):
+    history = json.loads((finished / "history.json").read_text())
+    losses = [entry["eval_loss"] for entry in history if "eval_loss" in entry]
+    assert len(losses) == 3 and losses[-1] < losses[0]
+    model = WhisperForConditionalGeneration.from_pretrained(finished / "model")
+    processor = AutoProcessor.from_pretrained(finished / "model")
+    samples = load_audio(ROOT / "tests" / "data" / TRAIN[0]).samples
+    ids = model.generate(torch.from_numpy(log_mel(samples, 80, 3000))[None], max_new_tokens=20)
+    assert processor.decode(ids[0], skip_special_tokens=True).strip()
+    assert model.config.architectures == ["WhisperForConditionalGeneration"]
+    assert facts(finished / "model").languages == ("it",) and facts(finished / "model").short_context == "any"
+    run = json.loads((finished / "model" / "run.json").read_text())
+    assert run["config"]["steps"]["max_steps"] == 6 and run["validation_wer"] is not None
+    for folder in (finished / "model", *finished.glob("checkpoint-*")):
+        assert {"preprocessor_config.json", "processor_config.json", "tokenizer.json", "generation_config.json"} <= {
+            path.name for path in folder.iterdir()}
+
+
+def test_starting_a_finished_run_again_changes_nothing(finished, world):
+    before = (finished / "model" / "model.safetensors").stat().st_mtime_ns
+    train(tiny(world, finished.parent), say=lambda text: None)
+    assert (finished / "model" / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_killed_while_it_writes_a_checkpoint_it_ends_with_the_same_weights(finished, world, tmp_path):
+    """SIGKILL as soon as the second checkpoint's folder appears: the write is under way."""
+    process = start(tiny(world, tmp_path), tmp_path / "run.yaml")
+    folder = tmp_path / "run" / "checkpoint-4"
+    while not folder.exists() and process.poll() is None:
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (folder / COMPLETE).exists()
+    process = start(tiny(world, tmp_path), tmp_path / "run.yaml")
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    same_weights(finished, tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_killed_twenty_times_at_random_it_ends_with_the_same_weights(finished, world, tmp_path):
+    rng = random.Random(7)
+    kills = 0
+    while kills < 20:
+        process = start(tiny(world, tmp_path), tmp_path / "run.yaml")
+        try:
+            process.communicate(timeout=rng.uniform(5, 30))
+            break
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            kills += 1
+    train(tiny(world, tmp_path), say=lambda text: None)
+    same_weights(finished, tmp_path / "run")
+
+
+def same_weights(one: Path, other: Path) -> None:
+    for (name, weight), (_, theirs) in zip(weights(one).items(), weights(other).items(), strict=True):
+        assert torch.allclose(weight, theirs, atol=1e-6), name
+
+
+def test_a_lora_run_gives_an_adapter_and_its_merged_model(world, tmp_path):
+    config = tiny(world, tmp_path, method=Method(kind="lora", lora_rank=2),
+                  steps=Steps(max_steps=1, batch_size=2, eval_steps=1, learning_rate=1e-3))
+    said: list[str] = []
+    folder = train(config, say=said.append)
+    adapter = json.loads((folder / "adapter" / "adapter_config.json").read_text())
+    assert adapter["base_model_name_or_path"] == str(world[0])
+    assert (folder / "adapter" / "adapter_model.safetensors").stat().st_size < 1_000_000
+    changed = [name for name, weight in weights(folder).items()
+               if not torch.equal(weight, load_file(world[0] / "model.safetensors")[name])]
+    assert changed and all("proj" in name or "fc" in name for name in changed)
+    text = "\n".join(said)
+    for word in ("trained: lora", "memory:", "disk:", "time: about", "labels:", "clips a second"):
+        assert word in text
+
+
+def test_the_preflight_refuses_what_would_spoil_the_run(world, tmp_path):
+    leaky = small_data(tmp_path / "leaky", train=TRAIN, validation=["it_vm-tmpexists.flac"], test=TRAIN[:1])
+    refused = [
+        ("test split are in train", tiny((world[0], leaky), tmp_path)),
+        ("held-out clip", tiny(world, tmp_path, held_out=("it_vm-mailboxfull.flac",))),
+        ("no token for the language", tiny(world, tmp_path, language="qq")),
+        ("No clip is in the run's language", tiny(world, tmp_path, language="sv")),
+    ]
+    for text, config in refused:
+        with pytest.raises(UserError, match=text):
+            train(config, say=lambda text: None)
+    assert not (tmp_path / "run").exists()
+
+
+OUT_OF_MEMORY = """
+import resource, sys
+sys.path.insert(0, "tests")
+from pathlib import Path
+from test_training_run import tiny
+from training.config import Steps
+from training import preflight
+from training.data import Clips, Collator, open_split
+from training.model import load_base, trainable
+base, data, out = map(Path, sys.argv[1:])
+config = tiny((base, data), out, steps=Steps(batch_size=64, accumulation=1))
+checkpoint, model, processor = load_base(config)
+model = trainable(model, config, checkpoint)
+clips = Clips(open_split(config.data[0], "train").select([0] * 64), config, True)
+now = int(Path("/proc/self/statm").read_text().split()[0]) * 4096
+resource.setrlimit(resource.RLIMIT_AS, (now + 2_500_000_000,) * 2)
+fitted = preflight.measure(config, model, clips, Collator(config, processor.tokenizer, 80, True, True))
+print("fitted", fitted.steps.batch_size, fitted.steps.accumulation)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
+def test_out_of_memory_halves_the_batch_and_says_so(world, tmp_path):
+    done = subprocess.run([sys.executable, "-c", OUT_OF_MEMORY, *map(str, (*world, tmp_path))], cwd=ROOT, text=True,
+                          capture_output=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert "out of memory with 64 clips a batch" in done.stdout, done.stdout + done.stderr
+    size, accumulation = map(int, done.stdout.split("fitted ")[1].split())
+    assert size < 64 and size * accumulation == 64

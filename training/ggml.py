@@ -1,0 +1,92 @@
+"""A Whisper checkpoint as one GGML file for whisper.cpp.
+
+Enters: a folder in transformers' form. Leaves: the file. Format: whisper.cpp, `whisper_model_load` in src/whisper.cpp:
+magic, eleven sizes, mel filters, tokens, then tensors under the names of openai/whisper, dimensions reversed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from safetensors.torch import load_file
+
+from shared.features import mel_filters
+
+MAGIC = 0x67676D6C
+FLOAT32, FLOAT16 = 0, 1
+N_TEXT_TOKENS = {51864: 50256, 51865: 50257, 51866: 50257}  # without the special ones, which whisper.cpp knows itself
+OUTER = {
+    "encoder.embed_positions.weight": "encoder.positional_embedding",
+    "decoder.embed_positions.weight": "decoder.positional_embedding",
+    "decoder.embed_tokens.weight": "decoder.token_embedding.weight",
+    "encoder.layer_norm": "encoder.ln_post", "decoder.layer_norm": "decoder.ln",
+}
+INNER = {
+    "self_attn.q_proj": "attn.query", "self_attn.k_proj": "attn.key", "self_attn.v_proj": "attn.value",
+    "self_attn.out_proj": "attn.out", "self_attn_layer_norm": "attn_ln",
+    "encoder_attn.q_proj": "cross_attn.query", "encoder_attn.k_proj": "cross_attn.key",
+    "encoder_attn.v_proj": "cross_attn.value", "encoder_attn.out_proj": "cross_attn.out",
+    "encoder_attn_layer_norm": "cross_attn_ln", "fc1": "mlp.0", "fc2": "mlp.2", "final_layer_norm": "mlp_ln",
+}
+
+
+def write_ggml(folder: Path, path: Path) -> None:
+    """Matrices in float16; vectors and positions in float32, as whisper.cpp expects them."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    tokens = _tokens(folder / "tokenizer.json", N_TEXT_TOKENS[config["vocab_size"]])
+    filters = mel_filters(config["num_mel_bins"])
+    sizes = [config[key] for key in (
+        "vocab_size", "max_source_positions", "d_model", "encoder_attention_heads", "encoder_layers",
+        "max_target_positions", "d_model", "decoder_attention_heads", "decoder_layers", "num_mel_bins")]
+    with path.open("wb") as file:
+        file.write(struct.pack("<12i", MAGIC, *sizes, FLOAT16))
+        file.write(struct.pack("<2i", *filters.shape) + filters.tobytes())
+        file.write(struct.pack("<i", len(tokens)))
+        for token in tokens:
+            file.write(struct.pack("<i", len(token)) + token)
+        for part in sorted(folder.glob("model*.safetensors")):
+            for name, tensor in load_file(part).items():
+                if name != "proj_out.weight":  # tied to the token embedding
+                    _write_tensor(file, openai_name(name), tensor.float().numpy())
+
+
+def openai_name(name: str) -> str:
+    """`model.encoder.layers.0.fc1.weight` -> `encoder.blocks.0.mlp.0.weight`."""
+    name = name.removeprefix("model.")
+    layer = re.fullmatch(r"(encoder|decoder)\.layers\.(\d+)\.(.+)\.(weight|bias)", name)
+    if layer:
+        return f"{layer[1]}.blocks.{layer[2]}.{INNER[layer[3]]}.{layer[4]}"
+    for theirs, ours in OUTER.items():
+        if name.startswith(theirs):
+            return ours + name.removeprefix(theirs)
+    return name  # the two convolutions
+
+
+def _write_tensor(file: BinaryIO, name: str, values: np.ndarray) -> None:
+    if re.search(r"conv\d\.bias", name):
+        values = values[:, None]
+    half = values.ndim > 1 and "positional" not in name and not name.endswith("bias")
+    encoded = name.encode()
+    file.write(struct.pack("<3i", values.ndim, len(encoded), FLOAT16 if half else FLOAT32))
+    file.write(struct.pack(f"<{values.ndim}i", *reversed(values.shape)) + encoded)
+    file.write(np.ascontiguousarray(values, dtype=np.float16 if half else np.float32).tobytes())
+
+
+def _tokens(path: Path, n_tokens: int) -> list[bytes]:
+    """Text tokens as bytes, by id. The file writes each byte as a printable character (GPT-2's byte-level BPE)."""
+    model = json.loads(path.read_text(encoding="utf-8"))["model"]
+    by_id = {number: token for token, number in model["vocab"].items()}
+    byte_of = {char: byte for byte, char in enumerate(_printable())}
+    return [bytes(byte_of[char] for char in by_id[number]) for number in range(n_tokens)]
+
+
+def _printable() -> list[str]:
+    """The character that stands for each byte: itself where it prints, else the next free one from 256 on."""
+    plain = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
+    others = iter(range(256, 512))
+    return [chr(byte) if byte in plain else chr(next(others)) for byte in range(256)]

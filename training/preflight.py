@@ -1,0 +1,226 @@
+"""Before a run starts: what would fail after hours fails now, and what it will take is said.
+
+Enters: the config, the model and the rows. Leaves: lines for the person, the config with the batch size that fits, or
+a UserError. Changes no weight and writes nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+import datasets
+import psutil
+import torch
+from transformers import WhisperTokenizer
+
+from feature_pipeline.config import plain
+from shared.audio import spoken_time
+from shared.errors import UserError
+from shared.wer import normalise
+from training.config import Config
+from training.data import MAX_LABELS, Clips, Collator
+from training.model import token_loss
+from training.schedule import Draw
+
+N_MEASURED = 3  # batches timed, after one of the longest clips: what fits that fits all
+ROWS_CHECKED = 20_000  # of text; more would take longer than the answer is worth
+Say = Callable[[str], None]
+
+
+def check_data(config: Config, tokenizer: WhisperTokenizer, train: datasets.Dataset, validation: datasets.Dataset,
+               tests: list[datasets.Dataset], multilingual: bool, say: Say = print) -> None:
+    """Languages, labels, leaks and held-out clips. Raises UserError for what makes the run worthless."""
+    _check_language(config, tokenizer, train, multilingual)
+    texts = train.select(range(min(ROWS_CHECKED, len(train))))["text"]
+    _check_labels(config, tokenizer, texts, say)
+    _check_held_out(config, train, validation)
+    for kind, other in [("validation", validation), *(("test", test) for test in tests)]:
+        _check_leaks(config, train, other, kind, say)
+
+
+def measure(config: Config, model: torch.nn.Module, clips: Clips, collator: Collator, say: Say = print) -> Config:
+    """Time a few steps on the longest and on usual clips, halving the batch until they fit; report time and memory."""
+    config, seconds, peak_mb = _fitting(config, model, clips, collator, say)
+    steps = config.steps
+    parameters = list(model.parameters())
+    n_trained = sum(p.numel() for p in parameters if p.requires_grad)
+    n_all = sum(p.numel() for p in parameters)
+    say(f"trained: {config.method.kind}, {n_trained / 1e6:.2f} of {n_all / 1e6:.1f} M parameters, from {config.base}")
+    say(f"data: {len(clips)} clips, {spoken_time(float(clips.durations.sum()))}; {steps.max_steps} steps of "
+        f"{steps.batch_size} x {steps.accumulation} hear each {_passes(config, len(clips)):.1f} times")
+    needed = steps.max_steps * steps.accumulation * seconds
+    say(f"time: about {spoken_time(needed)} by {N_MEASURED} measured batches ({steps.batch_size / seconds:.1f} clips a "
+        "second); evaluation comes on top")
+    state_mb = n_trained * (4 + 8) / 1e6  # gradient, and AdamW's two moments
+    available = _memory_mb()
+    say(f"memory: {peak_mb:.0f} MB in use at the measured peak, {state_mb:.0f} MB more for the optimiser; "
+        f"{available:.0f} MB free")
+    if state_mb > available:
+        raise UserError("There is too little memory for the optimiser", got=f"{available:.0f} MB free",
+                        limit=f"{state_mb:.0f} MB", todo="use LoRA, adafactor or a smaller base")
+    _check_disk(config, n_all, n_trained, say)
+    return config
+
+
+def _fitting(config: Config, model: torch.nn.Module, clips: Clips, collator: Collator, say: Say
+             ) -> tuple[Config, float, float]:
+    """The config whose batch fits, seconds a batch, MB at the peak."""
+    while True:
+        try:
+            return config, *_timed(config, model, clips, collator)
+        except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
+            if not _is_memory(error):
+                raise
+            size = config.steps.batch_size
+        model.zero_grad(set_to_none=True)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if size == 1:
+            raise UserError("Not even one clip fits into memory", got=spoken_time(float(clips.durations.max())),
+                            todo="use LoRA, gradient checkpointing, bf16 or a smaller base")
+        steps = dataclasses.replace(config.steps, batch_size=size // 2, accumulation=config.steps.accumulation * 2)
+        config = dataclasses.replace(config, steps=steps)
+        say(f"out of memory with {size} clips a batch: now {size // 2}, and {steps.accumulation} batches to a step")
+
+
+def _timed(config: Config, model: torch.nn.Module, clips: Clips, collator: Collator) -> tuple[float, float]:
+    size = config.steps.batch_size
+    longest = [int(i) for i in clips.durations.argsort()[::-1][:size]]
+    usual = [int(i) for i in clips.durations.argsort()[len(clips) // 2 :][:size]]
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model.to(device).train()
+    seconds = []
+    for n, chosen in enumerate([longest, *[usual] * N_MEASURED]):
+        batch = collator([clips[Draw(index, n * size + i)] for i, index in enumerate(chosen)])
+        start = time.perf_counter()
+        batch = {key: value.to(device) for key, value in batch.items()}
+        labels = batch.pop("labels")
+        kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(config.steps.precision)
+        with torch.autocast(device, kind, enabled=kind is not None):
+            loss = token_loss(model(**batch), labels)
+        loss.backward()
+        model.zero_grad(set_to_none=True)
+        if n:
+            seconds.append(time.perf_counter() - start)
+    peak = torch.cuda.max_memory_allocated() if device == "cuda" else psutil.Process().memory_info().rss
+    return sorted(seconds)[len(seconds) // 2], peak / 1e6
+
+
+def _is_memory(error: Exception) -> bool:
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return any(said in str(error).lower() for said in ("out of memory", "allocate memory"))
+
+
+def _memory_mb() -> float:
+    if torch.cuda.is_available():
+        return torch.cuda.mem_get_info()[0] / 1e6
+    return psutil.virtual_memory().available / 1e6
+
+
+def _check_disk(config: Config, n_all: int, n_trained: int, say: Say) -> None:
+    weights = n_trained if config.method.kind == "lora" else n_all
+    checkpoint = 4 * weights + 8 * n_trained  # float32, and AdamW's two moments
+    needed = 3 * checkpoint + 4 * n_all  # best, last and the one being written; then the model itself
+    place = next(path for path in (config.folder, *config.folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    say(f"disk: up to {needed / 1e6:.0f} MB under {config.folder}, {free / 1e6:.0f} MB free")
+    if needed > free:
+        raise UserError("There is too little space for the run", got=f"{free / 1e6:.0f} MB free",
+                        limit=f"{needed / 1e6:.0f} MB", todo="free some, or set out=FOLDER on another disk")
+
+
+def _check_language(config: Config, tokenizer: WhisperTokenizer, train: datasets.Dataset, multilingual: bool) -> None:
+    if not multilingual:
+        if config.language != "en" or config.task != "transcribe":
+            raise UserError("The base checkpoint knows English only", got=f"{config.language}, {config.task}",
+                            todo="choose a multilingual base")
+        return
+    vocabulary = tokenizer.get_vocab()
+    languages = set(islice(train.unique("language"), 1000))
+    unknown = sorted(str(code) for code in {config.language, *languages} if f"<|{code}|>" not in vocabulary)
+    if unknown:
+        raise UserError("Whisper has no token for the language", got=", ".join(unknown),
+                        todo="use the code of a related language it knows (data.0.language=…)")
+    if config.language not in languages:
+        raise UserError("No clip is in the run's language", got=", ".join(sorted(languages)), limit=config.language,
+                        todo="set language, or data.0.language")
+
+
+def _check_labels(config: Config, tokenizer: WhisperTokenizer, texts: list[str], say: Say) -> None:
+    """Tokens give the text back, labels fit the decoder, and something is left of each after normalising."""
+    lengths = []
+    for text in texts:
+        ids = tokenizer(" " + text.strip(), add_special_tokens=False).input_ids
+        lengths.append(len(ids))
+        if tokenizer.decode(ids).strip() != text.strip():
+            raise UserError("The tokenizer does not give the text back", got=text[:80], todo="choose another base, or "
+                            "clean the text (feature_pipeline)")
+    too_long = sum(length > MAX_LABELS - 5 for length in lengths)
+    if too_long:
+        raise UserError("Labels are longer than the decoder", got=f"{too_long} of {len(texts)} clips",
+                        limit=f"{MAX_LABELS} tokens", todo="build the data set again; it drops such clips")
+    empty = [text for text in texts if text.strip() and not normalise(text, config.language)]
+    if len(empty) > 0.05 * len(texts):
+        raise UserError("The normaliser leaves nothing of the labels", got=f"{len(empty)} of {len(texts)}, such as "
+                        f"{empty[0][:40]!r}", todo="check that the text and the language belong together")
+    words = sum(len(text.split()) for text in texts)
+    say(f"labels: {sum(lengths) / max(words, 1):.1f} tokens a word, at most {max(lengths)} of {MAX_LABELS} in one clip")
+
+
+def _check_held_out(config: Config, *parts: datasets.Dataset) -> None:
+    for rows in parts:
+        for name in config.held_out:
+            found = [row_id for row_id in rows["id"] if row_id.rsplit("/", 1)[-1] == name]
+            if found:
+                raise UserError("A held-out clip is in the data to learn from", got=found[0],
+                                todo="name it in the build's split.held_out and build the data set again")
+
+
+def _check_leaks(config: Config, train: datasets.Dataset, other: datasets.Dataset, kind: str, say: Say) -> None:
+    def sentences(rows: datasets.Dataset) -> set[str]:
+        texts = zip(rows["text"], rows["language"], strict=True)
+        return {normalise(text, language) for text, language in texts} - {""}
+
+    leaked = sentences(train) & sentences(other)
+    if leaked:
+        raise UserError(f"Sentences of the {kind} split are in train",
+                        got=f"{len(leaked)}, such as {min(leaked)[:60]!r}",
+                        todo="build the data set again; it keeps them apart")
+    speakers = ({name for name in train.unique("speaker") if name} & {name for name in other.unique("speaker") if name})
+    if speakers and "speaker" in _kept_apart(config):
+        raise UserError(f"Speakers of the {kind} split are in train", got=f"{len(speakers)}, such as {min(speakers)}",
+                        todo="build the data set again; it keeps them apart")
+    if speakers:
+        say(f"note: {len(speakers)} speaker(s) of the {kind} split are in train; its WER is that of known voices")
+
+
+def _kept_apart(config: Config) -> tuple[str, ...]:
+    """What the data sets say they keep apart; both where they say nothing."""
+    said: set[str] = set()
+    for source in config.data:
+        manifest = Path(source.path, "manifest.json")
+        split = json.loads(manifest.read_text(encoding="utf-8")).get("config", {}).get("split", {}) if (
+            manifest.is_file()) else {}
+        said |= set(split.get("by", ("speaker", "sentence")))
+    return tuple(said)
+
+
+def _passes(config: Config, n_clips: int) -> float:
+    steps = config.steps
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    return steps.max_steps * steps.batch_size * steps.accumulation * world / max(n_clips, 1)
+
+
+def describe(config: Config) -> str:
+    """The settings that differ from their defaults, for the top of a log."""
+    default = plain(Config(name=config.name, data=config.data, language=config.language))
+    changed = {key: value for key, value in plain(config).items() if value != default[key]}
+    return json.dumps(changed, ensure_ascii=False)
