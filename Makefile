@@ -6,7 +6,7 @@ RUFF := $(VENV)/bin/ruff
 export BASE FINE_TUNED
 
 .DEFAULT_GOAL := help
-.PHONY: help app test test-slow test-browser check screenshots wheelhouse bundle deploy features train evaluate bench browser clean
+.PHONY: help app test test-slow test-browser check screenshots wheelhouse bundle deploy features train browser clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -23,6 +23,26 @@ test-slow: $(VENV)/.test browser  ## the tests that take minutes each
 check: $(VENV)/.test  ## lint
 	$(RUFF) check .
 
+screenshots: $(VENV)/.test browser  ## take the pictures of docs/images again
+	$(PY) tests/screenshots.py
+
+wheelhouse: $(VENV)/bin/python  ## a folder from which a machine without a network installs and runs everything
+	.ci/wheelhouse wheelhouse $(PY)
+
+bundle: $(VENV)/.app  ## build the five Space repositories under bundles/
+	$(PY) spaces/deploy.py build
+
+deploy: $(VENV)/.app  ## put them on the Hub (APPS=suite OWNER=you FINE_TUNED=you/whisper@commit)
+	$(PY) spaces/deploy.py upload $(or $(APPS),suite) $(if $(OWNER),--owner $(OWNER)) $(if $(BASE),--base $(BASE)) $(if $(FINE_TUNED),--fine-tuned $(FINE_TUNED))
+
+FEATURES ?= feature_pipeline/configs/asterisk-it.yaml
+features: $(VENV)/.app  ## build a data set (FEATURES=feature_pipeline/configs/….yaml; the Italian prompts by default)
+	$(PY) -m feature_pipeline.build $(FEATURES)
+
+TRAIN ?= training/configs/italian-lora.yaml
+train: $(VENV)/.train features  ## fine-tune (TRAIN=training/configs/….yaml; the Italian adapter by default)
+	$(PY) -m training.finetune $(TRAIN)
+
 # A stamp for each install, renewed when a requirements file changes.
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 …"; exit 1; }
@@ -32,7 +52,11 @@ $(VENV)/.app: requirements.txt pyproject.toml | $(VENV)/bin/python
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.app tests/requirements.txt
+$(VENV)/.train: $(VENV)/.app training/requirements.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check -r training/requirements.txt
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.train tests/requirements.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
 	@touch $@
 

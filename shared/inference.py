@@ -7,7 +7,6 @@ grow with the audio. Nothing is sampled: the same checkpoint, engine, compute ty
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,16 +18,16 @@ import numpy as np
 
 from shared import judge
 from shared.alignment import align_words
-from shared.audio import SAMPLE_RATE, Waveform, probe, stream_audio
+from shared.audio import SAMPLE_RATE
 from shared.checkpoint import Checkpoint, facts, files
 from shared.engines import Decoded, load_engine
-from shared.errors import Cancelled, TruncatedAudio, UserError
+from shared.errors import Cancelled, UserError
 from shared.features import FRAMES_PER_SECOND, N_FRAMES_FULL, log_mel, pad_or_trim
+from shared.source import AudioSource, Source
 from shared.tokens import LANGUAGES, tokens_of
-from shared.transcript import Segment, Transcript, Word
+from shared.transcript import Segment, Transcript, Word, sentences
 from shared.vad import Window, windows
 
-Source = str | os.PathLike | Waveform | Iterable[np.ndarray]
 Progress = Callable[[int, int | None], None]  # (windows done, of how many; None while a stream's length is unknown)
 
 TASKS = ("transcribe", "translate")
@@ -98,10 +97,10 @@ class Transcriber:
         Raises UserError. A file that turns out to be cut off still gives the text of what there is, with a warning.
         """
         options = Options(language, task, words, beam_size, vad_onset, initial_prompt)
-        return self.run(Heard(source, cancel), options, progress=progress, cancel=cancel)
+        return self.run(AudioSource(source, cancel), options, progress=progress, cancel=cancel)
 
     def run(
-        self, heard: Heard, options: Options, *, recognise: Callable | None = None,
+        self, heard: AudioSource, options: Options, *, recognise: Callable | None = None,
         progress: Progress | None = None, cancel: threading.Event | None = None,
     ) -> Transcript:
         """`transcribe` for a caller that opened the source itself, or runs `recognise` elsewhere (on ZeroGPU)."""
@@ -141,7 +140,7 @@ class Transcriber:
                             limit=", ".join(known) if len(known) < 10 else f"{len(known)} languages",
                             todo="choose another, or let it be detected")
 
-    def windows(self, heard: Heard, options: Options) -> Iterator[Window]:
+    def windows(self, heard: AudioSource, options: Options) -> Iterator[Window]:
         """The speech of `heard`, packed as this checkpoint likes it."""
         gap = SHORT_GAP_SECONDS if self._crops else 1e9
         return windows(heard, onset=options.vad_onset, max_gap=gap)
@@ -266,53 +265,11 @@ class Transcriber:
             words = _take(timed, len(piece.tokens))
             text = self.tokens.text(piece.tokens).strip()
             if text:
-                segments.append(_on_audio(window, Segment(
+                segment = _on_audio(window, Segment(
                     text, begin, end, tuple(words), no_speech_prob=decoded.no_speech_prob,
-                    avg_logprob=decoded.avg_logprob)))
+                    avg_logprob=decoded.avg_logprob))
+                segments += [segment] if self.facts.timestamps else sentences(segment)
         return segments, reached
-
-
-class Heard:
-    """The blocks of a source, counted: how long it was, how much is left, what was wrong with it."""
-
-    def __init__(self, source: Source, cancel: threading.Event | None = None, *, start: float = 0.0,
-                 end: float | None = None, max_seconds: float | None = None, max_bytes: int | None = None) -> None:
-        self.warnings: list[str] = []
-        self._n_samples = 0
-        self.length: float | None = None  # seconds, where the source says
-        if isinstance(source, Waveform):
-            self.length = source.duration
-            block = 30 * SAMPLE_RATE
-            self._blocks = (source.samples[i : i + block] for i in range(0, len(source.samples), block))
-        elif isinstance(source, str | os.PathLike):
-            length = probe(source).duration
-            self.length = length and min(length, end or length) - start
-            self._blocks = stream_audio(source, start=start, end=end, max_seconds=max_seconds, max_bytes=max_bytes,
-                                        cancel=cancel)
-        else:
-            self._blocks = iter(source)
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        try:
-            for block in self._blocks:
-                self._n_samples += len(block)
-                yield block
-        except TruncatedAudio as error:
-            if not self._n_samples:
-                raise
-            self.warnings.append(str(error))
-
-    @property
-    def duration(self) -> float:
-        """Seconds heard so far."""
-        return self._n_samples / SAMPLE_RATE
-
-    def total(self, done: int, reached: float) -> int | None:
-        """How many windows there will be: exact once all is heard, before that by the rate so far."""
-        if self.length is None:
-            return None
-        left = max(self.length - reached, 0.0)
-        return done if left < 0.5 else done + max(1, round(left * done / max(reached, 1.0)))
 
 
 def _rest(window: Window, seconds: float) -> Window:

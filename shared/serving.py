@@ -13,14 +13,15 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 
 import spaces
 from shared.checkpoint import Checkpoint, configured
 from shared.errors import UserError
-from shared.inference import Heard, Options, Progress, Source, Transcriber
+from shared.inference import Options, Progress, Transcriber
+from shared.source import AudioSource, Source
 from shared.tokens import LANGUAGES
 from shared.transcript import Transcript
 from shared.vad import Window
@@ -51,12 +52,13 @@ class Serving:
     """The two configured checkpoints and a few guests, loaded once. Calls may come from several threads."""
 
     def __init__(
-        self, base: Checkpoint | str, fine_tuned: Checkpoint | str, *, engine: str = "auto", max_seconds: float | None = None,
-        max_bytes: int | None = None, allowed: tuple[str, ...] | None = None,
+        self, base: Checkpoint | str, fine_tuned: Checkpoint | str, *, engine: str = "auto",
+        max_seconds: float | None = None, max_bytes: int | None = None, allowed: tuple[str, ...] | None = None,
         progress: Callable[[float, str], None] | None = None,
     ) -> None:
-        """base, fine_tuned: as `Checkpoint.parse` reads them. max_seconds, max_bytes: limits for what a visitor sends. allowed: Hub ids that may be loaded on demand, None
-        for any (one's own machine). progress: hears of downloads and conversions.
+        """base, fine_tuned: as `Checkpoint.parse` reads them. max_seconds, max_bytes: limits for what a visitor sends.
+        allowed: Hub ids that may be loaded on demand, None for any (one's own machine). progress: hears of downloads
+        and conversions.
 
         Raises UserError if the base checkpoint cannot be had. Without the fine-tuned one `problem` says why.
         """
@@ -105,9 +107,13 @@ class Serving:
     def detect(self, source: Source, options: Options, *, start: float = 0.0, end: float | None = None,
                cancel: threading.Event | None = None) -> str:
         """The language spoken at the beginning, as the base checkpoint hears it; "en" where nobody speaks."""
-        heard = Heard(source, cancel, start=start, end=end, max_seconds=self.max_seconds, max_bytes=self.max_bytes)
+        heard = self._open(source, start, end, cancel)
         parts = list(islice(self.base.windows(heard, options), 3))
-        return _detect_on_gpu(_key(self.base), parts) if parts else "en"
+        if not parts:
+            return "en"
+        if ON_ZERO_GPU:
+            return _detect_on_gpu(_key(self.base), parts)
+        return self.base.detect_language(parts, cancel)
 
     def transcriber(self, checkpoint: Checkpoint, engine: str = "auto") -> Transcriber:
         """The loaded checkpoint; a guest is fetched first, if the owner allows it."""
@@ -135,10 +141,13 @@ class Serving:
                 begun: float) -> Answer:
         if engine not in ("auto", chosen.engine.name):
             chosen = self._load(chosen.checkpoint, engine)
-        heard = Heard(source, cancel, start=start, end=end, max_seconds=self.max_seconds, max_bytes=self.max_bytes)
-        transcript = chosen.run(heard, options, recognise=functools.partial(_recognise, _key(chosen)),
+        heard = self._open(source, start, end, cancel)
+        transcript = chosen.run(heard, options, recognise=functools.partial(_recognise, chosen),
                                 progress=progress, cancel=cancel)
         return Answer(transcript, chosen.checkpoint, notice, time.monotonic() - begun)
+
+    def _open(self, source: Source, start: float, end: float | None, cancel: threading.Event | None) -> AudioSource:
+        return AudioSource(source, cancel, start=start, end=end, max_seconds=self.max_seconds, max_bytes=self.max_bytes)
 
     def _load(self, checkpoint: Checkpoint, engine: str) -> Transcriber:
         if engine == "auto":
@@ -154,9 +163,9 @@ class Serving:
 
     def _evict(self, keep: Transcriber) -> None:
         """Forget the guests used longest ago; the configured pair always stays."""
-        own = {id(one) for one in (getattr(self, "base", None), getattr(self, "fine_tuned", None), keep) if one}
         for key in [key for key, one in _LOADED.items() if one is keep]:
             _LOADED.move_to_end(key)
+        own = {id(one) for one in (getattr(self, "base", keep), getattr(self, "fine_tuned", keep))}
         guests = list(dict.fromkeys(id(one) for one in _LOADED.values() if id(one) not in own))
         for gone in guests[: max(0, len(guests) - MAX_GUESTS)]:
             for key in [key for key, one in _LOADED.items() if id(one) == gone]:
@@ -180,14 +189,14 @@ def _key(transcriber: Transcriber) -> tuple[str, str]:
     return str(transcriber.checkpoint), transcriber.engine.name
 
 
-def _recognise(key: tuple[str, str], parts, options: Options, total, cancel: threading.Event | None
-               ) -> Iterator[tuple[int, int | None, Transcript]]:
+def _recognise(chosen: Transcriber, parts: Iterable[Window], options: Options, total: Callable,
+               cancel: threading.Event | None) -> Iterator[tuple[int, int | None, Transcript]]:
     """`Transcriber.recognise`, on ZeroGPU in the process that holds the GPU."""
     if not ON_ZERO_GPU:
-        yield from _LOADED[key].recognise(parts, options, total, cancel)
+        yield from chosen.recognise(parts, options, total, cancel)
         return
     parts = list(parts)  # crosses the process border whole; the app's length limit bounds it
-    for done, new in _recognise_on_gpu(key, parts, options):
+    for done, new in _recognise_on_gpu(_key(chosen), parts, options):
         if cancel is not None and cancel.is_set():
             return
         yield done, len(parts), new

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 
 # Subtitle rules. Two lines of 42 columns, 17 characters a second, 5/6 s to 7 s on screen and two frames between
 # cues are the values of the Netflix Timed Text Style Guide (general requirements) and close to the BBC's.
@@ -72,6 +73,20 @@ class Transcript:
             for segment in data["segments"]
         )
         return cls(segments, data["language"], data["duration"], tuple(data.get("warnings", ())))
+
+
+def sentences(segment: Segment) -> list[Segment]:
+    """A long segment cut after each sentence, by its word times; as it is where there are none."""
+    cuts = [i for i, word in enumerate(segment.words, 1) if _ends_sentence(word.text)]
+    cuts = sorted({0, *cuts, len(segment.words)})
+    if len(cuts) <= 2:
+        return [segment]
+    parts = []
+    for first, last in pairwise(cuts):
+        words = segment.words[first:last]
+        text = "".join(word.text for word in words).strip()
+        parts.append(replace(segment, text=text, start=words[0].start, end=words[-1].end, words=words))
+    return parts
 
 
 @dataclass(frozen=True)

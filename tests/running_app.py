@@ -10,9 +10,7 @@ from pathlib import Path
 from shared.serving import Serving
 from shared.ui import RESULTS, UPLOADS
 from shared.ui.launch import build, start
-from shared.ui import microphone, upload
-from shared.ui.launch import Page
-PAGES = (Page("Microphone", "microphone", microphone.page), Page("Files", "files", upload.page))
+from shared.ui.suite import PAGES
 
 DATA = Path(__file__).parent / "data"
 MAX_SECONDS, MAX_BYTES = 4 * 3600.0, 300_000_000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import wave
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -69,9 +71,16 @@ def test_style_warnings_name_what_is_missing():
 
 def test_many_at_once_give_the_samples_of_one_by_one(tmp_path):
     paths = [clip.path for clip in clips()]
-    stereo = tmp_path / "phone's “stereo” 8 kHz.wav"
-    write_wav(stereo, piece(5))
-    refs = [*map(AudioRef.file, [*paths, stereo]), AudioRef("memory.flac", data=paths[0].read_bytes()),
+    plain = write_wav(tmp_path / "it's “plain” åäö.wav", piece(5))
+    stereo = tmp_path / "stereo 8 kHz.wav"
+    with wave.open(str(stereo), "wb") as file:
+        file.setparams((2, 2, 8000, 0, "NONE", ""))
+        file.writeframes((piece(6) * 32767).astype("<i2").tobytes())
+    extremes = tmp_path / "extremes.wav"
+    with wave.open(str(extremes), "wb") as file:
+        file.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))
+        file.writeframes(np.arange(-32768, 32768, dtype="<i2").tobytes())
+    refs = [*map(AudioRef.file, [*paths, plain, stereo, extremes]), AudioRef("memory.flac", data=paths[0].read_bytes()),
             AudioRef.file(paths[1], 1.25, 2.5), AudioRef.file(paths[4], 2.0)]
     found = list(decode(refs, max_seconds=30))
     for ref, waveform in zip(refs, found, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import corpora
@@ -11,7 +12,9 @@ from speech import clips
 
 from feature_pipeline.build import build, main
 from feature_pipeline.config import Config, LabelCheck, Source, Split
+from feature_pipeline.label_check import Hear
 from feature_pipeline.sources.folder import Folder
+from feature_pipeline.store import CHECKED, write_table
 from shared.errors import UserError
 
 
@@ -34,6 +37,7 @@ def files(out: Path) -> dict[str, bytes]:
             if path.is_file() and ".build" not in path.parts}
 
 
+@pytest.mark.slow
 def test_equal_to_the_local_build(cluster, tmp_path):
     from feature_pipeline.on_ray import run_on_ray
 
@@ -58,22 +62,22 @@ def test_the_label_check_equals_the_local_one(cluster, tmp_path):
     assert files(here) == files(there) and "labels.parquet" in files(there)
 
 
+@pytest.mark.slow
 def test_a_stage_that_fails_there_fails_here(cluster, tmp_path):
     from feature_pipeline.on_ray import run_on_ray
 
-    with pytest.raises(UserError, match="never mind"):
-        list(run_on_ray(_refuse, [(tmp_path / "a", tmp_path / "b")]))
-
-
-def _refuse(source: Path, target: Path) -> int:
-    raise UserError("It does not work", todo="never mind")
+    clip = clips("en")[0]
+    write_table(tmp_path / "0.parquet", CHECKED, [
+        {"id": "a", "text": clip.text, "language": "en", "sample_hash": "x",
+         "audio": {"bytes": clip.path.read_bytes(), "path": clip.path.name}}])
+    with pytest.raises(UserError, match="nowhere"):
+        list(run_on_ray(Hear(str(tmp_path / "nowhere"), 1, Path("none")), [(tmp_path / "0.parquet", tmp_path / "1")]))
 
 
 def test_without_ray_it_says_what_to_install(tmp_path, monkeypatch, capsys):
-    import sys
-
     monkeypatch.setitem(sys.modules, "ray", None)
     corpus = corpora.folder(tmp_path / "corpus", n_rows=5)
-    (tmp_path / "c.yaml").write_text(f"name: c\nout: {tmp_path / 'out'}\nsources:\n- {{kind: folder, path: {corpus}, language: en}}\n")
+    (tmp_path / "c.yaml").write_text(
+        f"name: c\nout: {tmp_path / 'out'}\nsources:\n- {{kind: folder, path: {corpus}, language: en}}\n")
     assert main([str(tmp_path / "c.yaml"), "--on", "ray"]) == 2
     assert "pip install 'ray[data]'" in capsys.readouterr().err

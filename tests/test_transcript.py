@@ -18,6 +18,7 @@ from shared.transcript import (
     Transcript,
     Word,
     cues,
+    sentences,
 )
 
 LONG = ("Unless to be rather cold-hearted and rather selfish is to be ill-disposed: but he was, in general, well "
@@ -46,6 +47,16 @@ def test_word_times_decide_where_a_cue_starts():
     for cue in cues(transcript):
         first = int(cue.lines[0].split()[0].removeprefix("word"))
         assert cue.start == pytest.approx(10 + first, abs=0.11)
+
+
+def test_a_long_segment_is_cut_into_sentences():
+    said = [" Grazie.", " Attenda", " in", " linea.", " Poi"]
+    words = tuple(Word(text, i, i + 0.9, 0.9) for i, text in enumerate(said))
+    parts = sentences(Segment("Grazie. Attenda in linea. Poi", 0, 5, words))
+    assert [(part.text, part.start, part.end) for part in parts] == [
+        ("Grazie.", 0, 0.9), ("Attenda in linea.", 1, 3.9), ("Poi", 4, 4.9)]
+    without_times = Segment("One. Two.", 0, 3)
+    assert sentences(without_times) == [without_times]
 
 
 def test_wide_characters_count_two():

@@ -21,15 +21,17 @@ import yaml
 from feature_pipeline.config import read
 from shared import wer
 from shared.audio import Waveform, load_audio
-from shared.checkpoint import Checkpoint
+from shared.checkpoint import EMBEDDED, Checkpoint
 from shared.convert import to_ctranslate2
 from shared.errors import UserError
 from shared.inference import Transcriber
 from training import config as settings
+from training.card import gather, write_card
 from training.data import open_split
 from training.ggml import write_ggml
+from training.model import small_adapter
 
-FORMS = ("ctranslate2-int8", "ctranslate2-float16", "ggml")
+FORMS = ("ctranslate2-int8", "ctranslate2-float16", "ggml", "adapter")
 Hear = Callable[[np.ndarray, str], str]  # samples, language -> text
 
 
@@ -37,7 +39,7 @@ Hear = Callable[[np.ndarray, str], str]  # samples, language -> text
 class Options:
     """What is exported, and how well it must do."""
 
-    forms: tuple[str, ...] = FORMS
+    forms: tuple[str, ...] = FORMS[:3]  # and 'adapter': the LoRA adapter in float16 with its card
     split: str = "test"
     max_clips: int = 50  # clips the forms are compared on; 0: all
     bound: float = 2.0  # points of WER that a form may be worse than the original
@@ -79,6 +81,8 @@ def _written(form: str, model: Path, folder: Path) -> Path:
         shutil.rmtree(draft)
     if form == "ggml":
         write_ggml(model, draft)
+    elif form == "adapter":
+        _write_adapter(model.parent, draft)
     else:
         to_ctranslate2(model, draft, quantization=form.rpartition("-")[2])
     if path.is_dir():
@@ -87,14 +91,26 @@ def _written(form: str, model: Path, folder: Path) -> Path:
     return path
 
 
+def _write_adapter(run: Path, folder: Path) -> None:
+    if not (run / "adapter").is_dir():
+        raise UserError("The run has no adapter", got=run, todo="train with method.kind=lora")
+    small_adapter(run / "adapter", folder)
+    facts = gather(run)
+    name = f"{facts.run['base'].removeprefix(EMBEDDED).rsplit('/', 1)[-1]}-{facts.config.language}"
+    (folder / "README.md").write_text(write_card(facts, name, adapter=True), encoding="utf-8")
+
+
 def _opened(form: str, path: Path) -> Hear:
+    if form == "adapter":
+        return _original(path, engine="auto", full=False)
     return _in_whisper_cpp(path) if form == "ggml" else _in_faster_whisper(path, form.rpartition("-")[2])
 
 
-def _original(model: Path) -> Hear:
-    """At full context, as the other two programs use it."""
-    transcriber = Transcriber(Checkpoint.parse(str(model)), engine="transformers")
-    transcriber.facts = replace(transcriber.facts, short_context="full")
+def _original(model: Path, engine: str = "transformers", full: bool = True) -> Hear:
+    """full: at full context, as the other programs use it."""
+    transcriber = Transcriber(Checkpoint.parse(str(model)), engine=engine)
+    if full:
+        transcriber.facts = replace(transcriber.facts, short_context="full")
 
     def hear(samples: np.ndarray, language: str) -> str:
         return transcriber.transcribe(Waveform(samples), language=language).text

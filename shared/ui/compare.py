@@ -39,7 +39,7 @@ def page(serving: Serving) -> None:
         with gr.Column(scale=2, min_width=300):
             with gr.Tabs():
                 with gr.Tab("One clip", id="clip"):
-                    clip = gr.Audio(sources=["microphone", "upload"], type="filepath", label="Speech", buttons=[],
+                    clip = gr.Audio(sources=["upload", "microphone"], type="filepath", label="Speech", buttons=[],
                                     editable=False, elem_id="compare-clip")
                     reference = gr.Textbox(label="What is said, word for word", lines=3, elem_id="compare-reference",
                                            info="If you know it. Without it the two texts are set against each other.",
@@ -124,10 +124,10 @@ class _TestSet:
         self.source = gr.Radio([("A zip of clips", ZIP), ("A data set on the Hub", HUB)], value=ZIP, show_label=False,
                                label="The clips", elem_id="compare-source")
         with gr.Column() as zipped:
-            self.archive = gr.File(label="Zip of clips, with a CSV of what is said in them", file_types=[".zip"],
+            self.archive = gr.File(label="Zip of clips, with a CSV of what is said in them",
                                    type="filepath", height=120, elem_id="compare-zip")
             self.table = gr.File(label="The CSV, if it is not in the zip (columns file and text)", type="filepath",
-                                 file_types=[".csv", ".tsv"], height=100, elem_id="compare-table")
+                                 height=100, elem_id="compare-table")
         with gr.Column(visible=False) as hub:
             self.dataset = gr.Textbox(label="Data set", placeholder="google/fleurs", elem_id="compare-dataset")
             with gr.Row():

@@ -92,7 +92,8 @@ class Panel:
         shown = gr.on(triggers, lambda: gr.Button(visible=True), None, self.stop, queue=False, show_progress="hidden",
                       api_visibility="private")
         done = shown.then(work, list(inputs), list(outputs), **event)
-        done.then(lambda: gr.Button(visible=False), None, self.stop, queue=False, show_progress="hidden",
+        for after in (done.success, done.failure):  # the browser runs `then` after a success only
+            after(lambda: gr.Button(visible=False), None, self.stop, queue=False, show_progress="hidden",
                   api_visibility="private")
         return done
 

@@ -36,7 +36,7 @@ def page(serving: Serving) -> None:
         with gr.Column(scale=2, min_width=300):
             link = gr.Textbox(label="Link", placeholder="https://www.youtube.com/watch?v=…", max_length=2000,
                               elem_id="youtube-link")
-            look = gr.Button("Look it up", elem_id="youtube-look")
+            look = gr.Button("Look it up", variant="primary", elem_id="youtube-look")
             with gr.Column(visible=False) as about:
                 card = gr.HTML(elem_id="youtube-card")
             found = gr.JSON(visible=False)
@@ -106,8 +106,10 @@ def page(serving: Serving) -> None:
                              concurrency_id=LINK_QUEUE, concurrency_limit=AT_ONCE, show_progress_on=panel.view,
                              api_name="look_up_link", api_description="Title, length, size and captions of a link, "
                              "before anything is fetched.")
-    link.input(lambda: [gr.Column(visible=False), gr.Column(visible=False), gr.Button(visible=False)], None,
-               [about, part, go], queue=False, show_progress="hidden", api_visibility="private")
+    looked.success(lambda: gr.Button(variant="secondary"), None, look, queue=False, show_progress="hidden",
+                   api_visibility="private")
+    link.input(lambda: [gr.Column(visible=False), gr.Column(visible=False), gr.Button(visible=False),
+                        gr.Button(variant="primary")], None, [about, part, go, look], queue=False, show_progress="hidden", api_visibility="private")
     read = panel.runs([go.click], transcribe, [link, start, end, captions, *chosen.inputs], outputs=[score, below],
                       queue=LINK_QUEUE, at_once=AT_ONCE, api_name="transcribe_link",
                       api_description="Transcribe what is behind a link, or the part from start to end.")
