@@ -6,6 +6,7 @@ and a member that would land outside of it is refused. Knows nothing of what the
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import lzma
@@ -28,6 +29,12 @@ def corpora_folder() -> Path:
 
 
 def sha256(path: Path) -> str:
+    state = path.stat()
+    return _sha256(path, state.st_size, state.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=256)  # a corpus may be one file of many gigabytes, asked for several times in a build
+def _sha256(path: Path, size: int, mtime_ns: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

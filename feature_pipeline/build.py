@@ -12,6 +12,7 @@ sources starts anew. This module knows the order of the stages and nothing of wh
 
 from __future__ import annotations
 
+import argparse
 import csv
 import itertools
 import json
@@ -33,7 +34,7 @@ from feature_pipeline.label_check import hear
 from feature_pipeline.publish import publish
 from feature_pipeline.rows import Row
 from feature_pipeline.selection import finish, select, split_sizes
-from feature_pipeline.store import CHUNK_BYTES, ROWS_PER_CHUNK, write_json, write_listed
+from feature_pipeline.store import CHUNK_BYTES, ROWS_PER_CHUNK, full_disk_said, write_json, write_listed
 from shared.audio import spoken_time
 from shared.errors import Cancelled, UserError
 
@@ -56,10 +57,11 @@ def build(config: Config, runner: Runner | None = None, say: Callable[[str], Non
         raise UserError("Another build is writing here", got=out, todo="wait for it, or set another `out`") from None
     with lock:
         verdicts = read_verdicts(config.verdicts)
-        if _is_current(work, config, say) and (out / "manifest.json").is_file():
+        if same_state(work, config, say) and (out / "manifest.json").is_file():
             say(f"{out} is complete and nothing has changed")
         else:
-            _make(config, out, work, verdicts, runner, listener, say)
+            with full_disk_said(out.name):
+                _make(config, out, work, verdicts, runner, listener, say)
         publish(out, config, say)
     return out
 
@@ -83,27 +85,27 @@ def read_verdicts(paths: Sequence[str]) -> dict[str, tuple[str, str]]:
 
 def _make(config: Config, out: Path, work: Path, verdicts: dict, runner: Runner, listener: Runner | None,
           say: Callable[[str], None]) -> None:
-    counts = _list(config, work)
+    counts = list_rows(config, work)
     n_rows = sum(counts.values())
     if not n_rows:
         raise UserError("The sources hold no row", got=", ".join(counts), todo="check their paths and options")
     listed = sorted((work / "listed").glob("*.parquet"))
     check = Check(config.clean, config.output, verdicts)
-    checked = _stage("checking", check, listed, work / "checked", n_rows, runner)
+    checked = run_stage("checking", check, listed, work / "checked", n_rows, runner)
     selection = select(checked, work / "rows.sqlite", config, verdicts)
     if config.label_check is not None:
         # Here in this process: one model uses all cores, and takes the memory of one.
         one = listener or (lambda stage, jobs: workers.run(stage, jobs, 1))
         hear(selection, checked, work, out, config,
-             lambda name, stage, files, folder: _stage(name, stage, files, folder, n_rows, one))
+             lambda name, stage, files, folder: run_stage(name, stage, files, folder, n_rows, one))
     finish(selection, config)
     sizes = split_sizes(selection)
     if not sizes:
         raise UserError("No row is left", got=f"{n_rows} rows, all dropped", todo=_reasons(selection))
     write_dataset(selection, checked, out, work, config, counts)
     selection.db.close()
-    write_json(work / "state.json", {**_state(config), "complete": True})
-    _discard(work)
+    same_state(work, config, say, complete=True)
+    discard(work)
     for split, (count, hours) in sizes.items():
         say(f"{split}: {count} rows, {spoken_time(hours * 3600)}")
 
@@ -121,23 +123,29 @@ def _state(config: Config) -> dict:
     }
 
 
-def _is_current(work: Path, config: Config, say: Callable[[str], None]) -> bool:
-    """Whether a complete data set of this state is there. Work of another state is thrown away, and why is said."""
+def same_state(work: Path, config: Config, say: Callable[[str], None], *, complete: bool = False) -> bool:
+    """Whether the work was complete in this state. Work of another state is thrown away, and why is said.
+
+    complete: note that it now is.
+    """
     state = json.loads(json.dumps(_state(config)))
     path = work / "state.json"
+    if complete:
+        write_json(path, {**state, "complete": True})
+        return True
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
     if before is not None:
-        complete = before.pop("complete", False)
+        was_complete = before.pop("complete", False)
         changed = list(_differences(before, state))
         if not changed:
-            return complete
+            return was_complete
         say(f"starting anew, because this changed: {'; '.join(changed[:5])}")
-        _discard(work)
+        discard(work)
     write_json(path, state)
     return False
 
 
-def _discard(work: Path) -> None:
+def discard(work: Path) -> None:
     """Remove all work. Renamed first: a folder half removed when a kill came would pass for a complete one."""
     for name in ("listed", "checked", "heard", "ready"):
         old = work / f"{name}.old"
@@ -157,7 +165,7 @@ def _differences(before: object, now: object, where: str = "") -> Iterator[str]:
         yield f"{where} from {short[0]} to {short[1]}"
 
 
-def _list(config: Config, work: Path) -> dict[str, int]:
+def list_rows(config: Config, work: Path, rows_per_chunk: int = ROWS_PER_CHUNK) -> dict[str, int]:
     """Write the rows of all sources in chunks; gives how many each has."""
     done = work / "listed" / "complete.json"
     if done.is_file():
@@ -167,7 +175,7 @@ def _list(config: Config, work: Path) -> dict[str, int]:
     with tqdm(desc="listing", unit=" rows", disable=None) as progress:
         for source in config.sources:
             counts[source.name] = 0
-            for rows in _chunks(source.corpus.rows()):
+            for rows in _chunks(source.corpus.rows(), rows_per_chunk):
                 path = work / "listed" / f"{next(chunks):07d}.parquet"
                 if not path.is_file():
                     write_listed(path, source.name, rows)
@@ -177,24 +185,24 @@ def _list(config: Config, work: Path) -> dict[str, int]:
     return counts
 
 
-def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
+def _chunks(rows: Iterator[Row], n_rows: int) -> Iterator[list[Row]]:
     chunk, n_bytes = [], 0
     for row in rows:
         chunk.append(row)
         n_bytes += len(row.audio.data or b"")
-        if len(chunk) == ROWS_PER_CHUNK or n_bytes >= CHUNK_BYTES:
+        if len(chunk) == n_rows or n_bytes >= CHUNK_BYTES:
             yield chunk
             chunk, n_bytes = [], 0
     if chunk:
         yield chunk
 
 
-def _stage(name: str, stage: workers.Stage, sources: Sequence[Path], folder: Path, n_rows: int, runner: Runner
-           ) -> list[Path]:
+def run_stage(name: str, stage: workers.Stage, sources: Sequence[Path], folder: Path, n_rows: int, runner: Runner,
+              rows_per_chunk: int = ROWS_PER_CHUNK) -> list[Path]:
     """Run a stage over all files that lack their result; gives the results in order."""
     targets = [folder / source.name for source in sources]
     jobs = [(source, target) for source, target in zip(sources, targets, strict=True) if not target.is_file()]
-    skipped = (len(sources) - len(jobs)) * ROWS_PER_CHUNK
+    skipped = (len(sources) - len(jobs)) * rows_per_chunk
     with tqdm(desc=name, total=n_rows, initial=min(skipped, n_rows), unit=" rows", disable=None) as progress:
         for count in runner(stage, jobs):
             progress.update(count)
@@ -206,21 +214,19 @@ def _reasons(selection) -> str:
     return "the reasons were " + ", ".join(f"{reason} ({count})" for reason, count in found)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    import argparse
+def chosen_runner(on: str) -> Runner | None:
+    """What runs the stages: None for this machine's cores."""
+    if on == "here":
+        return None
+    from feature_pipeline.on_ray import run_on_ray
 
-    parser = argparse.ArgumentParser(prog="python -m feature_pipeline.build", description="Build a speech data set.")
-    parser.add_argument("config", help="a YAML file, for example feature_pipeline/configs/asterisk-it.yaml")
-    parser.add_argument("override", nargs="*", help="key=value, for example clean.max_seconds=20 or out=/data/x")
-    parser.add_argument("--on", choices=("here", "ray"), default="here", help="this machine's cores, or a Ray cluster")
-    args = parser.parse_args(arguments)
+    return run_on_ray
+
+
+def reported(work: Callable[[], None]) -> int:
+    """Run a command; what a person can put right becomes one line. Gives the exit code."""
     try:
-        config = load(args.config, args.override)
-        runner = None
-        if args.on == "ray":
-            from feature_pipeline.on_ray import run_on_ray as runner
-        out = build(config, runner)
-        print(f"report: {(out / 'report.html').absolute()}")
+        work()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -228,6 +234,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("stopped; run the same command again to go on", file=sys.stderr)
         return 130
     return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m feature_pipeline.build", description="Build a speech data set.")
+    parser.add_argument("config", help="a YAML file, for example feature_pipeline/configs/asterisk-it.yaml")
+    parser.add_argument("override", nargs="*", help="key=value, for example clean.max_seconds=20 or out=/data/x")
+    parser.add_argument("--on", choices=("here", "ray"), default="here", help="this machine's cores, or a Ray cluster")
+    args = parser.parse_args(arguments)
+
+    def work() -> None:
+        out = build(load(args.config, args.override), chosen_runner(args.on))
+        print(f"report: {(out / 'report.html').absolute()}")
+
+    return reported(work)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ class Chunks:
 def _unchanged(ref: AudioRef, digest: str) -> bytes:
     try:
         data = ref.read()
-    except (FileNotFoundError, KeyError):
+    except (FileNotFoundError, UserError):
         data = b""
     if hashlib.sha256(data).hexdigest() != digest:
         raise UserError("A file changed while the data set was built", got=ref.name,

@@ -7,6 +7,7 @@ may run it, and a chunk that is there need not be made again.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import struct
 import subprocess
@@ -177,5 +178,6 @@ def encode(waveforms: Sequence[Waveform], kind: str, kbps: int, folder: Path) ->
                     f"file:{folder / f'{n}.{suffix}'}"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise OSError(f"ffmpeg could not encode to {kind}: {done.stderr.strip()[-300:]}")
+        full = errno.ENOSPC if "No space left" in done.stderr else errno.EIO
+        raise OSError(full, f"ffmpeg could not encode to {kind}: {done.stderr.strip()[-300:]}")
     return [(folder / f"{n}.{suffix}").read_bytes() for n in range(len(waveforms))]

@@ -23,7 +23,8 @@ from feature_pipeline.label_check import write_labels
 from feature_pipeline.manifest import manifest
 from feature_pipeline.report import report, samples_of
 from feature_pipeline.selection import Selection, split_sizes
-from feature_pipeline.store import SHARD, disk_full, write_json, write_shard, write_text
+from feature_pipeline.store import SHARD, write_json, write_shard, write_text
+from shared.errors import UserError
 
 HEARD = [("hypothesis", pa.string()), ("wer", pa.float32()), ("cer", pa.float32())]
 
@@ -38,6 +39,7 @@ def write_dataset(selection: Selection, checked: Sequence[Path], out: Path, work
         if stray.name not in expected:
             stray.unlink()
     columns = config.keep
+    _check_columns(checked, columns)
     schema = _schema(columns, heard=config.label_check is not None)
     chunks = Chunks(checked)
     n_rows = sum(count for count, _ in split_sizes(selection).values())
@@ -54,6 +56,20 @@ def write_dataset(selection: Selection, checked: Sequence[Path], out: Path, work
         write_labels(selection, chunks, ready, config)
     write_json(ready / "manifest.json", facts)
     _put(ready, out)
+
+
+def _check_columns(checked: Sequence[Path], columns: Sequence[str]) -> None:
+    """Raise UserError for a column that no row has, naming those there are."""
+    missing, there = set(columns), set()
+    for path in checked if missing else ():
+        for (extras,) in zip(pq.read_table(path, columns=["extras"])["extras"].to_pylist(), strict=True):
+            there.update(json.loads(extras or "{}"))
+        missing -= there
+        if not missing:
+            return
+    if missing:
+        raise UserError("The sources have no such column", got=", ".join(sorted(missing)),
+                        limit=", ".join(sorted(there)) or "no further columns", todo="correct `keep`")
 
 
 def _shards(selection: Selection, config: Config) -> Iterator[tuple[str, str, tuple[int, int]]]:
@@ -92,11 +108,8 @@ def _schema(columns: Sequence[str], heard: bool) -> pa.Schema:
 def _put(ready: Path, out: Path) -> None:
     """Move the finished files to their place. Killed half-way, the next run does the rest."""
     (out / "manifest.json").unlink(missing_ok=True)
-    try:
-        shutil.rmtree(out / "data", ignore_errors=True)
-        for name in ("data", "README.md", "report.html", "labels.html", "labels.parquet", "manifest.json"):
-            if (ready / name).exists():
-                os.replace(ready / name, out / name)
-        shutil.rmtree(ready)
-    except OSError as error:
-        raise disk_full(out, error) from error
+    shutil.rmtree(out / "data", ignore_errors=True)
+    for name in ("data", "README.md", "report.html", "labels.html", "labels.parquet", "manifest.json"):
+        if (ready / name).exists():
+            os.replace(ready / name, out / name)
+    shutil.rmtree(ready)

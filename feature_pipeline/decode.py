@@ -38,11 +38,15 @@ def decode(refs: Sequence[AudioRef], max_seconds: float) -> Iterator[Waveform | 
 
 def _decode_batch(refs: Sequence[AudioRef], limit: float, folder: Path) -> Iterator[Waveform | UserError]:
     paths = [_on_disk(ref, folder / f"{n}{Path(ref.name).suffix}") for n, ref in enumerate(refs)]
-    there = {n: (paths[n], ref) for n, ref in enumerate(refs) if paths[n].is_file() and paths[n].stat().st_size}
+    there = {n: (path, refs[n]) for n, path in enumerate(paths)
+             if isinstance(path, Path) and path.is_file() and path.stat().st_size}
     plain = {n: samples for n, (path, ref) in there.items() if (samples := _plain_wav(path, ref, limit)) is not None}
     good = plain | _at_once({n: clip for n, clip in there.items() if n not in plain}, limit, folder)
     for n, (path, ref) in enumerate(zip(paths, refs, strict=True)):
-        yield good.pop(n) if n in good else _singly(path, ref, limit)
+        if isinstance(path, UserError):
+            yield path
+        else:
+            yield good.pop(n) if n in good else _singly(path, ref, limit)
 
 
 def _plain_wav(path: Path, ref: AudioRef, limit: float) -> Waveform | None:
@@ -58,7 +62,7 @@ def _plain_wav(path: Path, ref: AudioRef, limit: float) -> Waveform | None:
                 return None
             n_samples = min(file.getnframes(), int(limit * SAMPLE_RATE))
             samples = np.frombuffer(file.readframes(n_samples), dtype="<i2")
-    except (wave.Error, EOFError):
+    except (wave.Error, EOFError, PermissionError):
         return None
     return Waveform(samples.astype(np.float32) / 32768) if len(samples) == n_samples > 0 else None
 
@@ -103,8 +107,12 @@ def _seconds(text: str) -> float | None:
     return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3]) if match else None
 
 
-def _on_disk(ref: AudioRef, spill: Path) -> Path:
+def _on_disk(ref: AudioRef, spill: Path) -> Path | UserError:
     if ref.path is not None and ref.member is None:
         return ref.path
-    spill.write_bytes(ref.read())
+    try:
+        data = ref.read()
+    except UserError as error:
+        return error
+    spill.write_bytes(data)
     return spill

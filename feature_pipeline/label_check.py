@@ -48,7 +48,6 @@ class Hear:
     checkpoint: str
     beam_size: int
     known: Path  # labels.parquet of an earlier build, if there is one
-    device: str = "auto"
 
     @property
     def model(self) -> str:
@@ -79,18 +78,18 @@ class Hear:
         for row, waveform in zip(rows, decode(refs, NO_LIMIT), strict=True):
             if isinstance(waveform, UserError):
                 raise waveform
-            transcript = _transcriber(self.checkpoint, self.device).transcribe(
+            transcript = transcriber(self.checkpoint).transcribe(
                 waveform, language=row["language"], beam_size=self.beam_size)
             texts[row["sample_hash"], row["language"]] = transcript.text
         return texts
 
 
 @functools.lru_cache(maxsize=1)
-def _transcriber(checkpoint: str, device: str):
+def transcriber(checkpoint: str):
     """The model of this process."""
-    from shared.inference import Transcriber
+    from shared.inference import Transcriber  # brings torch: a build without a model starts without it
 
-    return Transcriber(Checkpoint.parse(checkpoint), device=device)
+    return Transcriber(Checkpoint.parse(checkpoint))
 
 
 def _compared(row: dict[str, Any], hypothesis: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import subprocess
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from feature_pipeline.config import Config, plain
 from feature_pipeline.rows import SPLITS
 from feature_pipeline.selection import Selection
 from feature_pipeline.text import SCRIPTS, style_warnings
+from shared.audio import ffmpeg_executable
 
 # The usual recipe stores log-mel padded to 30 s: 80 bins × 3000 frames × 4 bytes for every clip, however short.
 SPECTROGRAM_BYTES = 80 * 3000 * 4
@@ -33,7 +35,8 @@ def manifest(selection: Selection, config: Config, data: Path, counts: dict[str,
         "config": settings,
         "files": {Path(name).name: sha256(Path(name)) for name in
                   [*config.verdicts, *(n for n in config.split.held_out if n.endswith(".csv"))]},
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in ("pyarrow", "numpy")}},
+        "versions": {"python": platform.python_version(), "ffmpeg": _ffmpeg_version(),
+                     **{name: version(name) for name in ("pyarrow", "numpy")}},
         "sources": [_source(selection, source, counts[source.name]) for source in config.sources],
         "splits": _splits(selection),
         "drops": _drops(selection),
@@ -45,6 +48,11 @@ def manifest(selection: Selection, config: Config, data: Path, counts: dict[str,
     }
     facts["sizes"] = _sizes(selection, facts)
     return facts
+
+
+def _ffmpeg_version() -> str:
+    done = subprocess.run([ffmpeg_executable(), "-version"], capture_output=True, text=True, check=True)
+    return done.stdout.split()[2]
 
 
 def _source(selection: Selection, source, n_rows: int) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The stages of a build over several machines: the same function as `workers.run`, over Ray Data.
 
     python -m feature_pipeline.build CONFIG --on ray           # a cluster of this machine's cores
-    RAY_ADDRESS=auto python -m feature_pipeline.build …        # the cluster this machine belongs to
+    RAY_ADDRESS=auto python -m feature_pipeline.transcribe …   # the cluster this machine belongs to
 
 Every worker holds one stage, and with it at most one model. Files pass between stages, so `out` and the sources must
 lie where all machines see them, and this project be installed on each. Scheduling and retrying are Ray's.
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from feature_pipeline.label_check import Hear
+from feature_pipeline.transcribe import Transcribe
 from feature_pipeline.workers import Job, Stage
 from shared.errors import UserError
 
@@ -33,7 +34,7 @@ def run_on_ray(stage: Stage, jobs: Iterable[Job]) -> Iterator[int]:
         ray.init(log_to_driver=False)
     ray.data.DataContext.get_current().enable_progress_bars = False  # the build shows its own
     resources = ray.cluster_resources()
-    n_gpus = 1 if isinstance(stage, Hear) and resources.get("GPU") else 0
+    n_gpus = 1 if isinstance(stage, (Hear, Transcribe)) and resources.get("GPU") else 0
     n_workers = int(resources["GPU"] if n_gpus else resources["CPU"])
     done = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
         _Worker, fn_constructor_args=(stage,), batch_size=1, num_cpus=1, num_gpus=n_gpus,

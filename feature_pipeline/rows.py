@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+from shared.errors import UserError
 
 SPLITS = ("train", "validation", "test")
 SPLIT_NAMES = {**{name: name for name in SPLITS}, "dev": "validation", "valid": "validation", "val": "validation",
@@ -46,13 +49,17 @@ class AudioRef:
         return self.start > 0 or self.end is not None
 
     def read(self) -> bytes:
-        """The file's bytes (the whole file's, also for a part). Raises OSError, KeyError for a missing member."""
+        """The file's bytes (the whole file's, also for a part). Raises OSError, or UserError for a damaged archive."""
         if self.data is not None:
             return self.data
         if self.member is None:
             return self.path.read_bytes()
-        with zipfile.ZipFile(self.path) as bundle:
-            return bundle.read(self.member)
+        try:
+            with zipfile.ZipFile(self.path) as bundle:
+                return bundle.read(self.member)
+        except (KeyError, zipfile.BadZipFile, zlib.error) as error:
+            raise UserError("A clip cannot be read from its archive", got=f"{self.path.name}: {error}",
+                            todo="fetch the archive again") from None
 
 
 @dataclass(frozen=True)

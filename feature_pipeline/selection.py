@@ -72,8 +72,7 @@ def select(checked: Iterable[Path], database: Path, config: Config, verdicts: di
     db.create_function("rank", 2, _rank, deterministic=True)
     selection = Selection(db)
     _load(db, checked)
-    db.executemany("update rows set kept_by_ear = 1 where id = ?",
-                   [(name,) for name, (verdict, _) in verdicts.items() if verdict in ("keep", "text")])
+    _note_verdicts(selection, verdicts)
     _pin(selection, config)
     _drop_twins(selection)
     _assign(selection, config)
@@ -102,6 +101,15 @@ def _load(db: sqlite3.Connection, checked: Iterable[Path]) -> None:
     db.execute("create index by_sentence on rows (sentence)")
     db.execute("create index by_hash on rows (sample_hash)")
     db.execute("create index by_id on rows (id)")
+
+
+def _note_verdicts(selection: Selection, verdicts: dict[str, tuple[str, str]]) -> None:
+    unknown = []
+    for name, (verdict, _) in verdicts.items():
+        done = selection.db.execute("update rows set kept_by_ear = ? where id = ?", (verdict in ("keep", "text"), name))
+        unknown += [name] if not done.rowcount else []
+    if unknown:
+        selection.warnings.append(f"{len(unknown)} verdicts are about rows that are not there, such as {unknown[0]}")
 
 
 def _pin(selection: Selection, config: Config) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import json
 import os
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,26 +54,31 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     A full disk becomes a UserError; nothing half-written stays.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
     try:
-        yield draft
-        with draft.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise disk_full(path, error) from error
-        raise
+        with full_disk_said(path.name):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield draft
+            with draft.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(draft, path)
+            _sync_folder(path.parent)
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            draft.unlink()
+        draft.unlink(missing_ok=True)
 
 
-def disk_full(path: Path, error: OSError) -> UserError:
-    return UserError("The disk is full", got=f"{error.strerror} while writing {path.name}",
-                     todo="make room and run the same command again: it goes on where it stopped")
+@contextlib.contextmanager
+def full_disk_said(what: str) -> Iterator[None]:
+    """Turns a full disk, here or under a database, into a UserError."""
+    try:
+        yield
+    except (OSError, sqlite3.OperationalError) as error:
+        full = (error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) if isinstance(error, OSError)
+                else error.sqlite_errorcode == sqlite3.SQLITE_FULL)
+        if not full:
+            raise
+        raise UserError("The disk is full", got=f"{error} while working on {what}",
+                        todo="make room and run the same command again: it goes on where it stopped") from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -18,10 +18,11 @@ from running_app import DATA, running_app
 from shared.audio import ffmpeg_executable, probe
 from shared.wer import word_errors
 
-playwright = pytest.importorskip("playwright.sync_api", reason="SKIPPED: playwright is not installed; see tests/requirements.txt")
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="SKIPPED: playwright is not installed; see tests/requirements.txt")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
 pytestmark = [pytest.mark.browser,
-              pytest.mark.skipif(CHROMIUM is None, reason="SKIPPED: no Chromium on the PATH; `make browser` installs one")]
+              pytest.mark.skipif(CHROMIUM is None, reason="SKIPPED: no Chromium on the PATH; see `make browser`")]
 
 SCREENS = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
 MAILBOX = "Spiacente, ma la casella di posta dell'utente non può accettare ulteriori messaggi."
@@ -90,6 +91,13 @@ def record(page, seconds: float) -> None:
     page.locator("#microphone-recording").get_by_role("button", name="Stop", exact=True).click()
 
 
+def choose(page, *paths: Path) -> None:
+    """Hand files to the upload page, as its file chooser does, and wait until they have arrived."""
+    page.locator("#upload-files input[type=file]").set_input_files(paths)
+    for path in paths:
+        page.locator(f"#upload-files [aria-label='{path.name}']").wait_for()
+
+
 def text_of(page, name: str) -> str:
     page.locator(f"#{name}-result .facts").wait_for(timeout=PATIENCE_MS)
     return " ".join(page.locator(f"#{name}-result .said").all_text_contents())
@@ -118,7 +126,7 @@ def test_microphone(app, speech, screen):
 def test_without_a_microphone_the_page_says_so_and_goes_on(app):
     with chromium() as browser, visit(browser, app.address, expected="accessing the microphone") as page:
         page.get_by_role("button", name="Record", exact=True).click()
-        page.get_by_text("No microphone found").first.wait_for()
+        page.get_by_text("No microphone found").first.wait_for(state="attached")
         page.get_by_text("English: Jane Austen").click()
         assert "ill-disposed" in text_of(page, "microphone").lower()
 
@@ -128,9 +136,7 @@ def test_upload(app, screen, tmp_path):
     bad = tmp_path / "notes.mp3"
     bad.write_text("Nothing to hear here. " * 40)
     with chromium() as browser, visit(browser, f"{app.address}/files", screen) as page:
-        page.locator("#upload-files input[type=file]").set_input_files(
-            [DATA / "it_vm-mailboxfull.flac", bad, DATA / "it_vm-tmpexists.flac"])
-        page.get_by_text("notes.mp3").first.wait_for()
+        choose(page, DATA / "it_vm-mailboxfull.flac", bad, DATA / "it_vm-tmpexists.flac")
         page.locator("#upload-go").click()
         assert word_errors(MAILBOX, text_of(page, "upload"), "it").wer <= 0.3
         assert "What to do" in page.locator("#upload-overview .failed").inner_text()
@@ -150,8 +156,7 @@ def test_a_bad_file_alone_is_a_message(app, tmp_path):
     with chromium() as browser, visit(browser, f"{app.address}/files") as page:
         page.locator("#upload-go").click()
         page.locator(".toast-body").filter(has_text="No file was chosen").wait_for()
-        page.locator("#upload-files input[type=file]").set_input_files([bad])
-        page.get_by_text("empty.wav").first.wait_for()
+        choose(page, bad)
         page.locator("#upload-go").click()
         page.locator(".toast-body").filter(has_text="empty").wait_for(timeout=PATIENCE_MS)
         page.get_by_text("English: Jane Austen").click()
@@ -171,27 +176,44 @@ def test_corrections_are_taken_over(app):
 
 def test_two_visitors_at_once(app):
     """Each sees their own text, and neither's work undoes the other's."""
-    with chromium() as browser, visit(browser, f"{app.address}/files") as first:
-        with visit(browser, f"{app.address}/files", "phone") as second:
-            for page, clip in ((first, "it_vm-mailboxfull.flac"), (second, "it_vm-tmpexists.flac")):
-                page.locator("#upload-files input[type=file]").set_input_files([DATA / clip])
-                page.get_by_text(clip).first.wait_for()
-            for page in (first, second):
-                page.locator("#upload-go").click()
-            assert word_errors(MAILBOX, text_of(first, "upload"), "it").wer <= 0.3
-            assert word_errors(GREETING, text_of(second, "upload"), "it").wer <= 0.3
-    assert app.received() == []
+    before = set(app.received())
+    address = f"{app.address}/files"
+    with chromium() as browser, visit(browser, address) as first, visit(browser, address, "phone") as second:
+        for page, clip in ((first, "it_vm-mailboxfull.flac"), (second, "it_vm-tmpexists.flac")):
+            choose(page, DATA / clip)
+        for page in (first, second):
+            page.locator("#upload-go").click()
+        assert word_errors(MAILBOX, text_of(first, "upload"), "it").wer <= 0.3
+        assert word_errors(GREETING, text_of(second, "upload"), "it").wer <= 0.3
+    assert set(app.received()) <= before
 
 
-def test_stop_in_the_page(app, tmp_path):
-    long = tmp_path / "long.wav"
-    subprocess.run([ffmpeg_executable(), "-v", "error", "-stream_loop", "60", "-i", str(DATA / "it_vm-mailboxfull.flac"),
-                    str(long)], check=True)
+@pytest.fixture
+def long_file(tmp_path) -> Path:
+    subprocess.run([ffmpeg_executable(), "-v", "error", "-stream_loop", "60", "-i",
+                    str(DATA / "it_vm-mailboxfull.flac"), str(tmp_path / "long.wav")], check=True)
+    return tmp_path / "long.wav"
+
+
+def test_stop_in_the_page(app, long_file):
     with chromium() as browser, visit(browser, f"{app.address}/files") as page:
-        page.locator("#upload-files input[type=file]").set_input_files([long])
-        page.get_by_text("long.wav").first.wait_for()
+        choose(page, long_file)
         page.locator("#upload-go").click()
         page.get_by_text("passage").first.wait_for(timeout=PATIENCE_MS)
         page.locator("#upload-stop").click()
         page.locator(".toast-body").filter(has_text="Stopped").wait_for()
         page.locator("#upload-stop").wait_for(state="hidden")
+
+
+def test_leaving_the_page_ends_its_work(app, long_file):
+    before = set(app.received())
+    with chromium() as browser:
+        with visit(browser, f"{app.address}/files") as page:
+            choose(page, long_file)
+            page.locator("#upload-go").click()
+            page.get_by_text("passage").first.wait_for(timeout=PATIENCE_MS)
+            assert set(app.received()) - before
+        with visit(browser, f"{app.address}/files") as page:  # the queue is free again
+            page.get_by_text("English: Jane Austen").click()
+            assert "ill-disposed" in text_of(page, "upload").lower()
+    assert set(app.received()) <= before

@@ -246,3 +246,9 @@ def test_every_shipped_config_is_legal():
     for path in sorted((ROOT / "feature_pipeline/configs").glob("*.yaml")):
         config = load(path)
         assert config.name == path.stem and config.out == f"data/{config.name}"
+
+
+def test_a_column_to_keep_that_is_not_there_is_answered_with_those_that_are(corpus, tmp_path):
+    config = load(config_file(tmp_path / "small.yaml", corpus, keep=["gender"]), [f"out={tmp_path / 'out'}"])
+    with pytest.raises(UserError, match=r"no such column.*gender.*Limit: age"):
+        build(config, say=lambda line: None)

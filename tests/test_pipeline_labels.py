@@ -76,7 +76,7 @@ def test_verdicts_are_applied_and_known_clips_are_not_heard_again(built, corpus,
         csv.writer(file).writerows([
             ("id", "verdict", "text"), (f"mine/{WRONG}", "text", clips("it")[2].text),
             ("mine/en_austen-0880.flac", "drop", "")])
-    monkeypatch.setattr(label_check, "_transcriber", None)  # any call would fail: all seven are known
+    monkeypatch.setattr(label_check, "transcriber", None)  # any call would fail: all seven are known
     build(config(corpus, out, verdicts=(str(verdicts),)), say=lambda line: None)
     rows = {row["id"]: row for row in labels(out)}
     assert rows[f"mine/{WRONG}"]["wer"] < 0.4 and "mine/en_austen-0880.flac" not in rows

@@ -1,4 +1,4 @@
-"""The pages as programs use them: every action by its name, through the real client, on real speech and on bad input."""
+"""The pages as programs use them: every action by name, through the real client, on real speech and on bad input."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import time
 import zipfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
@@ -136,7 +135,7 @@ def test_nothing_sent_and_wrong_choices(client):
         client.predict(None, *CHOICES, api_name="/transcribe_microphone")
     with pytest.raises(AppError, match="No file was chosen yet"):
         client.predict([], *CHOICES, api_name="/transcribe_files")
-    with pytest.raises(AppError, match="99.*10"):
+    with pytest.raises(AppError, match=r"99.*10"):
         client.predict(0, "it", "transcribe", "auto", 99, 0.5, "", api_name="/transcribe_example")
     with pytest.raises(AppError, match="no such example"):
         client.predict(7, *CHOICES, api_name="/transcribe_example")
@@ -198,7 +197,8 @@ def test_corrections_reach_the_files(client):
 
 def test_corrections_keep_what_they_do_not_touch():
     word = Word(" one", 0.0, 0.5, 0.9)
-    transcript = Transcript((Segment("one", 0.0, 1.0, (word,)), Segment("too", 1.0, 2.0), Segment("x", 2.0, 3.0)), "en", 3.0)
+    segments = (Segment("one", 0.0, 1.0, (word,)), Segment("too", 1.0, 2.0), Segment("x", 2.0, 3.0))
+    transcript = Transcript(segments, "en", 3.0)
     changed = corrected(transcript, "one\ntwo\n\n")
     assert [segment.text for segment in changed.segments] == ["one", "two"]
     assert changed.segments[0].words == (word,) and changed.segments[1].start == 1.0

@@ -51,5 +51,10 @@ def small_data(folder: Path, **splits: list[str]) -> Path:
             "duration": load_audio(DATA / name).duration, "source": "clips",
         } for name in names]
         pq.write_table(pa.Table.from_pylist(rows, schema=COLUMNS), folder / "data" / f"{split}-00000-of-00001.parquet")
-    (folder / "manifest.json").write_text(json.dumps({"config": {"split": {"by": ["sentence"]}}}))
+    sizes = {split: {"rows": len(names), "hours": len(names) / 1000, "speakers": len({name[:2] for name in names})}
+             for split, names in splits.items()}
+    (folder / "manifest.json").write_text(json.dumps({
+        "name": folder.name, "title": "Test clips", "licence": "cc-by-3.0", "credit": "Carlo Flora and others",
+        "splits": sizes, "sources": [], "config": {"split": {"by": ["sentence"]}},
+    }))
     return folder

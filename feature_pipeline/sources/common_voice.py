@@ -6,6 +6,7 @@ is forbidden by its terms; what is built from it is for one's own training.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from collections.abc import Iterator
@@ -94,6 +95,7 @@ def _pseudonym(client_id: str | None) -> str | None:
     return hashlib.blake2b(client_id.encode(), digest_size=8).hexdigest() if client_id else None
 
 
+@functools.cache
 def _download(dataset: str) -> Path:
     if not os.environ.get(KEY):
         raise UserError("Mozilla Data Collective asks for a key", got=f"{KEY} is not set",

@@ -1,4 +1,4 @@
-"""The pages of the apps. Before any of them imports Gradio: where its temporary files go, and that it reports to nobody.
+"""The pages of the apps. Set here, before any of them imports Gradio: where its temporary files go, and no reporting.
 
 All that visitors send and get lives under one folder of this process, which goes with it.
 """

@@ -31,7 +31,8 @@ class Choices:
                                     visible=translate, filterable=False, min_width=140)
         with gr.Accordion("Advanced", open=False, elem_classes="advanced"):
             self.names = gr.Textbox(
-                label="Names and special words", value="", placeholder="Söderström, myocardial infarction, Kubernetes …",
+                label="Names and special words", value="",
+                placeholder="Söderström, myocardial infarction, Kubernetes …",
                 info="Spelled as you want to read them; the model will lean towards them.", max_length=600)
             self.quiet_speech = gr.Slider(
                 0.1, 0.9, value=MIDDLE, step=0.05, label="Find quieter speech",

@@ -124,17 +124,18 @@ class _TestSet:
         self.source = gr.Radio([("A zip of clips", ZIP), ("A data set on the Hub", HUB)], value=ZIP, show_label=False,
                                label="The clips", elem_id="compare-source")
         with gr.Column() as zipped:
-            self.archive = gr.File(label="Zip of clips, with a CSV of what is said in them",
-                                   type="filepath", height=120, elem_id="compare-zip")
-            self.table = gr.File(label="The CSV, if it is not in the zip (columns file and text)", type="filepath",
-                                 height=100, elem_id="compare-table")
+            gr.HTML("<p>A zip of clips with a table beside them: a CSV whose columns are <b>file</b> and <b>text</b>.</p>",
+                    elem_classes="hint")
+            self.archive = gr.File(label="Zip", type="filepath", height=140, elem_id="compare-zip")
+            with gr.Accordion("The table is not in the zip", open=False):
+                self.table = gr.File(label="CSV or TSV", type="filepath", height=140, elem_id="compare-table")
         with gr.Column(visible=False) as hub:
             self.dataset = gr.Textbox(label="Data set", placeholder="google/fleurs", elem_id="compare-dataset")
             with gr.Row():
                 self.config = gr.Textbox(label="Configuration", placeholder="it_it", min_width=90)
                 self.split = gr.Textbox("test", label="Split", min_width=90)
                 self.n_rows = gr.Number(100, label="Rows", precision=0, minimum=1, maximum=MAX_ROWS, min_width=90)
-        with gr.Accordion("Columns", open=False):
+        with gr.Accordion("Columns have other names", open=False):
             self.audio_column = gr.Textbox(label="Column of the clips", placeholder="found by its usual names")
             self.text_column = gr.Textbox(label="Column of the references", placeholder="found by its usual names")
         self.source.change(lambda source: [gr.Column(visible=source == ZIP), gr.Column(visible=source == HUB)], self.source,

@@ -89,7 +89,7 @@ def verdict_text(evaluation: Evaluation) -> str:
     if compared.verdict == "too short to tell":
         return (f"Too short to tell: {len(evaluation.clips)} clips were read, and {MIN_UTTERANCES} are the fewest from which "
                 "an interval can be had.")
-    span = f"{diff.points(compared.difference)} points, 95 % interval {diff.points(compared.low)} to {diff.points(compared.high)}"
+    span = f"{diff.points(compared.difference)} points, 95\u00a0% interval {diff.points(compared.low)} to {diff.points(compared.high)}"
     if compared.verdict == "no difference shown":
         return f"No difference shown: the interval holds zero ({span})."
     fewer = "fewer" if compared.verdict == "better" else "more"
@@ -136,7 +136,7 @@ def _rates(evaluation: Evaluation) -> str:
                         (f"{characters}, as written", "raw_characters")):
         each = [getattr(score, kind) for score in scores]
         rows.append((title, [diff.rate(one.errors) for one in each]))
-        rows.append(("95 % interval", [diff.interval_text(one.interval) for one in each]))
+        rows.append(("95\u00a0% interval", [diff.interval_text(one.interval) for one in each]))
     rows.append(("Counts", [diff.counts(score.words.errors) for score in scores]))
     rows.append(("Speed", [f"{evaluation.rtfx(name):.1f}× real time" for name in evaluation.names]))
     return (f'{diff.rates_table(evaluation.names, rows)}<p class="small">{len(evaluation.clips)} clips, '
@@ -164,8 +164,10 @@ def _failed(evaluation: Evaluation) -> str:
     if not evaluation.failed:
         return ""
     rows = "".join(f"<li><b>{escape(clip.id)}</b>: {escape(clip.message)}</li>" for clip in evaluation.failed[:N_SHOWN])
-    return (f'<details class="notice"><summary>{len(evaluation.failed)} clips could not be scored and count for neither'
-            f"</summary><ul>{rows}</ul></details>")
+    n_failed = len(evaluation.failed)
+    said = "1 clip could not be scored and counts" if n_failed == 1 else f"{n_failed} clips could not be scored and count"
+    return (f'<details class="notice"><summary>{said} for neither</summary>'
+            f"<ul>{rows}</ul></details>")
 
 
 def _clips(evaluation: Evaluation) -> str:

@@ -56,7 +56,7 @@ def counts(errors: WordErrors) -> str:
 
 
 def percent(value: float) -> str:
-    return f"{100 * value:.1f} %"
+    return f"{100 * value:.1f}\u00a0%"
 
 
 def points(value: float) -> str:

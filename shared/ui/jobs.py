@@ -75,7 +75,7 @@ def messages() -> Iterator[None]:
 
 
 def stop(request: gr.Request) -> int:
-    """End all work of this visitor: ffmpeg at once, decoding within a step. Returns how many pieces of work that was."""
+    """End all work of this visitor: ffmpeg at once, decoding within a step. Returns how many pieces that was."""
     with _lock:
         jobs = list(_running.get(_visitor(request), ()))
     for running in jobs:

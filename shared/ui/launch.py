@@ -36,8 +36,8 @@ class Page:
 def launch(title: str, pages: Sequence[Page]) -> None:
     """Load the checkpoints, say where the app listens, and serve until stopped.
 
-    Environment: GRADIO_SERVER_NAME, GRADIO_SERVER_PORT, MAX_MINUTES and MAX_MB of a recording (0: no limit), MCP_SERVER=1,
-    ALLOWED_CHECKPOINTS (Hub ids that compare may load, separated by spaces; on one's own machine any).
+    Environment: GRADIO_SERVER_NAME, GRADIO_SERVER_PORT, MAX_MINUTES and MAX_MB of a recording (0: no limit),
+    MCP_SERVER=1, ALLOWED_CHECKPOINTS (Hub ids that compare may load, separated by spaces; on one's own machine any).
     """
     on_space = bool(os.environ.get("SPACE_ID"))
     max_seconds = 60 * float(os.environ.get("MAX_MINUTES") or (SPACE_SECONDS / 60 if on_space else 0)) or None

@@ -1,7 +1,7 @@
 """THE result panel, the same on every page: player with subtitles, text, corrections, downloads; and Stop beside it.
 
-A page makes one `Panel` where it shall appear, wires its main action with `Panel.runs`, and returns `Panel.show(result)`
-from it. The outputs begin with what a program wants (text, transcript, files), so a page's action is its API as well.
+A page makes one `Panel` where it shall appear, wires its main action with `Panel.runs`, and returns
+`Panel.show(result)` from it. The outputs begin with what a program wants (text, transcript, files), so a page's action is its API as well.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from shared.ui import jobs, results
 from shared.ui.results import KEPT_SECONDS, Result
 from shared.ui.transcript_html import EMPTY, result_html
 
-KEPT = ("What you send is deleted as soon as it has been read. The text, its files and a copy of the sound for the player "
-        "stay on this server for an hour at most, at an address only your page knows. Nothing is used for anything else.")
+KEPT = ("What you send is deleted as soon as it has been read. The text, its files and a copy of the sound for the "
+        "player stay on this server for an hour at most, at an address only your page knows. Nothing is used for "
+        "anything else.")
 MODEL_QUEUE = "model"  # one queue for all that needs the model, on all pages
 
 
@@ -86,7 +87,8 @@ class Panel:
                               api_description=api_description)
 
     def with_stop(
-        self, triggers: Sequence[Callable], work: Callable, inputs: Sequence[Any], outputs: Sequence[Any], **event: Any,
+        self, triggers: Sequence[Callable], work: Callable, inputs: Sequence[Any], outputs: Sequence[Any],
+        **event: Any,
     ) -> gr.events.Dependency:
         """Any trigger starts `work`, with Stop in sight while it runs. event: as for any of Gradio's."""
         shown = gr.on(triggers, lambda: gr.Button(visible=True), None, self.stop, queue=False, show_progress="hidden",
@@ -124,9 +126,9 @@ def corrected(transcript: Transcript, text: str) -> Transcript:
     if len(lines) != len(transcript.segments):
         raise UserError("The corrections no longer match the passages", got=f"{len(lines)} lines",
                         limit=f"{len(transcript.segments)} passages", todo="keep one line for each passage")
-    segments = tuple(_corrected(segment, " ".join(line.split())) for segment, line in zip(transcript.segments, lines, strict=True)
-                     if line.strip())
-    return dataclasses.replace(transcript, segments=segments)
+    pairs = zip(transcript.segments, lines, strict=True)
+    segments = (_corrected(segment, " ".join(line.split())) for segment, line in pairs if line.strip())
+    return dataclasses.replace(transcript, segments=tuple(segments))
 
 
 def _corrected(segment: Segment, line: str) -> Segment:

@@ -37,19 +37,23 @@ def difference_plot(difference: float, interval: Interval | None, caption: str) 
 
 
 def scatter_plot(base: Sequence[float], fine_tuned: Sequence[float], clips: Sequence[str], caption: str) -> str:
-    """A dot for each clip: its rate with base to the right, with fine-tuned upwards; below the diagonal is better."""
+    """A dot for each clip, larger where several are: its rate with base to the right, with fine-tuned upwards."""
     top = max([1.0, *base, *fine_tuned])
     ticks = _ticks(0.0, top)
     left, foot = 44, SIDE - 34
-    x, y = _scale(0.0, ticks[-1], left, SIDE - 10), _scale(0.0, ticks[-1], foot, 10)
+    x, y = _scale(0.0, ticks[-1], left, SIDE - 18), _scale(0.0, ticks[-1], foot, 10)
     parts = [_grid(x, ticks, 10, foot, "{:.0%}")]
     for tick in ticks:
-        parts.append(f'<line class="grid" x1="{left}" x2="{SIDE - 10}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>'
+        parts.append(f'<line class="grid" x1="{left}" x2="{SIDE - 18}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>'
                      f'<text x="{left - 5}" y="{y(tick) + 4:.1f}" text-anchor="end">{tick:.0%}</text>')
     parts.append(f'<line class="axis" stroke-dasharray="4 3" x1="{x(0):.1f}" y1="{y(0):.1f}" x2="{x(ticks[-1]):.1f}" '
                  f'y2="{y(ticks[-1]):.1f}"/>')
-    parts += [f'<circle class="dot" cx="{x(one):.1f}" cy="{y(other):.1f}" r="4"><title>{escape(clip)}: base {one:.0%}, '
-              f"fine-tuned {other:.0%}</title></circle>" for one, other, clip in zip(base, fine_tuned, clips, strict=True)]
+    places: dict[tuple[float, float], list[str]] = {}
+    for one, other, clip in zip(base, fine_tuned, clips, strict=True):
+        places.setdefault((one, other), []).append(clip)
+    parts += [f'<circle class="dot" cx="{x(one):.1f}" cy="{y(other):.1f}" r="{2.5 + 1.5 * len(here) ** 0.5:.1f}"><title>'
+              f"{escape(', '.join(here[:6]))}{' …' if len(here) > 6 else ''}: base {one:.0%}, fine-tuned {other:.0%}</title>"
+              "</circle>" for (one, other), here in places.items()]
     parts.append(f'<text x="{(left + SIDE) / 2}" y="{SIDE - 3}" text-anchor="middle">base</text><text '
                  f'transform="translate(10 {foot / 2}) rotate(-90)" text-anchor="middle">fine-tuned</text>')
     return _figure("".join(parts), SIDE, SIDE, caption)

@@ -1,7 +1,7 @@
 """What a page hands back, as files that live at most an hour, and the removal of what a visitor sent.
 
-Enters: an Answer and the audio it was read from. Leaves: a Result, in a folder that only its owner's page knows the name
-of: the text in every format and a small copy of the sound for the player. Knows nothing of components.
+Enters: an Answer and the audio it was read from. Leaves: a Result, in a folder whose name only its owner's page knows:
+the text in every format and a small copy of the sound for the player. Knows nothing of components.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ RIGHT_TO_LEFT = {"ar", "fa", "he", "ps", "sd", "ur", "yi"}
 
 EMPTY = '<div class="result-body"><div class="empty"><p>{}</p></div></div>'
 
-SILENT = ('<div class="empty"><p>No speech was found. If there is some, move “Find quieter speech” under Advanced to the '
-          "right and try again.</p></div>")
+SILENT = ('<div class="empty"><p>No speech was found. If there is some, move “Find quieter speech” under Advanced to '
+          "the right and try again.</p></div>")
 
 
 def result_html(result: Result, known: str | None = None) -> str:

@@ -28,7 +28,7 @@ class Outcome:
 
 def page(serving: Serving) -> None:
     """Render the page into the Blocks that is open."""
-    heading("Files", "Drop audio or video files of any kind and length, and take the texts and subtitles home.", serving)
+    heading("Files", "Drop audio or video files of any kind and length; take the texts and subtitles home.", serving)
     with gr.Row(elem_classes="page"):
         with gr.Column(scale=2, min_width=300):
             files = gr.File(label="Audio or video files", file_count="multiple", type="filepath", height=170,
@@ -86,7 +86,8 @@ def page(serving: Serving) -> None:
                api_description="Transcribe files. Returns text, transcript and files of the first that could be read, "
                                "a zip of all, and a report with text or error of each.")
     panel.runs([examples.click], transcribe_example, [examples, *chosen.inputs], outputs=own,
-               api_name="transcribe_file_example", api_description="Transcribe one of the clips that come with the app.")
+               api_name="transcribe_file_example",
+               api_description="Transcribe one of the clips that come with the app.")
     which.input(lambda number, outcomes: panel.show(outcomes[number].result), [which, outcomes], panel.outputs,
                 queue=False, api_visibility="private")
     panel.corrected.success(_take_over, [panel.state, outcomes], [outcomes, archive], api_visibility="private")

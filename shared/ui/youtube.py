@@ -52,7 +52,7 @@ def page(serving: Serving) -> None:
             chosen = choices.Choices()
             go = gr.Button("Transcribe", variant="primary", visible=False, elem_id="youtube-go")
             with gr.Accordion("Or choose a file instead", open=False, elem_id="youtube-file-fold") as fold:
-                file = gr.File(label="Audio or video file", type="filepath", height=120, elem_id="youtube-file")
+                file = gr.File(label="Audio or video file", type="filepath", height=140, elem_id="youtube-file")
         with gr.Column(scale=3, min_width=300):
             panel = Panel("youtube", serving=serving)
             with gr.Column(visible=False) as below:

@@ -1,0 +1,104 @@
+"""A large archive into text: `python -m feature_pipeline.transcribe CONFIG [key=value …] [--on ray]`.
+
+The sources of a config are listed as for a build, every recording is transcribed whole, whatever its length, and
+`transcripts.jsonl` in the config's `out` holds one line for each. Goes on where it was stopped, as a build does. Labels
+are not read and nothing is cleaned: for a data set, see `feature_pipeline.build`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from feature_pipeline import workers
+from feature_pipeline.build import Runner, chosen_runner, discard, list_rows, reported, run_stage, same_state
+from feature_pipeline.config import Config, LabelCheck, load
+from feature_pipeline.label_check import transcriber
+from feature_pipeline.rows import AudioRef
+from feature_pipeline.store import read_listed, whole_file, write_text
+from shared.audio import load_audio
+from shared.errors import UserError
+
+ROWS_PER_CHUNK = 4  # recordings may last hours: what a kill costs
+
+
+@dataclass(frozen=True)
+class Transcribe:
+    """The stage: `transcribe(listed, lines)` writes a line of JSON for each row and gives how many there are."""
+
+    checkpoint: str
+    beam_size: int
+
+    def __call__(self, listed: Path, lines: Path) -> int:
+        rows = read_listed(listed)
+        write_text(lines, "".join(json.dumps(self._transcribed(row), ensure_ascii=False) + "\n" for row in rows))
+        return len(rows)
+
+    def _transcribed(self, row: dict) -> dict:
+        heard = {"id": row["id"], "language": row["language"], "speaker": row["speaker"]}
+        try:
+            transcript = self._hear(row["audio"], row["language"])
+        except UserError as error:  # one damaged recording must not stop an archive
+            return {**heard, "error": str(error)}
+        return {**heard, "duration": round(transcript.duration, 3), "text": transcript.text,
+                "segments": [{key: value for key, value in asdict(segment).items() if key in ("text", "start", "end")}
+                             for segment in transcript.segments],
+                "warnings": list(transcript.warnings)}
+
+    def _hear(self, audio: AudioRef, language: str):
+        model = transcriber(self.checkpoint)
+        if audio.is_part:
+            return model.transcribe(load_audio(audio.path, start=audio.start, end=audio.end), language=language,
+                                    beam_size=self.beam_size)
+        if audio.path is not None and audio.member is None:
+            return model.transcribe(audio.path, language=language, beam_size=self.beam_size)
+        with tempfile.TemporaryDirectory(prefix="transcribe-") as folder:
+            path = Path(folder) / f"recording{Path(audio.name).suffix}"
+            path.write_bytes(audio.read())
+            return model.transcribe(path, language=language, beam_size=self.beam_size)
+
+
+def transcribe(config: Config, runner: Runner | None = None, say: Callable[[str], None] = print) -> Path:
+    """Transcribe all recordings, or go on doing it; gives the path of transcripts.jsonl. Raises UserError."""
+    work = Path(config.out) / ".transcribe"
+    result = Path(config.out) / "transcripts.jsonl"
+    work.mkdir(parents=True, exist_ok=True)
+    rules = config.label_check or LabelCheck()
+    with FileLock(work / "lock"):
+        if same_state(work, config, say) and result.is_file():
+            say(f"{result} is complete and nothing has changed")
+            return result
+        n_rows = sum(list_rows(config, work, ROWS_PER_CHUNK).values())
+        listed = sorted((work / "listed").glob("*.parquet"))
+        lines = run_stage("transcribing", Transcribe(rules.checkpoint, rules.beam_size), listed, work / "heard", n_rows,
+                          runner or (lambda stage, jobs: workers.run(stage, jobs, 1)), ROWS_PER_CHUNK)
+        with whole_file(result) as draft, draft.open("wb") as out:
+            for path in lines:
+                out.write(path.read_bytes())
+        same_state(work, config, say, complete=True)
+        discard(work)
+    return result
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m feature_pipeline.transcribe", description="Transcribe an archive.")
+    parser.add_argument("config", help="a YAML file that names the sources")
+    parser.add_argument("override", nargs="*", help="key=value, for example label_check.checkpoint=user/repo@commit")
+    parser.add_argument("--on", choices=("here", "ray"), default="here", help="this machine, or a Ray cluster")
+    args = parser.parse_args(arguments)
+
+    def work() -> None:
+        print(f"transcripts: {transcribe(load(args.config, args.override), chosen_runner(args.on)).absolute()}")
+
+    return reported(work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
