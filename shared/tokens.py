@@ -57,7 +57,8 @@ class Tokens:
         A checkpoint's generation config usually lists them; this is for those that lost it. After `non_speech_tokens`
         of openai/whisper: single tokens, and the first of ♪-like ones that take several.
         """
-        signs = [*'"#()*+/:;<=>@[\\]^_`{|}~「」『』', *"<< >> <<< >>> -- --- -( -[ (( )) ((( ))) [[ ]] {{ }} ♪♪ ♪♪♪".split()]
+        signs = [*'"#()*+/:;<=>@[\\]^_`{|}~「」『』', "<<", ">>", "<<<", ">>>", "--", "---", "-(", "-[", "((", "))",
+                 "(((", ")))", "[[", "]]", "{{", "}}", "♪♪", "♪♪♪"]
         notes = "♩♪♫♬♭♮♯"
         found = {self.encode(" -")[0], self.encode(" '")[0]}
         for sign in [*signs, *notes]:

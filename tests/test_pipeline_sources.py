@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import tarfile
 import zipfile
@@ -329,6 +330,7 @@ def test_a_damaged_zip_of_a_speaker_is_counted_and_stops_nothing(tmp_path):
     data = bytearray(archive.read_bytes())
     data[2000:2100] = bytes(100)  # inside the first clip: its checksum no longer fits
     archive.write_bytes(data)
-    config = Config("nsc", (Source("nsc", Nsc(str(tmp_path), part=1, channel=1), "nsc"),), out=str(tmp_path / "out"), workers=1)
+    config = Config("nsc", (Source("nsc", Nsc(str(tmp_path), part=1, channel=1), "nsc"),), out=str(tmp_path / "out"),
+                    workers=1)
     facts = json.loads((build(config, say=lambda line: None) / "manifest.json").read_text())
     assert {drop["reason"]: drop["rows"] for drop in facts["drops"]}["undecodable"] == 1

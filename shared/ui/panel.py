@@ -1,7 +1,8 @@
 """THE result panel, the same on every page: player with subtitles, text, corrections, downloads; and Stop beside it.
 
 A page makes one `Panel` where it shall appear, wires its main action with `Panel.runs`, and returns
-`Panel.show(result)` from it. The outputs begin with what a program wants (text, transcript, files), so a page's action is its API as well.
+`Panel.show(result)` from it. The outputs begin with what a program wants (text, transcript, files), so a page's
+action is its API as well.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ class Panel:
         """Wire a page's action: any trigger starts `work`, in the model's queue, with Stop in sight while it runs.
 
         work: a function of `inputs`, `request: gr.Request` and `bar=gr.Progress()`; returns `show(…)` and a value for
-        each of `outputs` more. queue, at_once: for work that mostly waits for others. Returns the event, for `.success`.
+        each of `outputs` more. queue, at_once: for work that mostly waits for others. Returns the event.
         """
         return self.with_stop(triggers, work, list(inputs), [*self.outputs, *outputs], show_progress_on=self.view,
                               concurrency_id=queue, concurrency_limit=at_once, api_name=api_name,

@@ -39,16 +39,17 @@ def transcript_html(transcript: Transcript) -> str:
     if any(map(_is_unsure, transcript.words)):
         legend = ('<p class="legend"><span class="unsure">Dotted</span> words are ones the model was unsure of; '
                   "hold the pointer over one to see how sure.</p>")
-    return (f'<div class="transcript-head"><h3>Transcript</h3><button type="button" class="quiet" data-copy>Copy text'
-            f'</button></div><div class="transcript" lang="{transcript.language}" dir="{direction}">{rows}</div>{legend}')
+    head = '<h3>Transcript</h3><button type="button" class="quiet" data-copy>Copy text</button>'
+    return (f'<div class="transcript-head">{head}</div><div class="transcript" lang="{transcript.language}" '
+            f'dir="{direction}">{rows}</div>{legend}')
 
 
 def _segment(segment: Segment) -> str:
     words = "".join(map(_word, segment.words)) if segment.words else escape(segment.text)
     speaker = f'<span class="speaker">{escape(segment.speaker)}</span> ' if segment.speaker else ""
-    clock = short_clock(segment.start)
-    return (f'<div class="segment" data-start="{segment.start:.3f}" data-end="{segment.end:.3f}"><button type="button" '
-            f'class="time" data-seek="{segment.start:.3f}" aria-label="Play from {clock}">{clock}</button>'
+    start, clock = f"{segment.start:.3f}", short_clock(segment.start)
+    return (f'<div class="segment" data-start="{start}" data-end="{segment.end:.3f}">'
+            f'<button type="button" class="time" data-seek="{start}" aria-label="Play from {clock}">{clock}</button>'
             f'<p>{speaker}<span class="said">{words.strip()}</span></p></div>')
 
 
