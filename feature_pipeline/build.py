@@ -28,7 +28,7 @@ from tqdm import tqdm
 from feature_pipeline import workers
 from feature_pipeline.archives import sha256
 from feature_pipeline.clean import Check
-from feature_pipeline.config import Config, load, plain
+from feature_pipeline.config import Config, load, named_files, settings
 from feature_pipeline.dataset import write_dataset
 from feature_pipeline.label_check import hear
 from feature_pipeline.publish import publish
@@ -39,7 +39,6 @@ from shared.audio import spoken_time
 from shared.errors import Cancelled, UserError
 
 FORMAT = 1  # of the work folder; a new number makes every build start anew
-ELSEWHERE = ("workers", "out", "verdicts")  # settings that do not change what is built, or are compared by content
 Runner = Callable[[workers.Stage, Iterable[workers.Job]], Iterator[int]]
 
 
@@ -56,6 +55,8 @@ def build(config: Config, runner: Runner | None = None, say: Callable[[str], Non
     except Timeout:
         raise UserError("Another build is writing here", got=out, todo="wait for it, or set another `out`") from None
     with lock:
+        for draft in work.rglob(".*.draft"):  # of a run that was killed
+            draft.unlink(missing_ok=True)
         verdicts = read_verdicts(config.verdicts)
         if same_state(work, config, say) and (out / "manifest.json").is_file():
             say(f"{out} is complete and nothing has changed")
@@ -112,13 +113,10 @@ def _make(config: Config, out: Path, work: Path, verdicts: dict, runner: Runner,
 
 def _state(config: Config) -> dict:
     """All that a build depends on, by name, so that a change can be named."""
-    settings = {key: value for key, value in plain(config).items() if key not in ELSEWHERE}
-    settings["output"] = {key: settings["output"][key] for key in ("audio", "shard_mb", "opus_kbps")}
-    files = [*config.verdicts, *(name for name in config.split.held_out if name.endswith(".csv"))]
     return {
         "format": FORMAT,
-        "config": settings,
-        "files": {name: sha256(Path(name)) for name in files},
+        "config": settings(config),
+        "files": {name: sha256(path) for name, path in named_files(config).items()},
         "sources": {source.name: [source.corpus.provenance(), source.corpus.stamp()] for source in config.sources},
     }
 

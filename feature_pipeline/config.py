@@ -165,6 +165,20 @@ def plain(value: object) -> Any:
     return value
 
 
+def settings(config: Config) -> dict[str, Any]:
+    """What decides the data set's content, without where it lies or goes; files by name, see `named_files`."""
+    found = {key: value for key, value in plain(config).items() if key not in ("out", "workers", "verdicts")}
+    found["output"] = {key: found["output"][key] for key in ("audio", "shard_mb", "opus_kbps")}
+    found["split"]["held_out"] = [Path(name).name if name.endswith(".csv") else name for name in config.split.held_out]
+    return found
+
+
+def named_files(config: Config) -> dict[str, Path]:
+    """The files a config names beside its sources, by name; their content belongs to its state."""
+    paths = map(Path, [*config.verdicts, *(name for name in config.split.held_out if name.endswith(".csv"))])
+    return {path.name: path for path in paths}
+
+
 def _source(data: object, where: str) -> Source:
     if not isinstance(data, Mapping) or "kind" not in data:
         raise UserError(f"{where} must say its kind", got=repr(data), todo=f"kind: one of {', '.join(CORPORA)}")

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from feature_pipeline.archives import sha256
-from feature_pipeline.config import Config, plain
+from feature_pipeline.config import Config, named_files, plain, settings
 from feature_pipeline.rows import SPLITS
 from feature_pipeline.selection import Selection
 from feature_pipeline.text import SCRIPTS, style_warnings
@@ -24,17 +24,13 @@ SPECTROGRAM_BYTES = 80 * 3000 * 4
 
 def manifest(selection: Selection, config: Config, data: Path, counts: dict[str, int]) -> dict[str, Any]:
     """The manifest of the shards in `data`."""
-    settings = {key: value for key, value in plain(config).items() if key not in ("out", "workers", "verdicts")}
-    settings["output"] = {key: settings["output"][key] for key in ("audio", "shard_mb", "opus_kbps")}
-    settings["split"]["held_out"] = [Path(name).name for name in settings["split"]["held_out"]]
     facts = {
         "name": config.name,
         "title": config.title or config.name,
         "licence": config.licence,
         "credit": config.credit,
-        "config": settings,
-        "files": {Path(name).name: sha256(Path(name)) for name in
-                  [*config.verdicts, *(n for n in config.split.held_out if n.endswith(".csv"))]},
+        "config": settings(config),
+        "files": {name: sha256(path) for name, path in named_files(config).items()},
         "versions": {"python": platform.python_version(), "ffmpeg": _ffmpeg_version(),
                      **{name: version(name) for name in ("pyarrow", "numpy")}},
         "sources": [_source(selection, source, counts[source.name]) for source in config.sources],

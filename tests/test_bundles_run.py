@@ -136,7 +136,8 @@ def heard(client: Client, app: str, clip: Clip, media: str) -> str:
                               **how)[0]
     if app == "compare":
         del how["task"]
-        return client.predict(clip=sound, reference=clip.text, api_name="/compare", **how)[0]["sides"][0]["text"]
+        how |= {"base": "", "fine_tuned": "", "reference": clip.text}  # "": the configured ones
+        return client.predict(clip=sound, api_name="/compare", **how)[0]["sides"][0]["text"]
     return client.predict(recording=sound, api_name="/transcribe_microphone", **how)[0]
 
 

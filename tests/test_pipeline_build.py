@@ -118,61 +118,51 @@ def test_a_changed_recording_starts_anew(tmp_path):
     assert any("sources.mine" in line for line in said) and before != after
 
 
-def run_and_kill(command: list[str], environment: dict[str, str], after: float) -> bool:
-    """Start a build and kill it with all its processes; True if it had ended by itself."""
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                               start_new_session=True, cwd=ROOT)
-    try:
-        process.wait(after)
-        return True
-    except subprocess.TimeoutExpired:
-        os.kill(process.pid, signal.SIGKILL)  # the build alone: its workers must notice by themselves
-        process.wait()
-        return False
+def names(folder: Path) -> set[str]:
+    return {path for path, _, files in os.walk(folder) for path in (path, *(f"{path}/{name}" for name in files))}
 
 
-def killed_often(corpus: Path, folder: Path, n_kills: int, seed: int, n_workers: int) -> tuple[dict[str, str], int]:
-    """Digests of a build killed up to `n_kills` times at random moments, and how often it was."""
+def run_and_kill(command: list[str], out: Path, n_changes: int, delay: float) -> bool:
+    """Start a build and kill it once so many files have come or gone; True if it had ended by itself."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
+    before, changes = names(out), 0
+    while process.poll() is None and changes < n_changes:
+        now = names(out)
+        changes += len(now ^ before)
+        before = now
+        time.sleep(0.002)
+    time.sleep(delay)
+    process.kill()  # SIGKILL, to the build alone: its workers must notice by themselves
+    return process.wait() != -signal.SIGKILL
+
+
+def killed_often(corpus: Path, folder: Path, n_kills: int, seed: int) -> tuple[dict[str, str], int]:
+    """Digests of a build that was killed again and again, at random distances, and how often it was."""
     config = config_file(folder / "small.yaml", corpus)
-    command = [sys.executable, "-m", "feature_pipeline.build", str(config), f"out={folder / 'out'}",
-               f"workers={n_workers}"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "feature_pipeline.build", str(config), f"out={folder / 'out'}", "workers=2"]
     chance, kills = random.Random(seed), 0
-    start = time.monotonic()
-    subprocess.run([*command[:-2], f"out={folder / 'timed'}", command[-1]], env=environment, check=True, cwd=ROOT,
-                   capture_output=True)
-    whole = time.monotonic() - start
-    while kills < n_kills:
-        # Between the start of Python and the end of a whole build, the swap into place included.
-        if run_and_kill(command, environment, chance.uniform(0.15, 1.05) * whole):
-            if kills >= n_kills // 2:
-                break
-            (folder / "out/manifest.json").unlink()  # finished early: taken up again from its last step
-        else:
-            kills += 1
-    subprocess.run(command, env=environment, check=True, cwd=ROOT, capture_output=True)
+    while kills < n_kills and not run_and_kill(command, folder / "out", chance.randint(1, 4), chance.uniform(0, 0.03)):
+        kills += 1
+    subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
+    assert not [name for name in names(folder / "out") if name.endswith(".draft")]
     return digests(folder / "out"), kills
 
 
 def test_killed_in_the_middle_it_goes_on_to_the_same_bytes(built, corpus, tmp_path):
-    found, kills = killed_often(corpus, tmp_path, n_kills=3, seed=3, n_workers=2)
-    assert kills >= 2
+    found, kills = killed_often(corpus, tmp_path, n_kills=3, seed=3)
+    assert kills == 3
     assert found == digests(built)
 
 
 @pytest.mark.slow
 def test_killed_twenty_times_it_goes_on_to_the_same_bytes(tmp_path):
+    """One build, killed 20 times on its way from the first listed row to the last file put in place."""
     corpus = corpora.folder(tmp_path / "corpus", n_rows=1200)
     whole = digests(build(load(config_file(tmp_path / "w.yaml", corpus), [f"out={tmp_path / 'whole'}"]),
                           say=lambda line: None))
-    kills = 0
-    for attempt in range(20):
-        folder = tmp_path / f"{attempt}"
-        folder.mkdir()
-        found, n = killed_often(corpus, folder, n_kills=1, seed=attempt, n_workers=2)
-        kills += n
-        assert found == whole
+    found, kills = killed_often(corpus, tmp_path, n_kills=20, seed=20)
     assert kills == 20
+    assert found == whole
 
 
 def test_a_full_disk_is_said_and_loses_nothing(built, corpus, tmp_path):

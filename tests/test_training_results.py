@@ -108,7 +108,11 @@ def test_a_broken_push_goes_on_without_sending_the_weights_again(run, scores, hu
     hub.fail("/commit/", method="POST", status=500)
     with pytest.raises(UserError, match=r"refused|broke off"):
         publish(run, "tester/again", say=lambda text: None)
+    sent = [entry for entry in hub.requests if entry.method == "PUT"]
+    assert sent  # the weights; small files travel in the commit
     assert publish(run, "tester/again", say=lambda text: None).revision
+    assert [entry for entry in hub.requests if entry.method == "PUT"] == sent
+    assert "model.safetensors" in hub.read("model", "tester/again")
 
 
 def test_publishing_needs_an_evaluated_run_and_a_name(run, scores, hub, tmp_path):

@@ -150,6 +150,15 @@ def test_without_speech_there_is_no_text(client, tmp_path, kind):
     assert "No speech was found" in html
 
 
+@pytest.mark.slow
+def test_three_hours(client, app, tmp_path):
+    ffmpeg("-i", DATA / "it_vm-mailboxfull.flac", "-af", "adelay=10800000", tmp_path / "long.flac")
+    text, transcript, *_ = listen(client, tmp_path / "long.flac", "it", "transcribe", "auto", 1, 0.5, "")
+    assert word_errors(MAILBOX, text, "it").wer <= 0.2
+    assert transcript["segments"][0]["start"] >= 10799
+    assert app.received() == []
+
+
 def test_a_file_on_the_server_cannot_be_read(client, app):
     with pytest.raises(AppError):
         client.predict({"path": "/etc/hostname", "meta": {"_type": "gradio.FileData"}}, *CHOICES,

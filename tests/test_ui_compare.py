@@ -15,13 +15,15 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from hub_server import USER
 from huggingface_hub import HfApi
+from speech import clips
 
+from shared.clips import Clip, ClipSet
 from shared.embedded import embedded_base
 from shared.serving import Serving
-from shared.ui import RESULTS, ROOT, UPLOADS, compare
+from shared.testset import evaluate
+from shared.ui import RESULTS, ROOT, UPLOADS, compare, compare_set
 from shared.ui.launch import Page, build, start
 from shared.wer import word_errors
-from speech import clips
 
 DATA = Path(__file__).parent / "data"
 MAILBOX = clips("it")[1]
@@ -123,7 +125,7 @@ def test_another_checkpoint_on_either_side(client, italian):
         ask(client, MAILBOX.path, "", how=(*HOW[:5], "no such thing", ""))
 
 
-@pytest.mark.parametrize(("reference", "message"), [("…!", "holds no words"), ("a " * 11_000, "reference is too long")])
+@pytest.mark.parametrize(("reference", "message"), [("…!", "holds no words"), ("a " * 11_000, "is too long")])
 def test_references_that_cannot_be_used(client, reference, message):
     with pytest.raises(AppError, match=message):
         ask(client, MAILBOX.path, reference)
@@ -149,7 +151,8 @@ def test_bad_input_gets_a_message_and_the_page_goes_on(client, tmp_path):
 def test_a_test_set_from_a_zip(client, tmp_path):
     rows = [(clip.path.name, clip.text) for clip in clips("it")]
     files = {clip.path.name: clip.path.read_bytes() for clip in clips("it")}
-    archive = zipped(tmp_path, files | {"bad.flac": b"no flac at all"}, [*rows, ("bad.flac", "mai"), ("gone.flac", "x")])
+    archive = zipped(tmp_path, files | {"bad.flac": b"no flac at all"},
+                     [*rows, ("bad.flac", "mai"), ("gone.flac", "x")])
     summary, html, paths, *_ = ask_set(client, "zip", handle_file(str(archive)), None, "", "", "test", 10,
                                        how=("detect", *HOW[1:]))
     assert summary["n_clips"] == 4 and summary["language"] == "it" and len(summary["failed"]) == 2
@@ -164,12 +167,31 @@ def test_a_test_set_from_a_zip(client, tmp_path):
     assert no_upload_left()
 
 
+@pytest.mark.parametrize(("heard", "verdict", "said"), [
+    (("one two three", "one two three four"), "better", "makes fewer word errors, and that is real: −"),
+    (("one two three four", "one too three four"), "worse", "makes more word errors, and that is real: +"),
+    (("one two three", "two three four"), "no difference shown", "the interval holds zero (+0.0 points"),
+])
+def test_what_a_large_test_set_says(heard, verdict, said):
+    """The page's words and plots for a set long enough for an interval, whatever wrote the texts."""
+    data = clips("en")[0].path.read_bytes()
+    many = ClipSet("a <set>", [Clip(f"{n}.flac", "one two three four", lambda: data, ".flac") for n in range(20)])
+    base, fine_tuned = heard
+    result = evaluate(many, {"Base": lambda waveform: base, "Fine-tuned": lambda waveform: fine_tuned}, language="en")
+    html = compare_set.html(result, ["A <note>"])
+    assert result.comparisons[0].verdict == verdict and said in compare_set.verdict_text(result)
+    assert said.split(":")[0] in html and "a &lt;set&gt;" in html and "A &lt;note&gt;" in html
+    assert html.count("<svg") == 3 and html.count("<tr><td><details>") == 20
+    assert "nan" not in html and "too short to tell" not in html
+
+
 @pytest.mark.slow
 def test_a_test_set_large_enough_for_an_interval(client, tmp_path):
     """Twenty short clips through the real models."""
     clip = clips("en")[0]
     archive = zipped(tmp_path, {"a.flac": clip.path.read_bytes()}, [("a.flac", clip.text)], copies=20)
-    summary, html, *_ = ask_set(client, "zip", handle_file(str(archive)), None, "", "", "test", 10, how=("en", *HOW[1:]))
+    summary, html, *_ = ask_set(client, "zip", handle_file(str(archive)), None, "", "", "test", 10,
+                                how=("en", *HOW[1:]))
     assert summary["verdict"] in ("no difference shown", "better", "worse") and summary["difference"]["low"] is not None
     low, high = summary["sides"][0]["words"]["interval"]
     assert low <= summary["sides"][0]["words"]["rate"] <= high
@@ -177,7 +199,8 @@ def test_a_test_set_large_enough_for_an_interval(client, tmp_path):
 
 
 def test_rows_of_a_hub_data_set(client, hub, tmp_path):
-    rows = [{"audio": {"bytes": clip.path.read_bytes(), "path": clip.path.name}, "text": clip.text} for clip in clips("it")]
+    rows = [{"audio": {"bytes": clip.path.read_bytes(), "path": clip.path.name}, "text": clip.text}
+            for clip in clips("it")]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "test-00000-of-00001.parquet")
     api = HfApi()
     api.create_repo(f"{USER}/mailbox", repo_type="dataset")
@@ -217,7 +240,7 @@ def test_on_a_space_only_what_the_owner_allows(italian):
     try:
         client = Client(address, verbose=False)
         for name in ("/etc", "KBLab/kb-whisper-large"):
-            with pytest.raises((AppError, ValueError), match="may not be loaded here|not in the list of choices"):
+            with pytest.raises((AppError, ValueError), match=r"may not be loaded here|not in the list of choices"):
                 ask(client, MAILBOX.path, "", how=(*HOW[:5], name, ""))
     finally:
         demo.close()

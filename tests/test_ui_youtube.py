@@ -92,7 +92,7 @@ def test_a_link_is_looked_up_and_read(client, link):
     info, card, *_ = look(client, link)
     assert info["title"] == "Sense and Sensibility.mp4" and info["duration"] == pytest.approx(5.3, abs=0.2)
     assert "Sense and Sensibility" in str(card)
-    text, transcript, files, html, *_ = transcribe(client, link)
+    text, _, files, *_ = transcribe(client, link)
     assert word_errors(SAID, text, "en").wer <= 0.3
     assert Path(files[0]).name == "Sense and Sensibility.txt"
     assert left_behind() == []
@@ -132,12 +132,12 @@ def test_what_is_not_media_is_refused(client, link, media):
 
 def test_too_long_for_this_app_unless_a_part_is_chosen(client, link, media, tmp_path, request):
     with serves(tmp_path) as address:
-        subprocess.run([ffmpeg_executable(), "-v", "error", "-stream_loop", "15", "-i", str(CLIP), str(tmp_path / "long.mp3")],
-                       check=True)
+        subprocess.run([ffmpeg_executable(), "-v", "error", "-stream_loop", "15", "-i", str(CLIP),
+                        str(tmp_path / "long.mp3")], check=True)
         request.getfixturevalue("monkeypatch").setenv("ALLOWED_HOSTS", address.removeprefix("http://"))
         card = str(look(client, f"{address}/long.mp3")[1])
         assert "choose a part" in card
-        with pytest.raises(AppError, match="too long.*1 min"):
+        with pytest.raises(AppError, match=r"too long.*1 min"):
             transcribe(client, f"{address}/long.mp3")
         assert transcribe(client, f"{address}/long.mp3", "1:00", "1:06", "none")[0]
     assert left_behind() == []
@@ -167,7 +167,7 @@ def test_a_youtube_video_and_its_own_captions(client, youtube_videos, tmp_path):
     assert "Sense &lt;b&gt;" in str(card) and "i.ytimg.com" in str(card)
     text, *_, score = transcribe(client, link, "", "", "en")
     errors = word_errors(SAID, text, "en")
-    assert f"({errors.errors} of {errors.reference_length})" in str(score) and "Compared with the captions" in str(score)
+    assert f"({errors.errors} of {errors.reference_length})" in score and "Compared with the captions" in score
     assert "too short to tell" in str(score)
     with pytest.raises(AppError, match="captions of the whole video"):
         transcribe(client, link, "0:03", "", "en")
@@ -176,9 +176,9 @@ def test_a_youtube_video_and_its_own_captions(client, youtube_videos, tmp_path):
 
 
 def test_a_video_that_wants_a_sign_in_is_named_so(client, youtube_videos):
-    youtube_videos[ID] = Video(status="LOGIN_REQUIRED", reason="Private video", subreason="Sign in if you've been granted "
-                               "access to this video")
-    with pytest.raises(AppError, match="private.*send a file instead"):
+    youtube_videos[ID] = Video(status="LOGIN_REQUIRED", reason="Private video",
+                               subreason="Sign in if you've been granted access to this video")
+    with pytest.raises(AppError, match=r"private.*send a file instead"):
         look(client, f"https://youtu.be/{ID}")
 
 

@@ -85,13 +85,13 @@ def evaluate(run: str | Path, options: Options = Options(), *, say=print) -> dic
         plans |= {"base, canary": (base, canary, False), "fine-tuned, canary": (tuned, canary, False)}
     heard, used = {}, {}
     for name, (checkpoint, of, full) in plans.items():
-        key = hashlib.sha256(json.dumps([_identity(checkpoint), of._fingerprint, full, plain(options)]).encode())
-        path = folder / f"hypotheses-{name.replace(', ', '-').replace(' ', '-')}-{key.hexdigest()[:8]}.jsonl"
+        stem = name.replace(", ", "-").replace(" ", "-")
+        path = folder / f"hypotheses-{stem}-{_key(checkpoint, of, full, options)}.jsonl"
         say(f"{name}: {len(of)} clips")
         heard[name], used[name] = _transcribed(path, checkpoint, of, full, options, say)
     scores = _scores(heard, options) | {
         "run": config.name, "data": config.data[0].path, "options": plain(options), "used": used,
-        "data_fingerprint": rows._fingerprint,
+        "data_digest": _digest(rows),
     }
     _write(folder / "scores.json", json.dumps(scores, indent=2, ensure_ascii=False) + "\n")
     write_report(folder / "report.html", scores, heard, rows)
@@ -208,6 +208,17 @@ def _identity(checkpoint: Checkpoint) -> str:
         return str(checkpoint)
     weights = sorted(Path(checkpoint.model_id).glob("model*.safetensors"))
     return " ".join([str(checkpoint), *(f"{path.stat().st_size} {path.stat().st_mtime_ns}" for path in weights)])
+
+
+def _key(checkpoint: Checkpoint, rows: datasets.Dataset, full: bool, options: Options) -> str:
+    """Changes when another text would be heard: by weights, clips or decoding, not by what is scored beside it."""
+    how = (options.engine, options.device, options.compute_type, options.beam_size, options.vad_onset)
+    return hashlib.sha256(json.dumps([_identity(checkpoint), _digest(rows), full, *how]).encode()).hexdigest()[:8]
+
+
+def _digest(rows: datasets.Dataset) -> str:
+    """Of the clips' ids and texts."""
+    return hashlib.sha256(json.dumps([rows["id"][:], rows["text"][:]]).encode()).hexdigest()[:16]
 
 
 def _limited(rows: datasets.Dataset, n_clips: int) -> datasets.Dataset:

@@ -13,6 +13,7 @@ import shutil
 import sys
 import time
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import datasets
@@ -63,8 +64,11 @@ class Trainer(Seq2SeqTrainer):
     def _save_checkpoint(self, model, trial):
         """Nothing old is deleted before the new one is whole, so a kill at any moment leaves one to go on from."""
         super()._save_checkpoint(model, trial)
-        if not self.args.should_save:
-            return
+        if self.args.should_save:
+            self._finish_checkpoint()
+        self.accelerator.wait_for_everyone()
+
+    def _finish_checkpoint(self) -> None:
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
         complete(folder, self.model, self.processing_class, self.run | {"step": self.state.global_step})
         (folder / COMPLETE).touch()
@@ -76,22 +80,45 @@ class Trainer(Seq2SeqTrainer):
 
 
 def train(config: Config, *, say=print) -> Path:
-    """Do the run, or what is left of it, and return its folder. Raises UserError."""
+    """Do the run, or what is left of it, and return its folder. Under torchrun every process calls this.
+
+    Raises UserError; among others if the folder holds a run with other settings.
+    """
     set_seed(config.seed)
     folder = config.folder
     if (folder / "model" / COMPLETE).is_file():
         say(f"{folder} is done already")
         return folder
-    last = _last_complete(folder)
-    trainer = _prepared(config, say, measured=last is None)
-    folder.mkdir(parents=True, exist_ok=True)
-    settings.save(trainer.config, folder / "config.yaml")
+    config, begun = _begun(config)
+    trainer = _prepared(config, say, measured=not begun)
+    with trainer.args.main_process_first(local=False):
+        last = _last_complete(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        if trainer.args.should_save:
+            settings.save(trainer.config, folder / "config.yaml")
     started = time.perf_counter()
     trainer.train(resume_from_checkpoint=last)
     trainer.run |= {"seconds": round(time.perf_counter() - started, 1), "step": trainer.state.best_global_step,
                     "validation_wer": trainer.state.best_metric}
-    _keep_best(trainer, folder)
+    if trainer.args.should_save:
+        _keep_best(trainer, folder)
     return folder
+
+
+def _begun(config: Config) -> tuple[Config, bool]:
+    """The config with the batch size a begun run was fitted to, and whether there is a checkpoint to go on from."""
+    if not list(config.folder.glob(f"checkpoint-*/{COMPLETE}")):
+        return config, False
+    before = settings.load(config.folder / "config.yaml")
+    fitted = replace(config.steps, batch_size=before.steps.batch_size, accumulation=before.steps.accumulation)
+    config = replace(config, steps=fitted)
+    if config != before:
+        now = settings.plain(config)
+        changed = sorted(key for key, value in settings.plain(before).items() if value != now[key])
+        raise UserError("The folder holds a run with other settings",
+                        got=f"{config.folder}: {', '.join(changed)} differ",
+                        todo="give the run another name, or remove the folder")
+    return config, True
 
 
 def _prepared(config: Config, say, *, measured: bool) -> Trainer:
@@ -109,10 +136,6 @@ def _prepared(config: Config, say, *, measured: bool) -> Trainer:
                       for training in (True, False))
     if measured:
         config = preflight.measure(config, model, clips, collators[0], say)
-    elif (config.folder / "config.yaml").is_file():
-        begun = settings.load(config.folder / "config.yaml").steps
-        config = replace(config, steps=replace(config.steps, batch_size=begun.batch_size,
-                                               accumulation=begun.accumulation))
     return Trainer(
         run=_describe(config, base), config=config, model=model, args=_arguments(config),
         shares=mixed([len(rows) for rows in sources], [source.weight for source in config.data]),
@@ -132,10 +155,11 @@ def _arguments(config: Config) -> Seq2SeqTrainingArguments:
         lr_scheduler_type=steps.schedule, optim=OPTIMIZERS[steps.optimizer], weight_decay=steps.weight_decay,
         max_grad_norm=steps.max_grad_norm, bf16=steps.precision == "bf16", fp16=steps.precision == "fp16",
         gradient_checkpointing=steps.gradient_checkpointing, eval_strategy="steps", eval_steps=steps.eval_steps,
-        save_strategy="steps", save_steps=steps.eval_steps, logging_steps=10, predict_with_generate=True,
-        generation_max_length=225, load_best_model_at_end=True, metric_for_best_model="wer", greater_is_better=False,
+        save_strategy="steps", save_steps=steps.eval_steps, logging_steps=min(10, steps.eval_steps),
+        predict_with_generate=True, generation_max_length=225, load_best_model_at_end=True, metric_for_best_model="wer",
+        greater_is_better=False,
         remove_unused_columns=False, label_names=["labels"], dataloader_num_workers=steps.loader_workers,
-        use_cpu=not torch.cuda.is_available(), report_to=[],
+        use_cpu=not torch.cuda.is_available(), report_to=["tensorboard"] if find_spec("tensorboard") else [],
     )
 
 

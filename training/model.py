@@ -22,6 +22,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from shared.checkpoint import Checkpoint, files
 from shared.embedded import write_preprocessor_config
+from shared.errors import UserError
 from training.config import Config
 from training.data import IGNORED
 
@@ -62,13 +63,19 @@ def _positions(encoder: WhisperEncoder, n_positions: int) -> Iterator[None]:
 
 
 def load_base(config: Config) -> tuple[Checkpoint, WhisperForConditionalGeneration, WhisperProcessor]:
-    """The base checkpoint (with its commit), the model in float32 with the short-context encoder, its processor."""
+    """The base checkpoint (with its commit), the model in float32 with the short-context encoder, its processor.
+
+    Raises UserError if it is not to be had, or does not know the language.
+    """
     checkpoint, folder = files(Checkpoint.parse(config.base), "transformers")
     model = WhisperForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
     model.model.encoder.__class__ = ShortContextEncoder
     processor = WhisperProcessor.from_pretrained(folder)
     generation = model.generation_config
     if is_multilingual(model):
+        if f"<|{config.language}|>" not in processor.tokenizer.get_vocab():
+            raise UserError("Whisper has no token for the language", got=config.language,
+                            todo="use the code of a related language it knows")
         generation.language, generation.task = config.language, config.task
         processor.tokenizer.set_prefix_tokens(language=config.language, task=config.task)
     generation.forced_decoder_ids = None

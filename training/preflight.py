@@ -94,7 +94,7 @@ def _timed(config: Config, model: torch.nn.Module, clips: Clips, collator: Colla
     size = config.steps.batch_size
     longest = [int(i) for i in clips.durations.argsort()[::-1][:size]]
     usual = [int(i) for i in clips.durations.argsort()[len(clips) // 2 :][:size]]
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
     model.to(device).train()
     seconds = []
     for n, chosen in enumerate([longest, *[usual] * N_MEASURED]):
@@ -103,13 +103,13 @@ def _timed(config: Config, model: torch.nn.Module, clips: Clips, collator: Colla
         batch = {key: value.to(device) for key, value in batch.items()}
         labels = batch.pop("labels")
         kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(config.steps.precision)
-        with torch.autocast(device, kind, enabled=kind is not None):
+        with torch.autocast(device.partition(":")[0], kind, enabled=kind is not None):
             loss = token_loss(model(**batch), labels)
         loss.backward()
         model.zero_grad(set_to_none=True)
         if n:
             seconds.append(time.perf_counter() - start)
-    peak = torch.cuda.max_memory_allocated() if device == "cuda" else psutil.Process().memory_info().rss
+    peak = torch.cuda.max_memory_allocated() if device != "cpu" else psutil.Process().memory_info().rss
     return sorted(seconds)[len(seconds) // 2], peak / 1e6
 
 

@@ -52,7 +52,8 @@ def compare_clip(serving: Serving, path: str, pair: tuple[Transcriber, Transcrib
         raise UserError("The reference is too long", got=f"{len(reference)} letters", limit=MAX_LETTERS,
                         todo="compare a shorter clip, or send a test set")
     if reference and not normalise(reference, options.language):
-        raise UserError("The reference holds no words", got=reference[:40], todo="write what is said, or leave it empty")
+        raise UserError("The reference holds no words", got=reference[:40],
+                        todo="write what is said, or leave it empty")
     work.says("finding speech")
     notes = []
     if options.language is None:
@@ -122,12 +123,13 @@ def _side(side: Side, language: str) -> str:
 def _numbers(compared: Compared) -> str:
     words, characters = rate_titles(compared.language)
     errors = [side.errors for side in compared.sides]
-    rows = [(words, [diff.rate(one.words) for one in errors]), (characters, [diff.rate(one.characters) for one in errors]),
+    rows = [(words, [diff.rate(one.words) for one in errors]),
+            (characters, [diff.rate(one.characters) for one in errors]),
             ("Counts", [diff.counts(one.words) for one in errors]),
             (f"{words}, as written", [diff.rate(one.raw_words) for one in errors]),
             (f"{characters}, as written", [diff.rate(one.raw_characters) for one in errors])]
     return (f"{diff.LEGEND}<p><b>Reference</b></p>{diff.text_html(compared.reference, compared.language)}"
-            f'{diff.rates_table(NAMES, rows)}<p class="verdict">{TOO_SHORT}</p><p class="small">The first three rows leave '
+            f'{diff.rates_table(NAMES, rows)}<p class="verdict">{TOO_SHORT}</p><p class="small">The first rows leave '
             "case and punctuation out; “as written” counts them. Speed is of this one run.</p>")
 
 
@@ -135,10 +137,11 @@ def _between(compared: Compared) -> str:
     first, second = (side.answer.transcript.text for side in compared.sides)
     between = word_errors(first, second, compared.language)
     said = ("The two texts are the same, but for case and punctuation." if not between.errors else
-            f"{between.errors} differences over {between.hits + between.errors} places.")
+            f"They differ in {between.errors} of {between.hits + between.errors} places.")
     return (f'<div class="between"><p><b>The two texts against each other</b></p><p>{said}</p>'
             f"{diff.aligned_html(between, compared.language)}{diff.between_legend(*NAMES)}"
-            '<p class="small">Without a reference nobody knows which of them is right, so there is no error rate.</p></div>')
+            '<p class="small">Without a reference nobody knows which of them is right, so there is no error rate.</p>'
+            "</div>")
 
 
 def _side_dict(side: Side) -> dict:
@@ -146,6 +149,6 @@ def _side_dict(side: Side) -> dict:
     errors = side.errors and {kind: diff.as_dict(getattr(side.errors, kind)) for kind in
                               ("words", "characters", "raw_words", "raw_characters")}
     alignment = side.errors and [list(step) for step in side.errors.words.alignment]
-    return {"name": side.name, "checkpoint": str(answer.checkpoint), "engine": side.engine, "text": answer.transcript.text,
-            "audio_seconds": answer.transcript.duration, "work_seconds": answer.seconds, "rtfx": answer.rtfx,
-            "errors": errors, "alignment": alignment}
+    return {"name": side.name, "checkpoint": str(answer.checkpoint), "engine": side.engine,
+            "text": answer.transcript.text, "audio_seconds": answer.transcript.duration,
+            "work_seconds": answer.seconds, "rtfx": answer.rtfx, "errors": errors, "alignment": alignment}

@@ -40,7 +40,8 @@ def compare_set(serving: Serving, clips: ClipSet, pair: tuple[Transcriber, Trans
         work.says("listening for the language")
         language, clips = _detected(serving, clips, options, longest, work)
         options = dataclasses.replace(options, language=language)
-        notes.append(f"{language_name(language)}, as the base model heard in the first clip; both were told so for all.")
+        notes.append(f"{language_name(language)}, as the base model heard in the first clip; both were told "
+                     "so for all.")
     notes += tuning_notes(pair, options.language)
     for one in pair:
         one.check(options)  # what fails for every clip fails once
@@ -62,7 +63,8 @@ def as_dict(evaluation: Evaluation, pair: tuple[Transcriber, Transcriber], notes
     compared = evaluation.comparisons[0]
     return {
         "origin": evaluation.origin, "language": evaluation.language, "notes": notes, "n_clips": len(evaluation.clips),
-        "audio_seconds": evaluation.audio_seconds, "verdict": compared.verdict, "verdict_text": verdict_text(evaluation),
+        "audio_seconds": evaluation.audio_seconds, "verdict": compared.verdict,
+        "verdict_text": verdict_text(evaluation),
         "difference": {"wer": compared.difference, "low": compared.low, "high": compared.high},
         "sides": [{"name": name, "checkpoint": str(one.checkpoint), "rtfx": evaluation.rtfx(name),
                    **{kind: {**diff.as_dict(getattr(score, kind).errors), "interval": getattr(score, kind).interval}
@@ -87,9 +89,10 @@ def verdict_text(evaluation: Evaluation) -> str:
     """Whether the difference is real, in one sentence."""
     compared = evaluation.comparisons[0]
     if compared.verdict == "too short to tell":
-        return (f"Too short to tell: {len(evaluation.clips)} clips were read, and {MIN_UTTERANCES} are the fewest from which "
-                "an interval can be had.")
-    span = f"{diff.points(compared.difference)} points, 95\u00a0% interval {diff.points(compared.low)} to {diff.points(compared.high)}"
+        return (f"Too short to tell: {len(evaluation.clips)} clips were read, and {MIN_UTTERANCES} are the fewest from "
+                "which an interval can be had.")
+    span = (f"{diff.points(compared.difference)} points, 95\u00a0% interval {diff.points(compared.low)} to "
+            f"{diff.points(compared.high)}")
     if compared.verdict == "no difference shown":
         return f"No difference shown: the interval holds zero ({span})."
     fewer = "fewer" if compared.verdict == "better" else "more"
@@ -99,8 +102,8 @@ def verdict_text(evaluation: Evaluation) -> str:
 def html(evaluation: Evaluation, notes: list[str]) -> str:
     """Verdict, rates, plots, what failed, and a row for each clip."""
     told = "".join(f'<p class="notice" role="status">{escape(note)}</p>' for note in notes)
-    return (f'<div class="comparison">{told}<p class="verdict">{escape(verdict_text(evaluation))}</p>{_rates(evaluation)}'
-            f"{_plots(evaluation)}{_failed(evaluation)}{_clips(evaluation)}</div>")
+    return (f'<div class="comparison">{told}<p class="verdict">{escape(verdict_text(evaluation))}</p>'
+            f"{_rates(evaluation)}{_plots(evaluation)}{_failed(evaluation)}{_clips(evaluation)}</div>")
 
 
 def _detected(serving: Serving, clips: ClipSet, options: Options, longest: float, work: Job) -> tuple[str, ClipSet]:
@@ -140,16 +143,16 @@ def _rates(evaluation: Evaluation) -> str:
     rows.append(("Counts", [diff.counts(score.words.errors) for score in scores]))
     rows.append(("Speed", [f"{evaluation.rtfx(name):.1f}× real time" for name in evaluation.names]))
     return (f'{diff.rates_table(evaluation.names, rows)}<p class="small">{len(evaluation.clips)} clips, '
-            f"{long_time(evaluation.audio_seconds)}, {escape(evaluation.origin)}. Rates are of pooled counts; the bootstrap "
-            "draws whole clips. The first rows leave case and punctuation out; “as written” counts them.</p>")
+            f"{long_time(evaluation.audio_seconds)}, {escape(evaluation.origin)}. Rates are of pooled counts; the "
+            "bootstrap draws whole clips. The first rows leave case and punctuation out; “as written” counts them.</p>")
 
 
 def _plots(evaluation: Evaluation) -> str:
     scores, compared = evaluation.scores, evaluation.comparisons[0]
-    rates = plots.rates_plot(evaluation.names, [score.wer for score in scores], [score.words.interval for score in scores],
-                             "Word error rate with its 95 % interval")
-    difference = plots.difference_plot(compared.difference, _interval(compared), "Fine-tuned minus base: left of the line "
-                                       "is better")
+    rates = plots.rates_plot(evaluation.names, [score.wer for score in scores],
+                             [score.words.interval for score in scores], "Word error rate with its 95 % interval")
+    difference = plots.difference_plot(compared.difference, _interval(compared),
+                                       "Fine-tuned minus base: left of the line is better")
     each = [[clip.heard[place].errors.words.wer for clip in evaluation.clips] for place in (0, 1)]
     clips = plots.scatter_plot(*each, [clip.id for clip in evaluation.clips], "A dot for each clip: below the line, "
                                "fine-tuned did better")
@@ -165,7 +168,8 @@ def _failed(evaluation: Evaluation) -> str:
         return ""
     rows = "".join(f"<li><b>{escape(clip.id)}</b>: {escape(clip.message)}</li>" for clip in evaluation.failed[:N_SHOWN])
     n_failed = len(evaluation.failed)
-    said = "1 clip could not be scored and counts" if n_failed == 1 else f"{n_failed} clips could not be scored and count"
+    said = ("1 clip could not be scored and counts" if n_failed == 1 else
+            f"{n_failed} clips could not be scored and count")
     return (f'<details class="notice"><summary>{said} for neither</summary>'
             f"<ul>{rows}</ul></details>")
 

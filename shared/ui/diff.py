@@ -42,8 +42,8 @@ def rates_table(columns: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]
     head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
     body = "".join(f'<tr><th scope="row">{escape(title)}</th>'
                    + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>" for title, cells in rows)
-    return (f'<div class="table-scroll"><table class="rates"><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody>'
-            "</table></div>")
+    return (f'<div class="table-scroll"><table class="rates"><thead><tr><td></td>{head}</tr></thead>'
+            f"<tbody>{body}</tbody></table></div>")
 
 
 def rate(errors: WordErrors) -> str:

@@ -25,9 +25,9 @@ class Job:
         self._lead = ""
 
     def says(self, text: str, fraction: float | None = None) -> None:
-        """Show what is going on. fraction: 0 … 1 where it is known."""
+        """Show what is going on. fraction: 0 … 1 where it is known; Gradio shows no words without one."""
         if self._bar is not None:
-            self._bar(fraction, desc=f"{self._lead}{text}")
+            self._bar(fraction or 0.0, desc=f"{self._lead}{text}")
 
     def part(self, lead: str) -> None:
         """What every message from here on begins with, such as the name of the file being read."""

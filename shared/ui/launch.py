@@ -16,7 +16,7 @@ from starlette.middleware import Middleware
 
 from shared.serving import Serving, serving
 from shared.ui import RESULTS, jobs, results
-from shared.ui.theme import SCRIPT, STYLES, theme
+from shared.ui.theme import HEAD, STYLES, theme
 from shared.ui.uploads import OwnUploadFolders
 
 QUEUE_PLACES = 64  # visitors waiting; the next one is told that the app is busy
@@ -71,7 +71,7 @@ def start(demo: gr.Blocks, *, max_bytes: int | None, server_name: str = "127.0.0
     results.open_folders()
     _, address, _ = demo.launch(
         server_name=os.environ.get("GRADIO_SERVER_NAME") or server_name, prevent_thread_lock=True, quiet=True,
-        theme=theme(), css_paths=STYLES, head=SCRIPT, footer_links=["api", "settings"], max_file_size=max_bytes,
+        theme=theme(), css_paths=STYLES, head=HEAD, footer_links=["api", "settings"], max_file_size=max_bytes,
         allowed_paths=[str(RESULTS)], app_kwargs={"middleware": [Middleware(OwnUploadFolders)]}, ssr_mode=False,
         show_error=False, mcp_server=os.environ.get("MCP_SERVER") == "1", share=False)
     print(f"Listening on {address}", flush=True)

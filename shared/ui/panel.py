@@ -83,22 +83,8 @@ class Panel:
         work: a function of `inputs`, `request: gr.Request` and `bar=gr.Progress()`; returns `show(…)` and a value for
         each of `outputs` more. queue, at_once: for work that mostly waits for others. Returns the event.
         """
-        return self.with_stop(triggers, work, list(inputs), [*self.outputs, *outputs], show_progress_on=self.view,
-                              concurrency_id=queue, concurrency_limit=at_once, api_name=api_name,
-                              api_description=api_description)
-
-    def with_stop(
-        self, triggers: Sequence[Callable], work: Callable, inputs: Sequence[Any], outputs: Sequence[Any],
-        **event: Any,
-    ) -> gr.events.Dependency:
-        """Any trigger starts `work`, with Stop in sight while it runs. event: as for any of Gradio's."""
-        shown = gr.on(triggers, lambda: gr.Button(visible=True), None, self.stop, queue=False, show_progress="hidden",
-                      api_visibility="private")
-        done = shown.then(work, list(inputs), list(outputs), **event)
-        for after in (done.success, done.failure):  # the browser runs `then` after a success only
-            after(lambda: gr.Button(visible=False), None, self.stop, queue=False, show_progress="hidden",
-                  api_visibility="private")
-        return done
+        return with_stop(self.stop, self.view, triggers, work, inputs, [*self.outputs, *outputs], concurrency_id=queue,
+                         concurrency_limit=at_once, api_name=api_name, api_description=api_description)
 
     def _save(self, result: Result | None, text: str) -> list[Any]:
         with jobs.messages():
@@ -109,6 +95,24 @@ class Panel:
             answer = dataclasses.replace(result.answer, transcript=transcript)
             files = results.write_formats(answer, result.folder, result.name)
             return self.show(dataclasses.replace(result, answer=answer, files=files))
+
+
+def with_stop(
+    stop: gr.Button, view: gr.HTML, triggers: Sequence[Callable], work: Callable, inputs: Sequence[Any],
+    outputs: Sequence[Any], **event: Any,
+) -> gr.events.Dependency:
+    """Any trigger starts `work`; while it runs, `stop` is there and `view` is in sight and shows how far it is.
+
+    event: as for any of Gradio's. Returns the event.
+    """
+    look = f"() => document.getElementById('{view.elem_id}').scrollIntoView({{block: 'nearest', behavior: 'smooth'}})"
+    shown = gr.on(triggers, lambda: gr.Button(visible=True), None, stop, queue=False, show_progress="hidden",
+                  api_visibility="private", js=look)
+    done = shown.then(work, list(inputs), list(outputs), show_progress_on=view, **event)
+    for after in (done.success, done.failure):  # the browser runs `then` after a success only
+        after(lambda: gr.Button(visible=False), None, stop, queue=False, show_progress="hidden",
+              api_visibility="private")
+    return done
 
 
 def _stop(request: gr.Request) -> None:

@@ -1,4 +1,7 @@
-"""Plots of error rates as inline SVG: nothing is fetched, and light and dark follow the page. Pure functions of numbers."""
+"""Plots of error rates as inline SVG: nothing is fetched, and light and dark follow the page.
+
+Pure functions of numbers.
+"""
 
 from __future__ import annotations
 
@@ -51,9 +54,11 @@ def scatter_plot(base: Sequence[float], fine_tuned: Sequence[float], clips: Sequ
     places: dict[tuple[float, float], list[str]] = {}
     for one, other, clip in zip(base, fine_tuned, clips, strict=True):
         places.setdefault((one, other), []).append(clip)
-    parts += [f'<circle class="dot" cx="{x(one):.1f}" cy="{y(other):.1f}" r="{2.5 + 1.5 * len(here) ** 0.5:.1f}"><title>'
-              f"{escape(', '.join(here[:6]))}{' …' if len(here) > 6 else ''}: base {one:.0%}, fine-tuned {other:.0%}</title>"
-              "</circle>" for (one, other), here in places.items()]
+    for (one, other), here in places.items():
+        named = ", ".join(here[:6]) + (" …" if len(here) > 6 else "")
+        radius = 2.5 + 1.5 * len(here) ** 0.5
+        parts.append(f'<circle class="dot" cx="{x(one):.1f}" cy="{y(other):.1f}" r="{radius:.1f}">'
+                     f"<title>{escape(named)}: base {one:.0%}, fine-tuned {other:.0%}</title></circle>")
     parts.append(f'<text x="{(left + SIDE) / 2}" y="{SIDE - 3}" text-anchor="middle">base</text><text '
                  f'transform="translate(10 {foot / 2}) rotate(-90)" text-anchor="middle">fine-tuned</text>')
     return _figure("".join(parts), SIDE, SIDE, caption)
@@ -70,7 +75,8 @@ def _mark(name: str, value: float, interval: Interval | None, x, y: float, kind:
 
 def _grid(x, ticks: Sequence[float], top: float, bottom: float, form: str) -> str:
     return "".join(f'<line class="grid" x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{top}" y2="{bottom}"/><text '
-                   f'x="{x(tick):.1f}" y="{bottom + 15}" text-anchor="middle">{form.format(tick)}</text>' for tick in ticks)
+                   f'x="{x(tick):.1f}" y="{bottom + 15}" text-anchor="middle">{form.format(tick)}</text>'
+                   for tick in ticks)
 
 
 def _figure(content: str, width: float, height: float, caption: str) -> str:

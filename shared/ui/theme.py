@@ -1,4 +1,4 @@
-"""How every page looks: one theme, one style sheet, one script. Nothing is fetched from another host."""
+"""How every page looks: one theme, style sheets, one script. Nothing is fetched from another host."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 import gradio as gr
 
 HERE = Path(__file__).parent
-STYLES = sorted(HERE.glob("*.css"))
-SCRIPT = f"<script>{(HERE / 'panel.js').read_text(encoding='utf-8')}</script>"
+STYLES = [HERE / "style.css", HERE / "compare.css"]
+HEAD = (f"<style>{(HERE / 'frame.css').read_text(encoding='utf-8')}</style>"
+        f"<script>{(HERE / 'panel.js').read_text(encoding='utf-8')}</script>")
 SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
 
 

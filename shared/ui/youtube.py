@@ -1,6 +1,6 @@
 """The page for links: paste one, see what it is, choose a part, read what is said in it.
 
-The download runs beside the model's queue, so a slow server keeps nobody waiting; only the model's own work takes turns.
+The download runs beside the model's queue, so a slow server keeps nobody waiting; the model's own work takes turns.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from shared.link_errors import link_error, megabytes
 from shared.serving import Serving
 from shared.ui import ROOT, choices, diff, results
 from shared.ui.jobs import job
-from shared.ui.panel import Panel, footing, heading
+from shared.ui.panel import Panel, footing, heading, with_stop
 from shared.ui.results import received
 from shared.ui.transcript_html import long_time, short_clock
 from shared.wer import word_errors
@@ -31,7 +31,8 @@ NO_REFERENCE = "none"
 
 def page(serving: Serving) -> None:
     """Render the page into the Blocks that is open."""
-    heading("Videos", "Paste a link to a YouTube video, and read what is said in it. Only its sound is fetched.", serving)
+    heading("Videos", "Paste a link to a YouTube video, and read what is said in it. Only its sound is fetched.",
+            serving)
     with gr.Row(elem_classes="page"):
         with gr.Column(scale=2, min_width=300):
             link = gr.Textbox(label="Link", placeholder="https://www.youtube.com/watch?v=…", max_length=2000,
@@ -48,7 +49,7 @@ def page(serving: Serving) -> None:
                                      info="Such as 1:30", elem_id="youtube-end")
                 captions = gr.Dropdown([("Do not compare", NO_REFERENCE)], value=NO_REFERENCE, visible=False,
                                        label="Compare with the video's own captions",
-                                       info="Those that people wrote; automatic ones are a recogniser's and prove nothing.")
+                                       info="Those that people wrote; automatic ones are a recogniser's.")
             chosen = choices.Choices()
             go = gr.Button("Transcribe", variant="primary", visible=False, elem_id="youtube-go")
             with gr.Accordion("Or choose a file instead", open=False, elem_id="youtube-file-fold") as fold:
@@ -102,14 +103,15 @@ def page(serving: Serving) -> None:
             answer = serving.transcribe(file, options, engine=engine, progress=work.report, cancel=work.cancel)
             return [*panel.show(results.make(answer, file, cancel=work.cancel)), "", gr.Column(visible=False), None]
 
-    looked = panel.with_stop([look.click, link.submit], look_up, [link], [found, card, start, end, about, part, captions, go],
-                             concurrency_id=LINK_QUEUE, concurrency_limit=AT_ONCE, show_progress_on=panel.view,
-                             api_name="look_up_link", api_description="Title, length, size and captions of a link, "
-                             "before anything is fetched.")
+    looked = with_stop(panel.stop, panel.view, [look.click, link.submit], look_up, [link],
+                       [found, card, start, end, about, part, captions, go], concurrency_id=LINK_QUEUE,
+                       concurrency_limit=AT_ONCE, api_name="look_up_link",
+                       api_description="Title, length, size and captions of a link, before anything is fetched.")
     looked.success(lambda: gr.Button(variant="secondary"), None, look, queue=False, show_progress="hidden",
                    api_visibility="private")
     link.input(lambda: [gr.Column(visible=False), gr.Column(visible=False), gr.Button(visible=False),
-                        gr.Button(variant="primary")], None, [about, part, go, look], queue=False, show_progress="hidden", api_visibility="private")
+                        gr.Button(variant="primary")], None, [about, part, go, look], queue=False, show_progress="hidden",
+               api_visibility="private")
     read = panel.runs([go.click], transcribe, [link, start, end, captions, *chosen.inputs], outputs=[score, below],
                       queue=LINK_QUEUE, at_once=AT_ONCE, api_name="transcribe_link",
                       api_description="Transcribe what is behind a link, or the part from start to end.")
@@ -169,7 +171,7 @@ def _card(info: links.LinkInfo, max_seconds: float, max_bytes: int) -> str:
              f"starts at {short_clock(info.start)}" if info.start else ""]
     notes = []
     if info.live:
-        notes.append("This is a live stream that is still running. Come back when it is over, or choose a file instead.")
+        notes.append("This is a live stream that is still running. Come back when it is over, or choose a file.")
     if info.duration and info.duration > max_seconds:
         notes.append(f"This is longer than the {long_time(max_seconds)} this app reads: choose a part of it.")
     if info.size and info.size > max_bytes:
@@ -193,5 +195,5 @@ def _score(answer, reference: str | None, language: str) -> str:
     table = diff.rates_table(["against the captions"], [
         ("Word error rate", [diff.rate(errors)]), ("Counts", [diff.counts(errors)]), ("As written", [diff.rate(raw)])])
     return (f'<div class="comparison"><h3>Compared with the captions</h3>{table}{diff.aligned_html(errors, spoken)}'
-            f'{diff.LEGEND}<p class="small">Captions often leave words out or tidy them, so this counts differences, not '
-            "only mistakes. One video is too short to tell how good a model is.</p></div>")
+            f'{diff.LEGEND}<p class="small">Captions often leave words out or tidy them, so this counts differences, '
+            "not only mistakes. One video is too short to tell how good a model is.</p></div>")
