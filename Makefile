@@ -32,8 +32,8 @@ wheelhouse: $(VENV)/bin/python  ## a folder from which a machine without a netwo
 bundle: $(VENV)/.app  ## build the five Space repositories under bundles/
 	$(PY) spaces/deploy.py build
 
-deploy: $(VENV)/.app  ## put them on the Hub (APPS=suite OWNER=you FINE_TUNED=you/whisper@commit)
-	$(PY) spaces/deploy.py upload $(or $(APPS),suite) $(if $(OWNER),--owner $(OWNER)) $(if $(BASE),--base $(BASE)) $(if $(FINE_TUNED),--fine-tuned $(FINE_TUNED))
+deploy: $(VENV)/.app  ## put them on the Hub (APPS=suite OWNER=you FINE_TUNED=you/whisper@commit ARGS=--private)
+	$(PY) spaces/deploy.py upload $(or $(APPS),suite) $(if $(OWNER),--owner $(OWNER)) $(if $(BASE),--base $(BASE)) $(if $(FINE_TUNED),--fine-tuned $(FINE_TUNED)) $(ARGS)
 
 FEATURES ?= feature_pipeline/configs/asterisk-it.yaml
 features: $(VENV)/.app  ## build a data set (FEATURES=feature_pipeline/configs/….yaml; the Italian prompts by default)

@@ -68,7 +68,7 @@ def to_hub(folder: Path, repo: str, private: bool) -> str:
     try:
         api.create_repo(repo, repo_type="dataset", private=private, exist_ok=True)
         commit = api.upload_folder(
-            repo_id=repo, repo_type="dataset", folder_path=folder, ignore_patterns=[".build/**"],
+            repo_id=repo, repo_type="dataset", folder_path=folder, ignore_patterns=[".*/**"],
             delete_patterns=["data/*.parquet"], commit_message=f"Data set {folder.name}")
     except (HfHubHTTPError, LocalTokenNotFoundError) as error:
         reason = str(error).strip().splitlines()[-1]

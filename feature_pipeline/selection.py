@@ -38,8 +38,7 @@ _TABLE = """
 create table rows (n integer primary key, chunk int, position int, id text, source text, text text, language text,
   speaker text, official text, duration real, reason text, detail text, sample_hash text, sentence text, n_bytes int,
   n_bytes_source int, letters_per_second real, split text, pinned int default 0, wer real, cer real, mismatch real,
-  hypothesis text,
-  kept_by_ear int default 0)
+  hypothesis text, kept_by_ear int default 0)
 """
 
 
@@ -56,11 +55,6 @@ class Selection:
         done = self.db.execute(f"update rows set reason = ?, detail = ? where reason is null and ({where})",
                                (reason, detail, *values))
         return done.rowcount
-
-    def rows(self, split: str) -> Iterator[tuple[int, int, int]]:
-        """(chunk, position, n_bytes) of the split's rows, in the corpus's order."""
-        yield from self.db.execute(
-            "select chunk, position, n_bytes from rows where reason is null and split = ? order by n", (split,))
 
 
 def select(checked: Iterable[Path], database: Path, config: Config, verdicts: dict[str, tuple[str, str]]) -> Selection:
@@ -195,8 +189,11 @@ def _carve(db: sqlite3.Connection, source: str, split: str, share: float, group:
             held += seconds
     if not chosen and held < wanted and len(groups) > 1:
         chosen = [name for name, _ in spare]
-    db.executemany(f"update rows set split = ? where {alive} and split = 'train' and {group} = ?",
-                   [(split, source, name) for name in chosen])
+    db.execute("create temporary table if not exists chosen (name text primary key)")
+    db.execute("delete from chosen")
+    db.executemany("insert into chosen values (?)", [(name,) for name in chosen])
+    db.execute(f"update rows set split = ? where {alive} and split = 'train' and {group} in (select name from chosen)",
+               (split, source))
 
 
 def _drop_leaks(selection: Selection, config: Config) -> None:

@@ -1,8 +1,7 @@
 """Fixtures of all tests. The Hub's come first: they must be set up before anything imports its client."""
 
-from hub_fixtures import hub
-
 import pytest
+from hub_fixtures import hub
 
 __all__ = ["base", "base_torch", "hub"]
 

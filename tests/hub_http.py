@@ -159,30 +159,28 @@ class Handler(BaseHTTPRequestHandler):
             part = f"{start}-{end - 1}" if status == 206 else "*"
             response.headers["Content-Range"] = f"bytes {part}/{size}"
             end = end if status == 206 else start
+        limit = None if fault is None else fault.drop_after
+        n_bytes = 0 if self.command == "HEAD" else end - start if limit is None else min(end - start, limit)
+        self._log(request, status, n_bytes)  # first: a client that has its answer may read the log
         self.send_response(status)
         for name, value in (response.headers | {"Content-Length": str(end - start)}).items():
             self.send_header(name, value)
         self.send_header("X-Request-Id", secrets.token_hex(8))
         self.end_headers()
-        limit = None if fault is None else fault.drop_after
-        n_sent = 0 if self.command == "HEAD" else self._send_body(response.body, start, end, limit)
-        self._log(request, status, n_sent)
+        self._send_body(response.body, start, n_bytes)
         if limit is not None:
             self.server.hub.stopping.wait(fault.delay)
             self._break_off()
 
-    def _send_body(self, body: bytes | Path, start: int, end: int, limit: int | None) -> int:
-        end = end if limit is None else min(end, start + limit)
+    def _send_body(self, body: bytes | Path, start: int, n_bytes: int) -> None:
         if isinstance(body, bytes):
-            self.wfile.write(body[start:end])
-            return end - start
+            self.wfile.write(body[start:start + n_bytes])
+            return
         with open(body, "rb") as file:
             file.seek(start)
-            left = end - start
-            while left and (piece := file.read(min(left, 2**18))):
+            while n_bytes and (piece := file.read(min(n_bytes, 2**18))):
                 self.wfile.write(piece)
-                left -= len(piece)
-        return end - start
+                n_bytes -= len(piece)
 
     def _break_off(self) -> None:
         self.close_connection = True

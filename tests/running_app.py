@@ -30,8 +30,8 @@ class RunningApp:
 
 
 @functools.cache
-def running_app() -> RunningApp:
-    served = Serving("embedded:whisper-base", "embedded:whisper-base", max_seconds=MAX_SECONDS, max_bytes=MAX_BYTES)
+def running_app(fine_tuned: str = "embedded:whisper-base") -> RunningApp:
+    served = Serving("embedded:whisper-base", fine_tuned, max_seconds=MAX_SECONDS, max_bytes=MAX_BYTES)
     demo = build("Whisper suite", PAGES, served)
     address = start(demo, max_bytes=MAX_BYTES, block=False)
     atexit.register(demo.close)

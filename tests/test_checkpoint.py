@@ -102,7 +102,7 @@ def test_hub_errors_say_what_to_do(hub, monkeypatch):
 
 
 def test_no_network_is_said_at_once(tmp_path):
-    """A port nobody listens on, and an address that swallows packets: the second is what an offline machine can be."""
+    """A port nobody listens on. (An address that swallows packets is bounded by `hub.CONNECT_SECONDS`.)"""
     code = ("import time; from shared.hub import fetch; from shared.errors import UserError\n"
             "begun = time.monotonic()\n"
             "try: fetch('openai/whisper-small', None)\n"
@@ -132,7 +132,8 @@ def damaged(weights: Path, folder: Path, name: str) -> Path:
     elif name == "not whisper":
         (folder / "config.json").write_text('{"model_type": "wav2vec2"}')
     elif name == "missing shard":
-        (folder / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model-00002-of-00002.safetensors"}}')
+        index = '{"weight_map": {"a": "model-00002-of-00002.safetensors"}}'
+        (folder / "model.safetensors.index.json").write_text(index)
     elif name == "no tokenizer":
         for path in folder.glob("*tokenizer*"):
             path.unlink()

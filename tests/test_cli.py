@@ -54,8 +54,8 @@ def test_a_folder_is_done_whole_then_resumed(folder, tmp_path):
     assert done.returncode == 1 and "broken.mp3" in said and "not a sound" in said
     assert "notes.txt" not in said
     made = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
-    assert made == ["deep er/two.ogg.srt", "deep er/two.ogg.txt", "it's \"one\" 例.flac.srt", "it's \"one\" 例.flac.txt",
-                    "silence.wav.srt", "silence.wav.txt"]
+    recordings = ("deep er/two.ogg", "it's \"one\" 例.flac", "silence.wav")
+    assert made == [f"{name}.{kind}" for name in recordings for kind in ("srt", "txt")]
     assert (out / "silence.wav.txt").read_text() == ""
     assert "-->" in (out / "deep er" / "two.ogg.srt").read_text()
 
@@ -68,7 +68,8 @@ def test_a_folder_is_done_whole_then_resumed(folder, tmp_path):
 
 
 def test_standard_input_and_json(tmp_path):
-    done = transcribe("-", "--json", "--quiet", "--words", "--language", "it", cwd=tmp_path, stdin=CLIP.path.read_bytes())
+    options = ("--json", "--quiet", "--words", "--language", "it")
+    done = transcribe("-", *options, cwd=tmp_path, stdin=CLIP.path.read_bytes())
     row = json.loads(done.stdout)
     assert row["language"] == "it" and row["seconds_of_work"] > 0 and row["segments"][0]["words"]
     assert word_errors(CLIP.text, row["text"], "it").wer < 0.3
@@ -86,7 +87,8 @@ def test_compare_counts_both_sides(tmp_path):
 
 
 @pytest.mark.parametrize("arguments, said", [
-    (["nothing.wav"], "no such file"), (["no*thing"], "no such file"), ([CLIP.path, "--format", "docx"], "no such format"),
+    (["nothing.wav"], "no such file"), (["no*thing"], "no such file"),
+    ([CLIP.path, "--format", "docx"], "no such format"),
     ([CLIP.path, "--language", "klingon"], "no such language"), ([CLIP.path, "--model", "what"], "names no checkpoint"),
 ])
 def test_mistakes_are_one_line(tmp_path, arguments, said):

@@ -132,8 +132,8 @@ def lecture(tmp_path_factory) -> Path:
     """Four minutes of speech in a file."""
     path = tmp_path_factory.mktemp("long") / "lecture.wav"
     samples = joined([clip.path for clip in clips()] * 5, pause=0.5).samples
-    subprocess.run([ffmpeg_executable(), "-v", "error", "-f", "f32le", "-ar", "16000", "-ac", "1", "-i", "-", str(path)],
-                   input=samples.tobytes(), check=True)
+    raw = ["-f", "f32le", "-ar", "16000", "-ac", "1", "-i", "-"]
+    subprocess.run([ffmpeg_executable(), "-v", "error", *raw, str(path)], input=samples.tobytes(), check=True)
     return path
 
 

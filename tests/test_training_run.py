@@ -41,7 +41,8 @@ def world(tmp_path_factory) -> tuple[Path, Path]:
 
 def tiny(world, out: Path, name: str = "run", **changed) -> Config:
     base, data = world
-    steps = Steps(max_steps=6, batch_size=2, accumulation=1, learning_rate=1e-3, eval_steps=2, patience=0)
+    steps = Steps(max_steps=6, batch_size=2, accumulation=1, learning_rate=1e-3, eval_steps=2, patience=0,
+                  eval_max_tokens=12)
     given = {"steps": steps, "language": "it", "base": str(base), "out": str(out), **changed}
     return Config(name=name, data=(Data(str(data)),), **given)
 
@@ -125,9 +126,9 @@ def test_killed_twenty_times_at_random_it_ends_with_the_same_weights(finished, w
 
 def test_two_processes_learn_what_one_learns_with_accumulation(world, tmp_path):
     """torchrun with two CPU processes (gloo) against one process that accumulates two batches."""
-    one = Steps(max_steps=2, batch_size=1, accumulation=2, learning_rate=1e-3, eval_steps=2, patience=0)
-    alone = train(tiny(world, tmp_path, "one", steps=one), say=lambda text: None)
-    config = tiny(world, tmp_path, "two", steps=replace(one, accumulation=1))
+    alike = replace(tiny(world, tmp_path).steps, max_steps=2, batch_size=1)
+    alone = train(tiny(world, tmp_path, "one", steps=replace(alike, accumulation=2)), say=lambda text: None)
+    config = tiny(world, tmp_path, "two", steps=alike)
     settings.save(config, tmp_path / "two.yaml")
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29517",
                "-m", "training.finetune", str(tmp_path / "two.yaml")]
@@ -156,8 +157,8 @@ def same_weights(one: Path, other: Path) -> None:
 
 
 def test_a_lora_run_gives_an_adapter_and_its_merged_model(world, tmp_path):
-    config = tiny(world, tmp_path, method=Method(kind="lora", lora_rank=2),
-                  steps=Steps(max_steps=1, batch_size=2, eval_steps=1, learning_rate=1e-3, warmup=0.0))
+    steps = replace(tiny(world, tmp_path).steps, max_steps=1, eval_steps=1, warmup=0.0)
+    config = tiny(world, tmp_path, method=Method(kind="lora", lora_rank=2), steps=steps)
     said: list[str] = []
     folder = train(config, say=said.append)
     adapter = json.loads((folder / "adapter" / "adapter_config.json").read_text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import threading
@@ -18,7 +19,7 @@ from running_app import DATA, running_app
 from shared.audio import ffmpeg_executable
 from shared.transcript import FORMATS, Segment, Transcript, Word
 from shared.ui.panel import corrected
-from shared.ui.results import safe_name
+from shared.ui.results import received, safe_name, sweep
 from shared.ui.transcript_html import transcript_html
 from shared.wer import word_errors
 
@@ -211,6 +212,23 @@ def test_corrections_keep_what_they_do_not_touch():
     changed = corrected(transcript, "one\ntwo\n\n")
     assert [segment.text for segment in changed.segments] == ["one", "two"]
     assert changed.segments[0].words == (word,) and changed.segments[1].start == 1.0
+
+
+def test_what_is_left_goes_within_the_hour_but_not_under_running_work(app):
+    left, busy, new = (app.uploads / name / "clip.wav" for name in ("left", "busy", "new"))
+    result = app.results / "old" / "clip.txt"
+    for path in (left, busy, new, result):
+        path.parent.mkdir()
+        path.write_text("x")
+    for path in (left, busy, result):
+        for one in (path, path.parent):
+            os.utime(one, (time.time() - 3500,) * 2)
+    with received(str(busy), str(DATA / "clips.csv")):
+        sweep()
+        assert busy.exists() and new.exists() and not left.exists() and not result.exists()
+    assert not busy.exists() and (DATA / "clips.csv").exists()
+    sweep(older_than=-1)
+    assert not new.exists()
 
 
 def test_uncertain_words_speakers_and_markup_in_text():

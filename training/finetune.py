@@ -156,8 +156,8 @@ def _arguments(config: Config) -> Seq2SeqTrainingArguments:
         max_grad_norm=steps.max_grad_norm, bf16=steps.precision == "bf16", fp16=steps.precision == "fp16",
         gradient_checkpointing=steps.gradient_checkpointing, eval_strategy="steps", eval_steps=steps.eval_steps,
         save_strategy="steps", save_steps=steps.eval_steps, logging_steps=min(10, steps.eval_steps),
-        predict_with_generate=True, generation_max_length=225, load_best_model_at_end=True, metric_for_best_model="wer",
-        greater_is_better=False,
+        predict_with_generate=True, generation_max_length=steps.eval_max_tokens, load_best_model_at_end=True,
+        metric_for_best_model="wer", greater_is_better=False,
         remove_unused_columns=False, label_names=["labels"], dataloader_num_workers=steps.loader_workers,
         use_cpu=not torch.cuda.is_available(), report_to=["tensorboard"] if find_spec("tensorboard") else [],
     )
@@ -178,7 +178,8 @@ def _describe(config: Config, base) -> dict:
 
 def _rates(prediction, tokenizer, rows: datasets.Dataset, say) -> dict[str, float]:
     """WER and CER in per cent of the validation split, normalised; says a few samples."""
-    ids = np.where(prediction.predictions == IGNORED, tokenizer.pad_token_id, prediction.predictions)
+    heard = prediction.predictions[: len(rows)]  # two processes fill up a last batch with clips heard before
+    ids = np.where(heard == IGNORED, tokenizer.pad_token_id, heard)
     heard = tokenizer.batch_decode(ids, skip_special_tokens=True)
     counted = [wer.utterance_errors(text, other, language) for text, other, language
                in zip(rows["text"], heard, rows["language"], strict=True)]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import gradio as gr
 from starlette.middleware import Middleware
 
+from shared.errors import UserError
 from shared.serving import Serving, serving
 from shared.ui import RESULTS, jobs, results
 from shared.ui.theme import HEAD, STYLES, theme
@@ -22,6 +23,7 @@ from shared.ui.uploads import OwnUploadFolders
 QUEUE_PLACES = 64  # visitors waiting; the next one is told that the app is busy
 SPACE_SECONDS = 3600  # a shared machine's limits; one's own has none but MAX_MB
 SPACE_MB, OWN_MB = 500, 4000
+_said: set[str] = set()  # what `_on_stderr` has printed
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,11 @@ def launch(title: str, pages: Sequence[Page]) -> None:
     max_mb = float(os.environ.get("MAX_MB") or (SPACE_MB if on_space else OWN_MB))
     max_bytes = int(max_mb * 1e6) or None
     allowed = os.environ.get("ALLOWED_CHECKPOINTS", "").replace(",", " ").split()
-    served = serving(max_seconds=max_seconds, max_bytes=max_bytes, allowed=tuple(allowed) if on_space else None,
-                     progress=_on_stderr)
+    try:
+        served = serving(max_seconds=max_seconds, max_bytes=max_bytes, allowed=tuple(allowed) if on_space else None,
+                         progress=_on_stderr)
+    except UserError as error:
+        sys.exit(str(error))
     print(served.line(), flush=True)
     demo = build(title, pages, served)
     start(demo, max_bytes=max_bytes, server_name="0.0.0.0" if on_space else "127.0.0.1")
@@ -87,4 +92,8 @@ def _leave(request: gr.Request) -> None:
 
 
 def _on_stderr(fraction: float, text: str) -> None:
-    print(f"\r{text} {fraction:.0%}".ljust(79), end="\n" if fraction >= 1 else "", file=sys.stderr, flush=True)
+    """A line for each tenth, which reads as well in a Space's log as in a terminal."""
+    line = f"{text} {int(fraction * 10) * 10} %"
+    if line not in _said:
+        _said.add(line)
+        print(line, file=sys.stderr, flush=True)

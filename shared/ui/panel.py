@@ -21,9 +21,9 @@ from shared.ui import jobs, results
 from shared.ui.results import KEPT_SECONDS, Result
 from shared.ui.transcript_html import EMPTY, result_html
 
-KEPT = ("What you send is deleted as soon as it has been read. The text, its files and a copy of the sound for the "
-        "player stay on this server for an hour at most, at an address only your page knows. Nothing is used for "
-        "anything else.")
+KEPT = ("What you send is deleted as soon as it has been read; a file you choose but never start goes within the hour. "
+        "The text, its files and a copy of the sound for the player stay for an hour at most, at an address only your "
+        "page knows. Nothing is used for anything else.")
 MODEL_QUEUE = "model"  # one queue for all that needs the model, on all pages
 
 

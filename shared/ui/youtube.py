@@ -110,8 +110,8 @@ def page(serving: Serving) -> None:
     looked.success(lambda: gr.Button(variant="secondary"), None, look, queue=False, show_progress="hidden",
                    api_visibility="private")
     link.input(lambda: [gr.Column(visible=False), gr.Column(visible=False), gr.Button(visible=False),
-                        gr.Button(variant="primary")], None, [about, part, go, look], queue=False, show_progress="hidden",
-               api_visibility="private")
+                        gr.Button(variant="primary")], None, [about, part, go, look], queue=False,
+               show_progress="hidden", api_visibility="private")
     read = panel.runs([go.click], transcribe, [link, start, end, captions, *chosen.inputs], outputs=[score, below],
                       queue=LINK_QUEUE, at_once=AT_ONCE, api_name="transcribe_link",
                       api_description="Transcribe what is behind a link, or the part from start to end.")
