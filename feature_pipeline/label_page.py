@@ -70,15 +70,15 @@ class Doubtful:
 
 def label_page(config: Config, rows: Sequence[Doubtful], n_heard: int) -> str:
     """The page; rows come worst first."""
-    figures = [(f"{n_heard:,}", "clips heard"), (f"{len(rows):,}", "listed here, worst first"),
-               (config.label_check.checkpoint, "the model that listened")]
+    figures = [(f"{n_heard:,}", "clips heard"), (f"{len(rows):,}", "listed here, worst first")]
     how = ("<p>Listen, then keep the label, drop the clip, or correct the text. Save the file and name it in the "
            f"config, <code>verdicts: {html.escape(config.name)}.verdicts.csv</code>; the next build applies it. "
            "<del>Struck out</del> is said by the label alone, <ins>underlined</ins> was heard by the model alone.</p>"
            '<p class="bar"><button id="save">Save verdicts</button> <span id="count" class="quiet"></span></p>')
     cards = "".join(_card(row) for row in rows)
-    body = page(f"{config.title or config.name}: labels to check", "Made by the label check of the feature pipeline.",
-                figures, [("How to use this page", how), ("Clips", f'<ul class="labels">{cards}</ul>')], _SCRIPT)
+    body = page(f"{config.title or config.name}: labels to check",
+                f"{config.label_check.checkpoint} listened to every clip.", figures,
+                [("How to use this page", how), ("Clips", f'<ul class="labels">{cards}</ul>')], _SCRIPT)
     return body.replace("<body>", f"<body data-name={json.dumps(html.escape(config.name))}>", 1)
 
 

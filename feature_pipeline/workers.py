@@ -6,14 +6,19 @@ A stage takes (source file, target file) and returns how many rows it made. Know
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+
+from shared.errors import UserError
 
 Stage = Callable[[Path, Path], int]
 Job = tuple[Path, Path]
@@ -30,14 +35,32 @@ def run(stage: Stage, jobs: Iterable[Job], n_workers: int) -> Iterator[int]:
         running: set[Future[int]] = set()
         try:
             while True:
-                running |= {pool.submit(stage, *job) for job in itertools.islice(jobs, 2 * n_workers - len(running))}
+                with _interrupts_held():
+                    running |= {pool.submit(stage, *job)
+                                for job in itertools.islice(jobs, 2 * n_workers - len(running))}
                 if not running:
                     return
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in done)
+        except BrokenProcessPool:
+            raise UserError("A worker process was ended from outside, most likely for want of memory",
+                            todo="set `workers` lower and run the same command again: it goes on") from None
         finally:
             for future in running:
                 future.cancel()
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Processes started meanwhile never see Ctrl+C, which a terminal sends to all: the parent alone acts on it."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _end_with(parent: int) -> None:

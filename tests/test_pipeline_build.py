@@ -19,6 +19,7 @@ import pytest
 import yaml
 from datasets import Audio, load_dataset
 
+from feature_pipeline import workers
 from feature_pipeline.build import build, main
 from feature_pipeline.config import load
 from shared.errors import UserError
@@ -163,6 +164,29 @@ def test_killed_twenty_times_it_goes_on_to_the_same_bytes(tmp_path):
     found, kills = killed_often(corpus, tmp_path, n_kills=20, seed=20)
     assert kills == 20
     assert found == whole
+
+
+def test_stopped_by_hand_it_says_how_to_go_on(built, corpus, tmp_path):
+    config = config_file(tmp_path / "small.yaml", corpus)
+    command = [sys.executable, "-m", "feature_pipeline.build", str(config), f"out={tmp_path / 'out'}", "workers=2"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while not (tmp_path / "out/.build/listed/complete.json").exists():
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
+    said = process.communicate()[1]
+    assert process.returncode == 130 and "go on" in said and "Traceback" not in said, said
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    assert digests(tmp_path / "out") == digests(built)
+
+
+def test_a_worker_that_is_ended_from_outside_is_said(tmp_path):
+    with pytest.raises(UserError, match="want of memory"):
+        list(workers.run(_die, [(tmp_path, tmp_path)] * 3, 2))
+
+
+def _die(source: Path, target: Path) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return 0
 
 
 def test_a_full_disk_is_said_and_loses_nothing(built, corpus, tmp_path):

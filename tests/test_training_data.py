@@ -204,3 +204,9 @@ def test_config_round_trip_overrides_and_refusals(tmp_path):
 def test_a_missing_split_is_named(tmp_path):
     with pytest.raises(UserError, match="validation"):
         open_split(Data(str(tmp_path)), "validation")
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[1] / "training" / "configs").glob("*.yaml")),
+                         ids=lambda path: path.stem)
+def test_the_configs_that_are_shipped_are_legal(path):
+    assert load(path).name == path.stem

@@ -105,7 +105,8 @@ def with_stop(
 
     event: as for any of Gradio's. Returns the event.
     """
-    look = f"() => document.getElementById('{view.elem_id}').scrollIntoView({{block: 'nearest', behavior: 'smooth'}})"
+    look = (f"() => {{ document.getElementById('{view.elem_id}').scrollIntoView({{block: 'nearest'}}); "
+            "return []; }")  # what it returns would be the inputs
     shown = gr.on(triggers, lambda: gr.Button(visible=True), None, stop, queue=False, show_progress="hidden",
                   api_visibility="private", js=look)
     done = shown.then(work, list(inputs), list(outputs), show_progress_on=view, **event)

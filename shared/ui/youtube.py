@@ -17,6 +17,7 @@ from shared import link as links
 from shared.errors import UserError
 from shared.link_errors import link_error, megabytes
 from shared.serving import Serving
+from shared.tokens import LANGUAGES
 from shared.ui import ROOT, choices, diff, results
 from shared.ui.jobs import job
 from shared.ui.panel import Panel, footing, heading, with_stop
@@ -43,10 +44,10 @@ def page(serving: Serving) -> None:
             found = gr.JSON(visible=False)
             with gr.Column(visible=False) as part:
                 with gr.Row():
-                    start = gr.Textbox("", label="From", placeholder="the beginning", min_width=100, max_length=12,
+                    start = gr.Textbox("", label="From", placeholder="beginning, or 1:30", min_width=100, max_length=12,
                                        elem_id="youtube-start")
-                    end = gr.Textbox("", label="To", placeholder="the end", min_width=100, max_length=12,
-                                     info="Such as 1:30", elem_id="youtube-end")
+                    end = gr.Textbox("", label="To", placeholder="end", min_width=100, max_length=12,
+                                     elem_id="youtube-end")
                 captions = gr.Dropdown([("Do not compare", NO_REFERENCE)], value=NO_REFERENCE, visible=False,
                                        label="Compare with the video's own captions",
                                        info="Those that people wrote; automatic ones are a recogniser's.")
@@ -66,7 +67,8 @@ def page(serving: Serving) -> None:
             work.says("asking what is behind the link")
             info = links.look(_given(link), cancel=work.cancel)
             ready = not info.live
-            languages = [("Do not compare", NO_REFERENCE), *((code, code) for code in info.reference_languages)]
+            languages = [("Do not compare", NO_REFERENCE)]
+            languages += [(f"{_language(code)} ({code})", code) for code in info.reference_languages]
             return [{**asdict(info), "reference_languages": info.reference_languages},
                     _card(info, max_seconds, max_bytes), short_clock(info.start) if info.start else "", "",
                     gr.Column(visible=True), gr.Column(visible=ready),
@@ -183,14 +185,18 @@ def _card(info: links.LinkInfo, max_seconds: float, max_bytes: int) -> str:
             f"<p>{escape(' · '.join(filter(None, known)))}</p></div></div>{warned}")
 
 
+def _language(code: str) -> str:
+    return LANGUAGES.get(code.split("-")[0].lower(), code)
+
+
 def _score(answer, reference: str | None, language: str) -> str:
     """How far the text is from the captions. One video is one utterance: counts, no interval."""
     if not (reference or "").strip():
         return '<p class="notice" role="status">These captions hold no text, so there is nothing to compare with.</p>'
     spoken, heard = language.split("-")[0].lower(), answer.transcript.text
     if spoken != answer.transcript.language:
-        return (f'<p class="notice" role="status">The captions are in {escape(language)}, the speech is in '
-                f"{escape(answer.transcript.language)}, so they were not compared.</p>")
+        return (f'<p class="notice" role="status">The captions are in {escape(_language(language))}, the speech is '
+                f"in {escape(_language(answer.transcript.language))}, so they were not compared.</p>")
     errors, raw = word_errors(reference, heard, spoken), word_errors(reference, heard, spoken, raw=True)
     table = diff.rates_table(["against the captions"], [
         ("Word error rate", [diff.rate(errors)]), ("Counts", [diff.counts(errors)]), ("As written", [diff.rate(raw)])])
