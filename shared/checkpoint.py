@@ -50,8 +50,9 @@ class Checkpoint:
                 raise UserError("There is no such embedded model", got=name, limit=", ".join(known),
                                 todo="choose one of those")
             return cls(text)
-        if text and Path(text).expanduser().is_dir():
-            return cls(str(Path(text).expanduser().resolve()))
+        folder = Path(os.path.expanduser(text))  # leaves ~nobody as it is, where Path.expanduser raises
+        if text and folder.is_dir():
+            return cls(str(folder.resolve()))
         model_id, _, revision = text.partition("@")
         if not re.fullmatch(r"[\w.-]+/[\w.-]+", model_id):
             raise UserError("This names no checkpoint", got=text or "nothing",

@@ -33,7 +33,7 @@ def test_names():
     assert Checkpoint.parse("embedded:whisper-base").origin == "embedded"
     assert Checkpoint.parse(str(Path(__file__).parent)).origin == "folder"
     assert Checkpoint.parse("a/b@" + "1" * 40).describe() == "a/b (Hugging Face Hub at commit 11111111)"
-    for wrong in ("", "no-such-thing", "a/b/c", "embedded:nothing", "../../nothing"):
+    for wrong in ("", "no-such-thing", "a/b/c", "embedded:nothing", "../../nothing", "~nobody", "~nobody/x"):
         with pytest.raises(UserError, match="What to do"):
             Checkpoint.parse(wrong)
 

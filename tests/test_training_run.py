@@ -207,6 +207,7 @@ print("fitted", fitted.steps.batch_size, fitted.steps.accumulation)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
 def test_out_of_memory_halves_the_batch_and_says_so(world, tmp_path):
     done = subprocess.run([sys.executable, "-c", OUT_OF_MEMORY, *map(str, (*world, tmp_path))], cwd=ROOT, text=True,

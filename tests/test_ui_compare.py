@@ -172,16 +172,18 @@ def test_a_test_set_from_a_zip(client, tmp_path):
     (("one two three four", "one too three four"), "worse", "makes more word errors, and that is real: +"),
     (("one two three", "two three four"), "no difference shown", "the interval holds zero (+0.0 points"),
 ])
-def test_what_a_large_test_set_says(heard, verdict, said):
+def test_what_a_large_test_set_says(base, heard, verdict, said):
     """The page's words and plots for a set long enough for an interval, whatever wrote the texts."""
     data = clips("en")[0].path.read_bytes()
     many = ClipSet("a <set>", [Clip(f"{n}.flac", "one two three four", lambda: data, ".flac") for n in range(20)])
-    base, fine_tuned = heard
-    result = evaluate(many, {"Base": lambda waveform: base, "Fine-tuned": lambda waveform: fine_tuned}, language="en")
+    first, second = heard
+    result = evaluate(many, {"Base": lambda waveform: first, "Fine-tuned": lambda waveform: second}, language="en")
     html = compare_set.html(result, ["A <note>"])
     assert result.comparisons[0].verdict == verdict and said in compare_set.verdict_text(result)
     assert said.split(":")[0] in html and "a &lt;set&gt;" in html and "A &lt;note&gt;" in html
     assert html.count("<svg") == 3 and html.count("<tr><td><details>") == 20
+    low, high = compare_set.as_dict(result, (base, base), [])["sides"][0]["words"]["interval"]
+    assert isinstance(low, float) and low <= result.scores[0].wer <= high
     assert "nan" not in html and "too short to tell" not in html
 
 

@@ -52,7 +52,7 @@ class Extra:
 
     join: float = 0.0  # clips joined up to 30 s, with timestamp tokens
     timestamps: float = 0.0  # a single clip labelled with its start and end
-    prompt: float = 0.0  # the text of another clip of the speaker given before, as previous text
+    prompt: float = 0.0  # the text of another clip in the language given before, as previous text
     silence: float = 0.0  # silence or noise with empty text, against invented words
 
 

@@ -20,7 +20,6 @@ import psutil
 import torch
 from transformers import WhisperTokenizer
 
-from feature_pipeline.config import plain
 from shared.audio import spoken_time
 from shared.errors import UserError
 from shared.wer import normalise
@@ -218,9 +217,3 @@ def _passes(config: Config, n_clips: int) -> float:
     world = int(os.environ.get("WORLD_SIZE", "1"))
     return steps.max_steps * steps.batch_size * steps.accumulation * world / max(n_clips, 1)
 
-
-def describe(config: Config) -> str:
-    """The settings that differ from their defaults, for the top of a log."""
-    default = plain(Config(name=config.name, data=config.data, language=config.language))
-    changed = {key: value for key, value in plain(config).items() if value != default[key]}
-    return json.dumps(changed, ensure_ascii=False)

@@ -25,7 +25,7 @@ from shared.ui import RESULTS, ROOT, diff, plots
 from shared.ui.compare_clip import NAMES, language_name, rate_titles, tuning_notes
 from shared.ui.jobs import Job
 from shared.ui.transcript_html import long_time
-from shared.wer import MIN_UTTERANCES, Comparison, Interval
+from shared.wer import MIN_UTTERANCES, Comparison, Interval, Rate
 
 N_SHOWN = 200  # rows of the table on the page; the files have them all
 N_LISTENED = 5  # clips that may fail before detecting the language is given up
@@ -67,11 +67,15 @@ def as_dict(evaluation: Evaluation, pair: tuple[Transcriber, Transcriber], notes
         "verdict_text": verdict_text(evaluation),
         "difference": {"wer": compared.difference, "low": compared.low, "high": compared.high},
         "sides": [{"name": name, "checkpoint": str(one.checkpoint), "rtfx": evaluation.rtfx(name),
-                   **{kind: {**diff.as_dict(getattr(score, kind).errors), "interval": getattr(score, kind).interval}
-                      for kind in ("words", "characters", "raw_words", "raw_characters")}}
+                   **{kind: _rate_dict(getattr(score, kind)) for kind in
+                      ("words", "characters", "raw_words", "raw_characters")}}
                   for name, one, score in zip(evaluation.names, pair, evaluation.scores, strict=True)],
         "failed": [dataclasses.asdict(clip) for clip in evaluation.failed],
     }
+
+
+def _rate_dict(rate: Rate) -> dict:
+    return {**diff.as_dict(rate.errors), "interval": list(rate.interval) if rate.interval else None}
 
 
 def write_files(evaluation: Evaluation, summary: dict) -> list[str]:

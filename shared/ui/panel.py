@@ -59,7 +59,7 @@ class Panel:
         self.data = gr.JSON(visible=False)
         self.state = gr.State(None, time_to_live=KEPT_SECONDS)
         self.stop.click(_stop, api_name=f"stop_{page}", queue=False,
-                        api_description="End the work of this session. Returns how many pieces of work that was.")
+                        api_description="End the work of this session.")
         self.corrected = self.save.click(self._save, [self.state, self.text], self.outputs, api_name=f"correct_{page}",
                         api_description="Put corrected text, one line per segment, into this session's last result.")
 

@@ -75,7 +75,8 @@ def _mark(name: str, value: float, interval: Interval | None, x, y: float, kind:
 
 def _grid(x, ticks: Sequence[float], top: float, bottom: float, form: str) -> str:
     return "".join(f'<line class="grid" x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{top}" y2="{bottom}"/><text '
-                   f'x="{x(tick):.1f}" y="{bottom + 15}" text-anchor="middle">{form.format(tick) if tick else "0%"}</text>'
+                   f'x="{x(tick):.1f}" y="{bottom + 15}" text-anchor="middle">'
+                   f'{form.format(tick) if tick else "0%"}</text>'
                    for tick in ticks)
 
 

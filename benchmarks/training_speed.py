@@ -1,0 +1,58 @@
+"""How much faster training is when the encoder reads what a batch lasts instead of 30 s.
+
+    python benchmarks/training_speed.py training/configs/italian-lora.yaml method.kind=full
+
+The same model, the same batches and the same step (forward, loss, backward, optimiser), cropped and padded in turn, so
+that both meet the same machine; the median of each is compared.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import sys
+import time
+from itertools import islice
+
+import torch
+
+from training import config as settings
+from training.data import Clips, Collator, open_split
+from training.model import is_multilingual, load_base, token_loss, trainable
+from training.schedule import LengthGrouped
+
+N_BATCHES = 3
+
+
+def main(arguments: list[str]) -> None:
+    config = settings.load(arguments[0], arguments[1:])
+    base, model, processor = load_base(config)
+    multilingual, n_mels = is_multilingual(model), model.config.num_mel_bins
+    model = trainable(model, config, base).train()
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-6)
+    clips = Clips(open_split(config.data[0], "train"), config, training=True)
+    draws = iter(LengthGrouped(clips.durations, config.steps.batch_size, config.seed))
+    contexts = {"cropped": dataclasses.replace(config.context, crop=True, full_probability=0.0),
+                "padded to 30 s": dataclasses.replace(config.context, crop=False)}
+    seconds: dict[str, list[float]] = {name: [] for name in contexts}
+    for n in range(N_BATCHES + 1):
+        examples = [clips[draw] for draw in islice(draws, config.steps.batch_size)]
+        for name, context in contexts.items():
+            collate = Collator(dataclasses.replace(config, context=context), processor.tokenizer, n_mels, multilingual, True)
+            start = time.perf_counter()
+            batch = collate(examples)
+            labels = batch.pop("labels")
+            token_loss(model(**batch), labels).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            if n:  # the first of each warms up
+                seconds[name].append(time.perf_counter() - start)
+    rates = {name: config.steps.batch_size / statistics.median(values) for name, values in seconds.items()}
+    for name, rate in rates.items():
+        print(f"{name:16s}{rate:8.2f} clips a second")
+    print(f"ratio {rates['cropped'] / rates['padded to 30 s']:.1f} ({config.method.kind}, batches of "
+          f"{config.steps.batch_size}, {torch.get_num_threads()} threads, torch {torch.__version__})")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
