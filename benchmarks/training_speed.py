@@ -2,14 +2,13 @@
 
     python benchmarks/training_speed.py training/configs/italian-lora.yaml method.kind=full
 
-The same model, the same batches and the same step (forward, loss, backward, optimiser), cropped and padded in turn, so
-that both meet the same machine; the median of each is compared.
+The same model, the same batches and the same step (log-mel, forward, loss, backward, optimiser), cropped and padded in
+turn. Wants an idle machine: on a busy one the figures mean nothing.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import statistics
 import sys
 import time
 from itertools import islice
@@ -21,7 +20,7 @@ from training.data import Clips, Collator, open_split
 from training.model import is_multilingual, load_base, token_loss, trainable
 from training.schedule import LengthGrouped
 
-N_BATCHES = 3
+N_BATCHES = 10
 
 
 def main(arguments: list[str]) -> None:
@@ -38,7 +37,8 @@ def main(arguments: list[str]) -> None:
     for n in range(N_BATCHES + 1):
         examples = [clips[draw] for draw in islice(draws, config.steps.batch_size)]
         for name, context in contexts.items():
-            collate = Collator(dataclasses.replace(config, context=context), processor.tokenizer, n_mels, multilingual, True)
+            changed = dataclasses.replace(config, context=context)
+            collate = Collator(changed, processor.tokenizer, n_mels, multilingual, True)
             start = time.perf_counter()
             batch = collate(examples)
             labels = batch.pop("labels")
@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> None:
             optimizer.zero_grad()
             if n:  # the first of each warms up
                 seconds[name].append(time.perf_counter() - start)
-    rates = {name: config.steps.batch_size / statistics.median(values) for name, values in seconds.items()}
+    rates = {name: config.steps.batch_size * len(values) / sum(values) for name, values in seconds.items()}
     for name, rate in rates.items():
         print(f"{name:16s}{rate:8.2f} clips a second")
     print(f"ratio {rates['cropped'] / rates['padded to 30 s']:.1f} ({config.method.kind}, batches of "

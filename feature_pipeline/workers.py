@@ -52,15 +52,24 @@ def run(stage: Stage, jobs: Iterable[Job], n_workers: int) -> Iterator[int]:
 
 @contextlib.contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Processes started meanwhile never see Ctrl+C, which a terminal sends to all: the parent alone acts on it."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
+    """Processes started meanwhile never see Ctrl+C, which a terminal sends to all: the parent alone acts on it, after.
+
+    They inherit the mask. The handler is put aside too, since another thread may take the signal, and Python would
+    then raise here, between starting a process and telling it what it is for.
+    """
+    if not hasattr(signal, "pthread_sigmask") or threading.current_thread() is not threading.main_thread():
         yield
         return
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
 
 
 def _end_with(parent: int) -> None:
