@@ -122,6 +122,7 @@ def test_publishing_needs_an_evaluated_run_and_a_name(run, scores, hub, tmp_path
         publish(run, "not a name", say=lambda text: None)
 
 
+@pytest.mark.slow
 def test_exports_open_in_the_real_programs_and_score_alike(run, tmp_path):
     pytest.importorskip("faster_whisper")
     pytest.importorskip("pywhispercpp")
@@ -134,6 +135,7 @@ def test_exports_open_in_the_real_programs_and_score_alike(run, tmp_path):
     assert all(found[form] <= found["original"] + 10 for form in export.FORMS[:3])
 
 
+@pytest.mark.slow
 def test_an_export_beyond_the_bound_fails_and_is_removed(run):
     pytest.importorskip("faster_whisper")
     with pytest.raises(UserError, match="worse than the original"):

@@ -124,6 +124,7 @@ def test_killed_twenty_times_at_random_it_ends_with_the_same_weights(finished, w
     same_weights(finished, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_learns_with_accumulation(world, tmp_path):
     """torchrun with two CPU processes (gloo) against one process that accumulates two batches."""
     alike = replace(tiny(world, tmp_path).steps, max_steps=2, batch_size=1)
