@@ -169,7 +169,9 @@ def test_killed_twenty_times_it_goes_on_to_the_same_bytes(tmp_path):
 def test_stopped_by_hand_it_says_how_to_go_on(built, corpus, tmp_path):
     config = config_file(tmp_path / "small.yaml", corpus)
     command = [sys.executable, "-m", "feature_pipeline.build", str(config), f"out={tmp_path / 'out'}", "workers=2"]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    # A shell's background job, as a CI runner may be, hands "ignore SIGINT" down to its children: back to the default.
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     while not (tmp_path / "out/.build/listed/complete.json").exists():
         time.sleep(0.005)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
