@@ -109,18 +109,7 @@ class Config:
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """The build described by a YAML file, with `key=value` overrides on top. Raises UserError."""
     path = Path(path)
-    if not path.is_file():
-        near = sorted(file.name for file in Path(__file__).with_name("configs").glob("*.yaml"))
-        raise UserError("There is no such config", got=path, todo=f"choose a file, or one of {', '.join(near)}")
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError("The config is not valid YAML", got=" ".join(str(error).split()), todo="mend it") from None
-    if not isinstance(data, dict):
-        raise UserError("The config is not a table of keys", got=path,
-                        todo="start from a file in feature_pipeline/configs")
-    for override in overrides:
-        _override(data, override)
+    data = parsed(path, overrides, Path(__file__).with_name("configs"))
     config = read(Config, data, path.name)
     if not config.sources:
         raise UserError("The config names no source", got=path.name, todo="add one under sources:")
@@ -135,6 +124,26 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
             config.split, held_out=tuple(str(_beside(path, name)) if name.endswith(".csv") else name
                                          for name in config.split.held_out)),
     )
+
+
+def parsed(path: Path, overrides: Sequence[str], examples: Path) -> dict:
+    """A YAML file's table with `key=value` overrides on top, for `read`. examples: folder of configs to point to.
+
+    Raises UserError: no such file, not YAML, not a table, an override that leads nowhere.
+    """
+    if not path.is_file():
+        near = sorted(file.name for file in examples.glob("*.yaml"))
+        raise UserError("There is no such config", got=path, todo=f"choose a file, or one of {', '.join(near)}")
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError("The config is not valid YAML", got=" ".join(str(error).split()), todo="mend it") from None
+    if not isinstance(data, dict):
+        raise UserError("The config is not a table of keys", got=path,
+                        todo=f"start from a file in {examples.parent.name}/{examples.name}")
+    for override in overrides:
+        _override(data, override)
+    return data
 
 
 def read(kind: type, data: object, where: str) -> Any:

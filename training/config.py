@@ -13,7 +13,7 @@ from typing import Literal
 
 import yaml
 
-from feature_pipeline.config import plain, read
+from feature_pipeline.config import parsed, plain, read
 from shared.errors import UserError
 
 
@@ -117,24 +117,7 @@ class Config:
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """The run described by a YAML file, with `key=value` overrides on top. Raises UserError."""
     path = Path(path)
-    if not path.is_file():
-        near = sorted(file.name for file in Path(__file__).with_name("configs").glob("*.yaml"))
-        raise UserError("There is no such config", got=path, todo=f"choose a file, or one of {', '.join(near)}")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError("The config is not valid YAML", got=" ".join(str(error).split()), todo="mend it") from None
-    if not isinstance(values, dict):
-        raise UserError("The config is not a table of keys", got=path, todo="start from a file in training/configs")
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals:
-            raise UserError("An override must read key=value", got=override, todo="for example steps.max_steps=20")
-        *parents, last = key.split(".")
-        place = values
-        for name in parents:
-            place = place.setdefault(name, {}) if isinstance(place, dict) else place[int(name)]
-        place[last if isinstance(place, dict) else int(last)] = yaml.safe_load(text) if text else None
+    values = parsed(path, overrides, Path(__file__).with_name("configs"))
     return checked(read(Config, values, path.name))
 
 
