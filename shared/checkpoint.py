@@ -17,7 +17,7 @@ from typing import Literal
 
 from shared.cache import made_once
 from shared.embedded import embedded_base, embedded_base_transformers
-from shared.errors import UserError
+from shared.errors import OtherForm, UserError
 from shared.hub import COMMIT, fetch
 
 Progress = Callable[[float, str], None]
@@ -25,6 +25,8 @@ Form = Literal["transformers", "ctranslate2"]
 
 EMBEDDED = "embedded:"
 MODELS = Path(__file__).parent / "models"  # adapters this project ships
+TAILS = Path(__file__).parent / "tails"  # learned tails it ships, for stock checkpoints
+TAIL_FILE = "tail.npy"  # a learned tail within a checkpoint's folder
 CONVERSION = 1  # of what `files` writes into the cache; a new one is made beside the old
 MANY_LANGUAGES = 20  # a card that lists so many describes a base checkpoint, not one tuned for them
 
@@ -120,7 +122,7 @@ def files(checkpoint: Checkpoint, form: Form, progress: Progress | None = None, 
     if has == form:
         return checkpoint, folder
     if form == "transformers":
-        raise UserError("This checkpoint is in CTranslate2's form only", got=checkpoint.name,
+        raise OtherForm("This checkpoint is in CTranslate2's form only", got=checkpoint.name,
                         todo="choose the engine ctranslate2, or the original checkpoint")
     return checkpoint, _converted(folder, progress)
 
@@ -132,6 +134,14 @@ def facts(folder: Path) -> Facts:
     if "finetuned_languages" in config:
         return Facts(tuple(config["finetuned_languages"]) or None, short_context, config.get("timestamps", True))
     return Facts(_card_languages(folder), short_context, config.get("timestamps", True))
+
+
+def learned_tail(checkpoint: Checkpoint, folder: Path) -> Path | None:
+    """The file of the checkpoint's learned tail (`training.tail`): in its folder, or the one shipped here."""
+    name = checkpoint.name.removeprefix("openai/")
+    stock = checkpoint.model_id in (f"{EMBEDDED}{name}", f"openai/{name}")
+    shipped = TAILS / f"{name}.npy" if stock else None
+    return next((path for path in (folder / TAIL_FILE, shipped) if path is not None and path.is_file()), None)
 
 
 def _card_languages(folder: Path) -> tuple[str, ...] | None:

@@ -43,6 +43,7 @@ examples:
   transcribe https://youtu.be/… --task translate        the sound of a video, in English
   arecord -f S16_LE -r 16000 -t wav | transcribe -      from another program
   transcribe --compare reference.txt clip.wav           base and fine-tuned against what was said
+  transcribe live                                       what is said into the microphone, as it is said
 
 A run that was stopped goes on where it was: inputs whose files are there already are left alone (--overwrite to redo).
 """
@@ -59,9 +60,11 @@ class Input:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    options = _options(arguments)
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    is_live = arguments[:1] == ["live"]  # a file of this name is ./live
+    options = _live_options(arguments[1:]) if is_live else _options(arguments)
     try:
-        status = _run(options)
+        status = _live(options) if is_live else _run(options)
     except UserError as error:
         print(f"transcribe: {error}", file=sys.stderr)
         status = 2
@@ -79,11 +82,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="transcribe", description="Turn speech into text with Whisper, on this machine.", epilog=HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("inputs", nargs="+", metavar="PATH", help="file, folder, glob, link, or - for standard input")
-    say = parser.add_argument_group("what to do")
-    say.add_argument("--language", metavar="CODE", help="spoken language, such as sv or hi; detected if not given")
-    say.add_argument("--task", choices=TASKS, default="transcribe", help="translate: into English")
+    say = _what_to_do(parser)
     say.add_argument("--words", action="store_true", help="times and confidence of each word; better timed subtitles")
-    say.add_argument("--initial-prompt", metavar="TEXT", help="names and terms that may occur, spelled as wanted")
+    say.add_argument("--speakers", nargs="?", const=True, default=False, type=_count, metavar="N",
+                     help="name who speaks; N: how many there are, found if not given")
     say.add_argument("--compare", metavar="TEXTFILE", help="what is said in it: print WER of base and fine-tuned")
     out = parser.add_argument_group("what comes out")
     out.add_argument("--format", metavar="LIST", help=f"comma-separated: {', '.join(FORMATS)} (default txt)")
@@ -91,6 +93,31 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     out.add_argument("--json", action="store_true", help="one JSON object per input on standard output, for machines")
     out.add_argument("--overwrite", action="store_true", help="redo inputs whose files exist")
     out.add_argument("--quiet", action="store_true", help="no progress bar")
+    _how(parser)
+    return parser.parse_args(arguments)
+
+
+def _live_options(arguments: Sequence[str]) -> argparse.Namespace:
+    from shared import cli_live
+
+    parser = argparse.ArgumentParser(
+        prog="transcribe live", description="Turn speech into text while it is spoken, on this machine.",
+        epilog=cli_live.HELP, formatter_class=argparse.RawDescriptionHelpFormatter)
+    _what_to_do(parser)
+    cli_live.add_options(parser)
+    _how(parser)
+    return parser.parse_args(arguments)
+
+
+def _what_to_do(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    say = parser.add_argument_group("what to do")
+    say.add_argument("--language", metavar="CODE", help="spoken language, such as sv or hi; detected if not given")
+    say.add_argument("--task", choices=TASKS, default="transcribe", help="translate: into English")
+    say.add_argument("--initial-prompt", metavar="TEXT", help="names and terms that may occur, spelled as wanted")
+    return say
+
+
+def _how(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("how")
     how.add_argument("--model", metavar="ID", help="Hub id (owner/name or owner/name@commit), folder, or "
                      "embedded:whisper-base; by default $BASE, else the embedded whisper-base")
@@ -100,7 +127,12 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
                      help=f"int8, float16, …; by default {', '.join(sorted(set(DEFAULT_COMPUTE.values())))} by device")
     how.add_argument("--beam-size", type=int, default=1, metavar="N", help="1 (default) is fastest; 5 is slower")
     how.add_argument("--vad-onset", type=float, default=0.5, metavar="P", help="0 to 1; lower finds quieter speech")
-    return parser.parse_args(arguments)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"takes a number or nothing, not {text!r}: name the recordings before it")
+    return int(text)
 
 
 def _language(text: str) -> str:
@@ -127,9 +159,7 @@ def _run(options: argparse.Namespace) -> int:
         print(f"{len(found) - len(todo)} of {len(found)} were finished before and are left alone", file=sys.stderr)
     if not todo:
         return 0
-    transcriber = Transcriber(Checkpoint.parse(options.model or configured()[0]), engine=options.engine,
-                              device=options.device, compute_type=options.compute_type,
-                              progress=None if options.quiet else _loading)
+    transcriber = _loaded(options)
     failed: list[tuple[str, str]] = []
     for number, one in enumerate(todo, 1):
         try:
@@ -154,6 +184,19 @@ def _run(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def _live(options: argparse.Namespace) -> int:
+    from shared import cli_live
+
+    options.language = options.language and _language(options.language)
+    return cli_live.run(options, lambda: _loaded(options))
+
+
+def _loaded(options: argparse.Namespace) -> Transcriber:
+    return Transcriber(Checkpoint.parse(options.model or configured()[0]), engine=options.engine,
+                       device=options.device, compute_type=options.compute_type,
+                       progress=None if options.quiet else _loading)
+
+
 def _heard(transcriber, one: Input, options: argparse.Namespace, lead: str) -> tuple[Transcript, float]:
     """The transcript of one input, with a bar that knows the total."""
     with ExitStack() as stack:
@@ -168,7 +211,8 @@ def _heard(transcriber, one: Input, options: argparse.Namespace, lead: str) -> t
 
         begun = time.monotonic()
         transcript = transcriber.transcribe(
-            source, language=options.language, task=options.task, words=options.words, beam_size=options.beam_size,
+            source, language=options.language, task=options.task, words=options.words,
+            speakers=options.speakers, beam_size=options.beam_size,
             vad_onset=options.vad_onset, initial_prompt=options.initial_prompt, progress=progress)
         seconds = time.monotonic() - begun
     if not options.quiet and length and sys.stderr.isatty():

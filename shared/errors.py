@@ -38,5 +38,9 @@ class TruncatedAudio(UserError):
     """Raised after the last block of a file that ends before its header says: what came before it is good."""
 
 
+class OtherForm(UserError):
+    """The checkpoint comes in another engine's form only."""
+
+
 class Cancelled(Exception):
     """The caller asked to stop. Not an error: nothing is reported, nothing is kept."""

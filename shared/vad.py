@@ -35,14 +35,19 @@ OFFSET_BELOW_ONSET = 0.15
 MIN_SPEECH = 0.1
 MIN_SILENCE = 0.3
 PADDING = 0.25
+# Speech unbroken for a whole window is cut; both sides hear so much beyond the cut, and each keeps its own words.
+# No longer than the shortest span and the silence after it, so that windows do not depend on how audio arrives.
+OVERLAP = 0.4
 
 
 @dataclass(frozen=True)
 class Span:
-    """Speech from sample `start` up to sample `end` of the whole audio."""
+    """Speech from sample `start` up to sample `end` of the whole audio. cut_before, cut_after: it goes on there."""
 
     start: int
     end: int
+    cut_before: bool = False
+    cut_after: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,11 +55,14 @@ class Window:
     """Up to 30 s of speech cut from the audio.
 
     samples: float32 (n_samples,). pieces: (offset in the window, sample in the audio, n_samples), in order and
-    without overlap; silence between two pieces was left out.
+    without overlap; silence between two pieces was left out. since, until: seconds of the audio; what is said before or
+    after belongs to the window beside, where unbroken speech had to be cut.
     """
 
     samples: np.ndarray
     pieces: tuple[tuple[int, int, int], ...]
+    since: float | None = None
+    until: float | None = None
 
     @property
     def duration(self) -> float:
@@ -154,6 +162,7 @@ class _Speech:
     _frame: int = 0
     _start: int | None = None  # frame at which the open span began
     _last: int = 0  # frame after the last one that was speech
+    _was_cut: bool = False  # the open span goes on from one that was cut
     _open: list[float] = field(default_factory=list)  # probabilities since `_start`
 
     def push(self, probability: float) -> None:
@@ -187,7 +196,8 @@ class _Speech:
 
     def _close(self, end: int) -> None:
         if (end - self._start) * FRAME >= MIN_SPEECH * SAMPLE_RATE:
-            self.spans.append(Span(self._start * FRAME, end * FRAME))
+            self.spans.append(Span(self._start * FRAME, end * FRAME, cut_before=self._was_cut))
+        self._was_cut = False
 
     def _cut(self) -> None:
         """Speech without a pause for a whole window: part it at the least speech-like moment of its second half."""
@@ -195,13 +205,13 @@ class _Speech:
         smooth = np.convolve(self._open[half:], np.ones(5) / 5, mode="same")
         at = half + 2 + int(np.argmin(smooth[2:-2]))
         cut = self._start + at
-        self.spans.append(Span(self._start * FRAME, cut * FRAME))
-        self._start, self._open = cut, self._open[at:]
+        self.spans.append(Span(self._start * FRAME, cut * FRAME, self._was_cut, cut_after=True))
+        self._start, self._open, self._was_cut = cut, self._open[at:], True
 
 
 def speech_spans(blocks: Iterable[np.ndarray], onset: float = 0.5, max_seconds: float = WINDOW_SECONDS) -> list[Span]:
     """All speech in the audio, unpadded. onset: probability in (0, 1) from which a frame counts as speech."""
-    return [Span(start, end) for start, end, _ in _spoken(blocks, onset, max_seconds, pad=0)]
+    return [span for span, _, _ in _spoken(blocks, onset, max_seconds, pad=0, overlap=0)]
 
 
 def windows(
@@ -215,29 +225,35 @@ def windows(
     if not 0.0 < onset < 1.0:
         raise UserError("The speech threshold is out of range", got=onset, limit="between 0 and 1", todo="try 0.5")
     limit, gap = max_seconds * SAMPLE_RATE, max_gap * SAMPLE_RATE
-    pieces: list[tuple[int, np.ndarray]] = []  # (sample in the audio, samples)
+    pieces: list[tuple[Span, int, np.ndarray]] = []  # (speech, first sample in the audio, samples)
     n_samples = last = 0
-    pad = int(PADDING * SAMPLE_RATE)
-    for start, end, samples in _spoken(blocks, onset, max_seconds - 2 * PADDING, pad):
-        if pieces and (n_samples + end - start > limit or start - last > gap):
+    pad, overlap = int(PADDING * SAMPLE_RATE), int(OVERLAP * SAMPLE_RATE)
+    for span, start, samples in _spoken(blocks, onset, max_seconds - 2 * OVERLAP, pad, overlap):
+        if pieces and (n_samples + len(samples) > limit or start - last > gap or span.cut_before):
             yield _window(pieces)
             pieces, n_samples = [], 0
-        pieces.append((start, samples))
-        n_samples, last = n_samples + end - start, end
+        pieces.append((span, start, samples))
+        n_samples, last = n_samples + len(samples), start + len(samples)
     if pieces:
         yield _window(pieces)
 
 
-def _window(pieces: list[tuple[int, np.ndarray]]) -> Window:
+def _window(pieces: list[tuple[Span, int, np.ndarray]]) -> Window:
     placed, offset = [], 0
-    for start, samples in pieces:
+    for _, start, samples in pieces:
         placed.append((offset, start, len(samples)))
         offset += len(samples)
-    return Window(np.concatenate([samples for _, samples in pieces]), tuple(placed))
+    first, last = pieces[0][0], pieces[-1][0]
+    return Window(np.concatenate([samples for _, _, samples in pieces]), tuple(placed),
+                  since=first.start / SAMPLE_RATE if first.cut_before else None,
+                  until=last.end / SAMPLE_RATE if last.cut_after else None)
 
 
-def _spoken(blocks: Iterable[np.ndarray], onset: float, max_seconds: float, pad: int):
-    """Yield (start, end, samples) of each span, padded by up to `pad` samples but never overlapping."""
+def _spoken(blocks: Iterable[np.ndarray], onset: float, max_seconds: float, pad: int, overlap: int):
+    """Yield (span, first sample, samples) of each span, padded by up to `pad` samples that are never another's.
+
+    Where a span was cut, both sides get `overlap` samples of the other.
+    """
     detector = SpeechDetector()
     speech = _Speech(onset, max_frames=int(max_seconds * SAMPLE_RATE) // FRAME)
     audio = _Recent()
@@ -246,8 +262,10 @@ def _spoken(blocks: Iterable[np.ndarray], onset: float, max_seconds: float, pad:
 
     def padded(span: Span, reach: int):
         nonlocal last
-        start, last = max(span.start - pad, last), min(span.end + pad, reach)
-        return start, last, audio.cut(start, last)
+        start = span.start - overlap if span.cut_before else max(span.start - pad, last)
+        end = min(span.end + overlap, audio.end) if span.cut_after else min(span.end + pad, reach)
+        last = span.end if span.cut_after else end
+        return span, start, audio.cut(start, end)
 
     for frames in _whole_frames(blocks):
         audio.append(frames)
@@ -257,10 +275,11 @@ def _spoken(blocks: Iterable[np.ndarray], onset: float, max_seconds: float, pad:
             if held is not None:
                 yield padded(held, span.start)
             held = span
-        if held is not None and speech.open_from >= held.end + pad:
+        if held is not None and (audio.end >= held.end + overlap if held.cut_after
+                                 else speech.open_from >= held.end + pad):
             yield padded(held, audio.end)
             held = None
-        audio.forget(min(speech.open_from, held.start if held else audio.end) - pad)
+        audio.forget(min(speech.open_from, held.start if held else audio.end) - max(pad, overlap))
     speech.finish()
     for span in speech.take():
         if held is not None:

@@ -17,8 +17,9 @@ def base():
 
 @pytest.fixture(scope="session")
 def base_torch():
-    """The same weights on transformers and torch, float32."""
+    """The same weights on torch, float32."""
     from shared.checkpoint import Checkpoint
     from shared.inference import Transcriber
 
-    return Transcriber(Checkpoint.parse("embedded:whisper-base"), engine="transformers", device="cpu")
+    return Transcriber(Checkpoint.parse("embedded:whisper-base"), engine="torch", device="cpu",
+                       compute_type="float32")

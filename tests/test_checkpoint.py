@@ -148,14 +148,14 @@ def damaged(weights: Path, folder: Path, name: str) -> Path:
 def test_damaged_folders_say_what_is_wrong(weights, tmp_path, name, said):
     folder = damaged(weights, tmp_path / "checkpoint", name)
     with pytest.raises(UserError, match=said):
-        Transcriber(Checkpoint.parse(str(folder)), engine="transformers", device="cpu")
+        Transcriber(Checkpoint.parse(str(folder)), engine="torch", device="cpu")
 
 
 def test_a_ctranslate2_folder_serves_its_own_engine_only(base):
     folder = str(embedded_base())
     assert Transcriber(Checkpoint.parse(folder), engine="ctranslate2").transcribe(CLIP.path, language="it").text
     with pytest.raises(UserError, match="CTranslate2's form only"):
-        Transcriber(Checkpoint.parse(folder), engine="transformers")
+        Transcriber(Checkpoint.parse(folder), engine="torch")
 
 
 def test_a_checkpoint_without_tokenizer_json_is_served(weights, tmp_path):
@@ -172,7 +172,7 @@ def test_a_checkpoint_without_tokenizer_json_is_served(weights, tmp_path):
     (folder / "tokenizer.json").unlink()
     (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "WhisperTokenizer"}')
     (folder / "generation_config.json").unlink()
-    for engine in ("ctranslate2", "transformers"):
+    for engine in ("ctranslate2", "torch"):
         heard = Transcriber(Checkpoint.parse(str(folder)), engine=engine, device="cpu").transcribe(
             CLIP.path, language="it").text
         assert "casella di posta" in heard
@@ -195,7 +195,7 @@ def test_the_hub_server_of_another_process_is_reached_as_the_real_one(tmp_path, 
     try:
         commit = server.add("model", "me/w", {path.name: path.read_bytes() for path in weights.iterdir()})
         code = ("import sys; from shared.checkpoint import Checkpoint; from shared.inference import Transcriber\n"
-                "t = Transcriber(Checkpoint.parse('me/w'), engine='transformers', device='cpu')\n"
+                "t = Transcriber(Checkpoint.parse('me/w'), engine='torch', device='cpu')\n"
                 "print(t.checkpoint.revision, t.transcribe(sys.argv[1], language='it').text, sep='|')")
         done = subprocess.run([sys.executable, "-c", code, str(CLIP.path)], capture_output=True, text=True,
                               env=os.environ | environment(server, tmp_path), cwd=Path(__file__).parent.parent)

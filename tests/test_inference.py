@@ -189,12 +189,25 @@ def test_a_cut_off_file_gives_what_there_is_and_a_warning(base, tmp_path):
     assert "Grazie" in transcript.text and "cut off" in transcript.warnings[0]
 
 
+def test_unbroken_speech_is_cut_without_losing_or_doubling_a_word(base):
+    """Prompts without their pauses: what is heard around each cut is what is heard where nothing is cut."""
+    said = [clip for clip in clips("it") if load_audio(clip.path).duration < 12] * 4
+    voiced = Waveform(np.concatenate([load_audio(clip.path).samples[4000:-4000] for clip in said]))
+    assert voiced.duration > 50
+    whole = base.transcribe(voiced, language="it", vad_onset=0.02)
+    assert word_errors(" ".join(clip.text for clip in said), whole.text, "it").wer < 0.35
+    words = base.transcribe(voiced, language="it", vad_onset=0.02, words=True).words
+    assert [word.start for word in words] == sorted(word.start for word in words)
+    assert "".join(word.text for word in words).split() == whole.text.split()
+    assert not any(segment.words for segment in whole.segments)
+
+
 def test_wrong_options(base):
     for options, said in (({"language": "xx"}, "language"), ({"task": "summarise"}, "no such task"),
                           ({"beam_size": 99}, "beam size"), ({"vad_onset": 2.0}, "threshold")):
         with pytest.raises(UserError, match=said):
             base.transcribe(ITALIAN[0].path, **options)
-    for choice in ({"engine": "magic"}, {"device": "cuda"}, {"engine": "transformers", "compute_type": "int3"},
+    for choice in ({"engine": "magic"}, {"device": "cuda"}, {"engine": "torch", "compute_type": "int3"},
                    {"engine": "ctranslate2", "compute_type": "int3"}):
         with pytest.raises(UserError):
             Transcriber(Checkpoint.parse("embedded:whisper-base"), **choice)
@@ -228,7 +241,7 @@ def english_only(tmp_path_factory) -> str:
     return str(folder)
 
 
-@pytest.mark.parametrize("engine", ["ctranslate2", "transformers"])
+@pytest.mark.parametrize("engine", ["ctranslate2", "torch"])
 def test_english_only_checkpoints(english_only, engine):
     transcriber = Transcriber(Checkpoint.parse(english_only), engine=engine, device="cpu")
     assert transcriber.languages == ("en",)

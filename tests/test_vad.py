@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import silero_vad
@@ -68,6 +70,11 @@ def test_speech_without_a_pause_is_cut_below_thirty_seconds():
     assert max(window.duration for window in found) <= 30
     kept = sum(window.duration for window in found)
     assert kept > 0.9 * len(voiced) / SAMPLE_RATE
+    assert [window.pieces for window in windows(blocks(voiced, 3000), onset=0.02)] == [one.pieces for one in found]
+    cuts = [(one, other) for one, other in pairwise(found) if one.until is not None]
+    assert cuts
+    for one, other in cuts:  # both hear the cut and what is around it; each knows what is its own
+        assert other.since == one.until and one.end > one.until > other.start
 
 
 def test_time_goes_back_to_the_audio():

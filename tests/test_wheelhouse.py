@@ -19,7 +19,7 @@ HEAR = """
 import sys
 from shared.checkpoint import Checkpoint
 from shared.inference import Transcriber
-for engine in ("ctranslate2", "transformers"):
+for engine in ("ctranslate2", "torch"):
     transcriber = Transcriber(Checkpoint.parse("embedded:whisper-base"), engine=engine)
     print(transcriber.transcribe(sys.argv[1], language="en").text)
 """

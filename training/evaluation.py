@@ -14,7 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import datasets
@@ -77,12 +77,12 @@ def evaluate(run: str | Path, options: Options = Options(), *, say=print) -> dic
     folder.mkdir(exist_ok=True)
     rows = _limited(open_split(config.data[0], options.split), options.max_clips)
     base, tuned = Checkpoint.parse(config.base), Checkpoint.parse(str(run / "model"))
-    plans = {"base": (base, rows, False), "fine-tuned": (tuned, rows, False)}
+    plans = {"base": (base, rows, True), "fine-tuned": (tuned, rows, False)}
     if options.full_context and config.context.crop:
         plans["fine-tuned, full context"] = (tuned, rows, True)
     if options.canary:
         canary = _limited(open_split(Data(options.canary), options.canary_split), options.max_clips)
-        plans |= {"base, canary": (base, canary, False), "fine-tuned, canary": (tuned, canary, False)}
+        plans |= {"base, canary": (base, canary, True), "fine-tuned, canary": (tuned, canary, False)}
     heard, used = {}, {}
     for name, (checkpoint, of, full) in plans.items():
         stem = name.replace(", ", "-").replace(" ", "-")
@@ -119,9 +119,7 @@ def _transcribed(path: Path, checkpoint: Checkpoint, rows: datasets.Dataset, ful
     said = path.with_suffix(".json")
     if todo:
         transcriber = Transcriber(checkpoint, engine=options.engine, device=options.device,
-                                  compute_type=options.compute_type)
-        if full:
-            transcriber.facts = replace(transcriber.facts, short_context="full")
+                                  compute_type=options.compute_type, full_context=full)
         engine = transcriber.engine
         _write(said, json.dumps({"checkpoint": str(transcriber.checkpoint), "engine": engine.name,
                                  "device": engine.device, "compute_type": engine.compute_type,
@@ -234,7 +232,7 @@ def _write(path: Path, text: str) -> None:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.evaluation", description="Score a run on its test split.")
     parser.add_argument("run", help="a run's folder, for example runs/italian-lora")
-    parser.add_argument("options", nargs="*", metavar="key=value", help="for example engine=transformers")
+    parser.add_argument("options", nargs="*", metavar="key=value", help="for example engine=torch")
     given = parser.parse_args(arguments)
     try:
         pairs = [option.partition("=") for option in given.options]

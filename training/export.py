@@ -12,7 +12,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -102,15 +102,14 @@ def _write_adapter(run: Path, folder: Path) -> None:
 
 def _opened(form: str, path: Path) -> Hear:
     if form == "adapter":
-        return _original(path, engine="auto", full=False)
+        return _original(path, engine="auto", compute_type="auto", full=False)
     return _in_whisper_cpp(path) if form == "ggml" else _in_faster_whisper(path, form.rpartition("-")[2])
 
 
-def _original(model: Path, engine: str = "transformers", full: bool = True) -> Hear:
+def _original(model: Path, engine: str = "torch", compute_type: str = "float32",
+              full: bool = True) -> Hear:
     """full: at full context, as the other programs use it."""
-    transcriber = Transcriber(Checkpoint.parse(str(model)), engine=engine)
-    if full:
-        transcriber.facts = replace(transcriber.facts, short_context="full")
+    transcriber = Transcriber(Checkpoint.parse(str(model)), engine=engine, compute_type=compute_type, full_context=full)
 
     def hear(samples: np.ndarray, language: str) -> str:
         return transcriber.transcribe(Waveform(samples), language=language).text

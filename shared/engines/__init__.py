@@ -1,7 +1,7 @@
 """What an engine is: a Whisper encoder and decoder on some hardware, behind a few methods.
 
 An engine gets log-mel and token ids and gives token ids. It knows nothing of audio files, windows, languages by
-name or text. `ctranslate2_engine.py` and `transformers_engine.py` are the two there are; `load_engine` picks one.
+name or text. `torch_engine.py` and `ctranslate2_engine.py` are the two there are; `load_engine` picks one.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from shared.errors import UserError
+from shared.engines.hardware import has_gpu, has_vnni
+from shared.errors import OtherForm, UserError
 
-ENGINES = ("auto", "ctranslate2", "transformers")
-DEFAULT_COMPUTE = {
-    ("ctranslate2", "cpu"): "int8", ("ctranslate2", "cuda"): "float16",
-    ("transformers", "cpu"): "float32", ("transformers", "cuda"): "float16",
-}
+ENGINES = ("auto", "torch", "ctranslate2")
+FORMS = {"torch": "transformers", "ctranslate2": "ctranslate2"}  # in which a checkpoint's folder must be
+DEFAULT_COMPUTE = {"cpu": "int8", "cuda": "float16"}
 
 
 @dataclass(frozen=True)
@@ -43,13 +42,16 @@ class Engine(Protocol):
     compute_type: str
     n_mels: int
     batch_size: int  # windows decoded together
+    max_positions: int  # windows decoded together times the encoder positions (20 ms each) of the longest
     encoder_batch: int  # windows encoded together; 1 where more gain nothing and only delay a cancel
+    ragged: bool  # whether windows of one batch may differ in length
 
-    def encode(self, features: np.ndarray) -> Any:
-        """Log-mel float32 (batch, n_mels, n_frames ≤ 3000) → encoder states, opaque to the caller."""
+    def encode(self, features: Sequence[np.ndarray]) -> Any:
+        """Log-mel float32 (n_mels, n_frames), n_frames even and ≤ 3000, one a window → encoder states, opaque to the
+        caller. All of one n_frames unless the engine is `ragged`."""
 
     def join(self, states: Sequence[Any]) -> Any:
-        """Encoder states of equal n_frames as one batch."""
+        """Encoder states as one batch; of equal n_frames unless the engine is `ragged`."""
 
     def row(self, states: Any, index: int) -> Any:
         """One row of a batch, as a batch of one."""
@@ -80,28 +82,27 @@ class Engine(Protocol):
 def load_engine(name: str, device: str, compute_type: str, folder_of: Callable[[str], Path]) -> Engine:
     """Open a checkpoint on an engine. folder_of: gives the checkpoint's folder in the form asked for.
 
-    name: auto, ctranslate2 or transformers. On a GPU (ZeroGPU too) auto is transformers in float16; on a CPU it is
-    CTranslate2 in int8, which reads a quarter of the weights' bytes a step (benchmarks/README.md has the figures).
+    name: auto, torch or ctranslate2. Which one auto is follows from the hardware (`hardware` states the rule).
+    A checkpoint that comes in CTranslate2's form only is opened by CTranslate2.
     Raises UserError for a name, device or compute type there is not.
     """
     if name not in ENGINES:
         raise UserError("There is no such engine", got=name, limit=", ".join(ENGINES), todo="choose one of those")
     if device == "auto":
-        device = "cuda" if _has_gpu() else "cpu"
-    if device == "cuda" and not _has_gpu():
+        device = "cuda" if has_gpu() else "cpu"
+    if device == "cuda" and not has_gpu():
         raise UserError("There is no GPU that can be used", got="device cuda", todo="choose the device cpu")
+    folder = None
     if name == "auto":
-        name = "transformers" if device == "cuda" else "ctranslate2"
+        name = "torch" if device == "cuda" or has_vnni() else "ctranslate2"
+        try:
+            folder = folder_of(FORMS[name])
+        except OtherForm:
+            name = "ctranslate2"
     if name == "ctranslate2":
         from shared.engines.ctranslate2_engine import CTranslate2Engine as Chosen
     else:
-        from shared.engines.transformers_engine import TransformersEngine as Chosen
+        from shared.engines.torch_engine import TorchEngine as Chosen
     if compute_type == "auto":
-        compute_type = DEFAULT_COMPUTE[name, device]
-    return Chosen(folder_of(name), device=device, compute_type=compute_type)
-
-
-def _has_gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
+        compute_type = DEFAULT_COMPUTE[device]
+    return Chosen(folder or folder_of(FORMS[name]), device=device, compute_type=compute_type)

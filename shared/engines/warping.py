@@ -1,7 +1,7 @@
 """Cross-attention to token times: the cheapest monotonic path (dynamic time warping).
 
 After section "Timestamp prediction" of openai/whisper's `timing.py`: normalise over tokens, median-filter over
-time, mean over heads, then warp. Only the transformers engine needs it; CTranslate2 brings its own.
+time, mean over heads, then warp. Only the torch engine needs it; CTranslate2 brings its own.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ FRAME_SECONDS = 0.02
 
 def token_path(attention: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(n_heads, n_tokens, n_frames) attention weights → token index and seconds along the path, each (n_steps,)."""
+    # What attention spends beyond the sound, on padding, says nothing of where in the sound a token is.
+    attention = attention / np.maximum(attention.sum(-1, keepdims=True), 1e-9)
     mean, deviation = attention.mean(-2, keepdims=True), attention.std(-2, keepdims=True)
     weights = (attention - mean) / np.maximum(deviation, 1e-9)
     pad = MEDIAN_FRAMES // 2

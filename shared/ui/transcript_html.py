@@ -46,7 +46,10 @@ def transcript_html(transcript: Transcript) -> str:
 
 def _segment(segment: Segment) -> str:
     words = "".join(map(_word, segment.words)) if segment.words else escape(segment.text)
-    speaker = f'<span class="speaker">{escape(segment.speaker)}</span> ' if segment.speaker else ""
+    speaker = ""
+    if segment.speaker:
+        number = segment.speaker.rpartition(" ")[2]
+        speaker = f'<span class="speaker" data-speaker="{escape(number)}">{escape(segment.speaker)}</span> '
     start, clock = f"{segment.start:.3f}", short_clock(segment.start)
     return (f'<div class="segment" data-start="{start}" data-end="{segment.end:.3f}">'
             f'<button type="button" class="time" data-seek="{start}" aria-label="Play from {clock}">{clock}</button>'

@@ -66,18 +66,18 @@ def page(serving: Serving) -> None:
                                for left in paths[number - 1 :]]
         return done
 
-    def transcribe(files, language, task, engine, beam_size, quiet_speech, names, request: gr.Request,
-                   bar=gr.Progress()):  # noqa: B008
+    def transcribe(files, language, task, engine, beam_size, quiet_speech, names, speakers,
+                   request: gr.Request, bar=gr.Progress()):  # noqa: B008
         with job(request, bar) as work, received(*files or ()):
             if not files:
                 raise UserError("No file was chosen yet", todo="drop one or more audio or video files")
-            options = choices.read(language, task, beam_size, quiet_speech, names)
+            options = choices.read(language, task, beam_size, quiet_speech, names, speakers)
             return [*_values(panel, read_all(files, options, engine, work), work), None]
 
-    def transcribe_example(example, language, task, engine, beam_size, quiet_speech, names, request: gr.Request,
-                           bar=gr.Progress()):  # noqa: B008
+    def transcribe_example(example, language, task, engine, beam_size, quiet_speech, names, speakers,
+                           request: gr.Request, bar=gr.Progress()):  # noqa: B008
         with job(request, bar) as work:
-            options = choices.read(language, task, beam_size, quiet_speech, names)
+            options = choices.read(language, task, beam_size, quiet_speech, names, speakers)
             clip = example_clips.clip(example)
             return _values(panel, [Outcome(clip.file, read(clip.path, clip.file, options, engine, work))], work)
 

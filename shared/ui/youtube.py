@@ -74,10 +74,10 @@ def page(serving: Serving) -> None:
                     gr.Column(visible=True), gr.Column(visible=ready),
                     gr.Dropdown(languages, value=NO_REFERENCE, visible=len(languages) > 1), gr.Button(visible=ready)]
 
-    def transcribe(link, start, end, captions, language, task, engine, beam_size, quiet_speech, names,
+    def transcribe(link, start, end, captions, language, task, engine, beam_size, quiet_speech, names, speakers,
                    request: gr.Request, bar=gr.Progress()):  # noqa: B008
         with job(request, bar) as work, tempfile.TemporaryDirectory(prefix="link-", dir=ROOT) as folder:
-            options = choices.read(language, task, beam_size, quiet_speech, names)
+            options = choices.read(language, task, beam_size, quiet_speech, names, speakers)
             first, last = seconds(start), seconds(end)
             wanted = None if captions in (None, "", NO_REFERENCE) else captions
             _check_reference(wanted, first, last, task)
@@ -96,12 +96,12 @@ def page(serving: Serving) -> None:
             html = _score(answer, reference, wanted) if wanted else ""
             return [*panel.show(made), html, gr.Column(visible=bool(html))]
 
-    def transcribe_file(file, language, task, engine, beam_size, quiet_speech, names, request: gr.Request,
-                        bar=gr.Progress()):  # noqa: B008
+    def transcribe_file(file, language, task, engine, beam_size, quiet_speech, names, speakers,
+                        request: gr.Request, bar=gr.Progress()):  # noqa: B008
         with job(request, bar) as work, received(file):
             if file is None:
                 raise UserError("No file was chosen yet", todo="choose an audio or video file")
-            options = choices.read(language, task, beam_size, quiet_speech, names)
+            options = choices.read(language, task, beam_size, quiet_speech, names, speakers)
             answer = serving.transcribe(file, options, engine=engine, progress=work.report, cancel=work.cancel)
             return [*panel.show(results.make(answer, file, cancel=work.cancel)), "", gr.Column(visible=False), None]
 

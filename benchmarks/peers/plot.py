@@ -1,0 +1,72 @@
+"""The results as one SVG picture: a bar a program, as long as it is fast, with its word error and memory.
+
+    python -m benchmarks.peers.plot benchmarks/results/….json docs/images/bench-….svg
+
+Enters: what `store` keeps. Leaves: SVG that needs nothing else and follows light and dark.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers.report import MODE_NAMES, summary
+from benchmarks.peers.sets import SETS
+
+LANGUAGES = {"en": "English", "it": "Italian"}
+LEFT, BARS, RIGHT = 250, 340, 190  # widths of names, bars and figures
+ROW, BAR, TITLE, FOOT = 22, 14, 34, 40
+STYLE = ("text{font:12px system-ui,sans-serif;fill:#333}.t{font-weight:600;font-size:13px}.o{font-weight:600}"
+         ".f{fill:#666}rect{fill:#8aa0b8}rect.o{fill:#d9602b}line{stroke:#333}"
+         "@media(prefers-color-scheme:dark){text{fill:#ddd}.f{fill:#aaa}line{stroke:#ddd}}")
+
+
+def plot(content: dict[str, Any]) -> str:
+    """One panel a set and mode; short ones share a scale, and so do long ones."""
+    panels = [rows for name in SETS for mode in MODE_NAMES if (rows := summary(content, name, mode))]
+    parts, top = [], 4
+    for rows in panels:
+        like = [row["fastest"] for other in panels for row in other if (row["mode"] == "long") == (
+            rows[0]["mode"] == "long")]
+        parts.append(_panel(rows, max(like), top))
+        top += TITLE + ROW * len(rows)
+    machine = content["machine"]
+    foot = (f"{content['checkpoint']} on {machine['cores']} cores of {machine['cpu']}, family {machine['family']} "
+            f"({', '.join(machine['flags'])}). Bar: median; line: all rounds.")
+    width, height = LEFT + BARS + RIGHT, top + FOOT
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
+            f'aria-label="Speed, word error and memory of each program"><style>{STYLE}</style>{"".join(parts)}'
+            f'<text class="f" x="4" y="{height - 14}">{html.escape(foot)}</text></svg>\n')
+
+
+def _panel(rows: list[dict[str, Any]], widest: float, top: int) -> str:
+    kind, language = rows[0]["set"].split("-")
+    mode = MODE_NAMES[rows[0]["mode"]]
+    title = f"{LANGUAGES[language]}, " + (mode if kind == "long" else f"prompts of 1–15 s, {mode}")
+    parts = [f'<text class="t" x="4" y="{top + 20}">{title}</text>'
+             f'<text class="f" x="{LEFT + BARS + RIGHT - 4}" y="{top + 20}" text-anchor="end">'
+             '× real time · WER · memory</text>']
+    for n, row in enumerate(rows):
+        y = top + TITLE + ROW * n
+        name = "o" if row["system"].startswith("ours") else ""
+        end, low, high = (LEFT + BARS * row[key] / widest for key in ("rtfx", "slowest", "fastest"))
+        figures = f"{row['rtfx']:.1f} × · {100 * row['wer']:.1f} % · {row['peak_mb']:.0f} MB"
+        parts.append(
+            f'<text class="{name}" x="{LEFT - 8}" y="{y + 11}" text-anchor="end">{html.escape(row["label"])}</text>'
+            f'<rect class="{name}" x="{LEFT}" y="{y}" width="{end - LEFT:.1f}" height="{BAR}" rx="2"/>'
+            f'<line x1="{low:.1f}" x2="{high:.1f}" y1="{y + BAR / 2}" y2="{y + BAR / 2}"/>'
+            f'<text class="{name}" x="{high + 6:.1f}" y="{y + 11}">{figures}</text>')
+    return "".join(parts)
+
+
+def main() -> None:
+    path = Path(sys.argv[2])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(plot(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

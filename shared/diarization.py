@@ -1,0 +1,254 @@
+"""Who spoke when: speech in as it passes, turns out at the end, and words labelled by them.
+
+Enters: the windows of speech that the recogniser reads too, in order. Leaves: `Turn`s on the audio's clock. Only
+embeddings and activity are kept of what has passed, so memory grows by some 20 kB a minute. Knows nothing of text
+but to label it, and nothing of who a voice belongs to: speakers are numbered as they appear.
+
+Speech is cut into overlapping chunks of 10 s. In each the segmentation tells up to three voices apart, to 17 ms and
+also while they overlap; each voice of each chunk gets an embedding from where it speaks alone; embeddings are
+clustered over the whole audio, and the chunks' activity is added up by cluster. After H. Bredin, "pyannote.audio 2.1
+speaker diarization pipeline", Interspeech 2023. Everything runs on the CPU.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby, pairwise
+
+import numpy as np
+
+from shared import speaker_models as models
+from shared.audio import SAMPLE_RATE
+from shared.clustering import cluster
+from shared.errors import Cancelled, UserError
+from shared.transcript import Segment, Transcript, Word
+from shared.vad import Window
+
+MAX_SPEAKERS = 20
+CHUNK = int(models.CHUNK_SECONDS * SAMPLE_RATE)
+STEP = CHUNK // 2
+FIRST_FRAME = 360  # sample at which the first frame of activity begins: its receptive field of 991 samples is centred
+BANDS_OF_VOICE = 300  # 3 s of bands are enough to know a voice by
+LEAST_BANDS = 40
+FILLED_SECONDS = 0.25  # a shorter silence of one speaker belongs to the turn
+SHORTEST_TURN = 0.1
+FAR_SECONDS = 1.0  # to the nearest turn: farther makes no difference
+CHANGE_SECONDS, CHANGE_AT_END = 0.3, 0.05  # of speech that a change of speaker between two words must be worth
+SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？", "।", "؟")
+
+
+@dataclass(frozen=True)
+class Turn:
+    """speaker: "Speaker 1", … in order of appearance. start, end: seconds from the start of the audio."""
+
+    start: float
+    end: float
+    speaker: str
+
+
+@dataclass(frozen=True, eq=False)
+class _Chunk:
+    """first: its first frame, counted from the start of the speech. active: bool (n_frames, 3)."""
+
+    first: int
+    active: np.ndarray
+
+
+class Diarizer:
+    """Give it every window in order (`push`, or let them pass through `listen`), then ask for `turns`."""
+
+    def __init__(self, n_speakers: int | None = None) -> None:
+        """n_speakers: how many there are, 1 to 20; None to find out. Raises UserError without the models."""
+        if n_speakers is not None and not 1 <= n_speakers <= MAX_SPEAKERS:
+            raise UserError("The number of speakers is out of range", got=n_speakers, limit=f"1 to {MAX_SPEAKERS}",
+                            todo="leave it out to have it found")
+        models.load()
+        self.n_speakers = n_speakers
+        self._recent = np.zeros(0, dtype=np.float32)  # speech from `_from` on: at most a chunk and a window
+        self._from = self._next = 0  # samples of speech
+        self._pieces: list[tuple[int, int, int]] = []  # (sample of speech, sample of the audio, n_samples)
+        self._chunks: list[_Chunk] = []
+        self._voices: list[tuple[int, int]] = []  # (chunk, its voice) of each embedding
+        self._embeddings: list[np.ndarray] = []
+        self._seconds: list[float] = []  # that each embedding was taken from
+
+    def listen(self, parts: Iterable[Window], cancel: threading.Event | None = None) -> Iterator[Window]:
+        """The same windows, each heard as it passes. Raises Cancelled."""
+        for window in parts:
+            if cancel is not None and cancel.is_set():
+                raise Cancelled
+            self.push(window)
+            yield window
+
+    def push(self, window: Window) -> None:
+        for offset, start, n_samples in window.pieces:
+            reached = self._pieces[-1][1] + self._pieces[-1][2] if self._pieces else 0
+            known = min(max(reached - start, 0), n_samples)  # windows may overlap where speech had to be cut
+            if known < n_samples:
+                self._pieces.append((self._end, start + known, n_samples - known))
+                self._recent = np.concatenate([self._recent, window.samples[offset + known : offset + n_samples]])
+        starts = range(self._next, self._end - CHUNK + 1, STEP)
+        self._hear(starts)
+        self._next += STEP * len(starts)
+        forget = max(0, self._end - CHUNK - STEP - self._from)
+        self._recent, self._from = self._recent[forget:], self._from + forget
+
+    def turns(self) -> list[Turn]:
+        """Who spoke when, by time; turns of different speakers may overlap. Nothing may be pushed after this."""
+        if self._end > (self._next + CHUNK - STEP if self._chunks else 0):
+            self._hear([max(self._end - CHUNK, 0)])
+            self._next = self._end
+        if not self._embeddings:
+            return []
+        groups = cluster(np.stack(self._embeddings), np.array(self._seconds), self.n_speakers)
+        active = self._added_up(groups)
+        found = [(start, end, group) for group in range(active.shape[1]) for start, end in self._runs(active[:, group])]
+        names: dict[int, str] = {}
+        return [Turn(start, end, names.setdefault(group, f"Speaker {len(names) + 1}"))
+                for start, end, group in sorted(found)]
+
+    @property
+    def _end(self) -> int:
+        return self._from + len(self._recent)
+
+    def _hear(self, starts: Sequence[int]) -> None:
+        """Activity and embeddings of the chunks from these samples of speech on."""
+        if not len(starts):
+            return
+        chunks = np.zeros((len(starts), CHUNK), dtype=np.float32)
+        for row, start in enumerate(starts):
+            samples = self._recent[start - self._from : start - self._from + CHUNK]
+            chunks[row, : len(samples)] = samples
+        for start, samples, active in zip(starts, chunks, models.activity(chunks), strict=True):
+            active[max(0, (self._end - start - FIRST_FRAME) // models.FRAME_SAMPLES) :] = False
+            self._chunks.append(_Chunk(round((start + FIRST_FRAME) / models.FRAME_SAMPLES), active))
+            self._embed(samples, active)
+
+    def _embed(self, samples: np.ndarray, active: np.ndarray) -> None:
+        bands = models.log_bands(samples)
+        centres = np.arange(len(bands)) * models.FRAME_SHIFT + models.FRAME_LENGTH // 2
+        frames = np.clip((centres - FIRST_FRAME) // models.FRAME_SAMPLES, 0, len(active) - 1)
+        alone = active & (active.sum(1, keepdims=True) == 1)
+        for voice in range(models.MAX_LOCAL):
+            own = np.flatnonzero(alone[frames, voice])
+            if len(own) < LEAST_BANDS:
+                continue
+            self._voices.append((len(self._chunks) - 1, voice))
+            self._embeddings.append(models.embedding(bands[_spread(own)]))
+            self._seconds.append(len(own) * models.FRAME_SHIFT / SAMPLE_RATE)
+
+    def _added_up(self, groups: np.ndarray) -> np.ndarray:
+        """Activity by speaker: bool (n_frames, n_groups)."""
+        n_frames = self._chunks[-1].first + len(self._chunks[-1].active)
+        votes = np.zeros((n_frames, groups.max() + 1), dtype=np.float32)
+        most = np.full(n_frames, 1e-6, dtype=np.float32)
+        by_chunk: dict[int, list[tuple[int, int]]] = {}
+        for (chunk, voice), group in zip(self._voices, groups, strict=True):
+            by_chunk.setdefault(chunk, []).append((voice, int(group)))
+        for number, chunk in enumerate(self._chunks):
+            # A chunk's edges lack context on one side, so its middle counts for more.
+            weight = np.interp(np.linspace(-1, 1, len(chunk.active)), (-1, 0, 1), (0.1, 1, 0.1)).astype(np.float32)
+            here = slice(chunk.first, chunk.first + len(chunk.active))
+            most[here] += weight
+            said = np.zeros((len(chunk.active), votes.shape[1]), dtype=bool)
+            for voice, group in by_chunk.get(number, ()):
+                said[:, group] |= chunk.active[:, voice]
+            votes[here] += said * weight[:, None]
+        said = votes > 0.5 * most[:, None]
+        seams = [piece[0] // models.FRAME_SAMPLES for piece in self._pieces[1:]]
+        said[[seam for seam in seams if seam < n_frames]] = False  # silence was left out there: no turn runs across
+        return said
+
+    def _runs(self, active: np.ndarray) -> Iterator[tuple[float, float]]:
+        """Stretches of activity as seconds of the audio; what is short is filled or dropped."""
+        edges = np.flatnonzero(np.diff(active.astype(np.int8), prepend=0, append=0))
+        spans = [(self._in_audio(start), self._in_audio(end, is_end=True))
+                 for start, end in zip(edges[::2], edges[1::2], strict=True)]
+        begun: float | None = None
+        for number, (start, end) in enumerate(spans):
+            begun = start if begun is None else begun
+            if number + 1 == len(spans) or spans[number + 1][0] - end > FILLED_SECONDS:
+                if end - begun >= SHORTEST_TURN:
+                    yield round(float(begun), 3), round(float(end), 3)
+                begun = None
+
+    def _in_audio(self, frame: int, *, is_end: bool = False) -> float:
+        sample = frame * models.FRAME_SAMPLES
+        starts = [piece[0] for piece in self._pieces]
+        at = max(int(np.searchsorted(starts, sample, side="left" if is_end else "right")) - 1, 0)
+        speech, audio, n_samples = self._pieces[at]
+        return (audio + min(sample - speech, n_samples)) / SAMPLE_RATE
+
+
+def _spread(own: np.ndarray) -> np.ndarray:
+    """As many of these frames as a voice is known by, repeated if there are fewer.
+
+    One length for all: a new one costs the CPU kernels a second of preparation.
+    """
+    if len(own) < BANDS_OF_VOICE:
+        return np.resize(own, BANDS_OF_VOICE)
+    first = (len(own) - BANDS_OF_VOICE) // 2
+    return own[first : first + BANDS_OF_VOICE]
+
+
+def label(transcript: Transcript, turns: Sequence[Turn]) -> Transcript:
+    """The transcript with a speaker on each word and segment; a segment of several speakers is split between words.
+
+    As it is where nobody was heard.
+    """
+    if not turns:
+        return transcript
+    known = _Turns(turns)
+    return replace(transcript, segments=tuple(
+        part for segment in transcript.segments for part in _labelled(segment, known)))
+
+
+class _Turns:
+    """Turns as arrays: an hour has thousands of words and of turns."""
+
+    def __init__(self, turns: Sequence[Turn]) -> None:
+        self._starts = np.array([turn.start for turn in turns])
+        self._ends = np.array([turn.end for turn in turns])
+        self.names = list(dict.fromkeys(turn.speaker for turn in turns))
+        self._speakers = np.array([self.names.index(turn.speaker) for turn in turns])
+
+    def against(self, said: Segment | Word) -> np.ndarray:
+        """What speaks against each speaker: seconds of it outside their turns, and how far the nearest one is."""
+        shared = np.minimum(self._ends, said.end) - np.maximum(self._starts, said.start)
+        covered = np.bincount(self._speakers, weights=np.maximum(shared, 0), minlength=len(self.names))
+        nearest = np.full(len(self.names), -FAR_SECONDS)
+        np.maximum.at(nearest, self._speakers, shared)
+        return said.end - said.start - covered - np.minimum(nearest, 0)
+
+
+def _labelled(segment: Segment, turns: _Turns) -> list[Segment]:
+    if not segment.words:
+        return [replace(segment, speaker=turns.names[turns.against(segment).argmin()])]
+    words = [replace(word, speaker=turns.names[speaker])
+             for word, speaker in zip(segment.words, _speakers(segment.words, turns), strict=True)]
+    groups = [tuple(group) for _, group in groupby(words, key=lambda word: word.speaker)]
+    if len(groups) == 1:
+        return [replace(segment, words=groups[0], speaker=words[0].speaker)]
+    parts = [replace(segment, text="".join(word.text for word in group).strip(), start=group[0].start,
+                     end=group[-1].end, words=group, speaker=group[0].speaker) for group in groups]
+    return [part for part in parts if part.text]
+
+
+def _speakers(words: Sequence[Word], turns: _Turns) -> list[int]:
+    """Who says each word: the cheapest way through them, where a change costs something, less at a sentence's end.
+
+    Word times and turns are each off by a tenth of a second or so; a lone word of somebody else is rarely meant.
+    """
+    total = turns.against(words[0])
+    came_from: list[np.ndarray] = []
+    for last, word in pairwise(words):
+        change = CHANGE_AT_END if last.text.rstrip().endswith(SENTENCE_ENDS) else CHANGE_SECONDS
+        stay = total <= total.min() + change
+        came_from.append(np.where(stay, np.arange(len(total)), total.argmin()))
+        total = np.where(stay, total, total.min() + change) + turns.against(word)
+    speakers = [int(total.argmin())]
+    for step in reversed(came_from):
+        speakers.append(int(step[speakers[-1]]))
+    return speakers[::-1]

@@ -1,0 +1,35 @@
+"""What this machine's processor can do, read from it and not guessed from timing.
+
+The rule of `load_engine` stands on it (docs/inference.md has the measurements): a GPU → torch in float16; a CPU that
+multiplies 8-bit numbers into 32-bit sums (VNNI) → torch in 8 bits; any other CPU → CTranslate2 in 8 bits.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+
+@functools.cache
+def cpu_flags() -> frozenset[str]:
+    """The instruction sets Linux lists; empty elsewhere."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.is_file() else []
+    found = next((line for line in lines if line.startswith("flags")), "")
+    return frozenset(found.partition(":")[2].split())
+
+
+def has_vnni() -> bool:
+    """8-bit products summed in 32 bits in one instruction: Intel since 2019, AMD since Zen 4."""
+    return bool({"avx512_vnni", "avx_vnni"} & cpu_flags())
+
+
+def has_bfloat16() -> bool:
+    """Products of bfloat16 in hardware: Intel since 2020 (some), AMD since Zen 4."""
+    return bool({"avx512_bf16", "amx_bf16"} & cpu_flags())
+
+
+def has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()

@@ -1,0 +1,184 @@
+"""From encoder states to tokens: Whisper's rules, greedy search and beam search over `torch_model`.
+
+Enters: states and a prompt. Leaves: `Decoded` rows. Rows leave the batch as they end, so a batch costs what its
+clips say, not its longest one times their number.
+Rules after section "Decoding" of Whisper's reference decoder (openai/whisper, decoding.py).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from shared.engines import Decoded
+from shared.engines.torch_model import Memory, States, WhisperNetwork
+from shared.errors import Cancelled
+from shared.tokens import Tokens
+
+MAX_FIRST_STAMP = 50  # 1 s: speech is taken to begin within it, as in Whisper's reference decoder
+SHRINK_BELOW = 0.75  # of the rows still open: fewer, and the others are let go (copying the rest costs a step)
+NEVER = -torch.inf
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What may not be said. never, never_first: token ids."""
+
+    tokens: Tokens
+    never: Tensor
+    never_first: Tensor
+    no_repeat_ngram: int = 0
+
+    def apply(self, logits: Tensor, said: Sequence[Sequence[int]], stamps: bool) -> None:
+        """Set what is forbidden to -inf, in place. logits: (batch, n_vocabulary). said: each row's tokens so far."""
+        logits.index_fill_(1, self.never, NEVER)
+        if not said[0]:
+            logits.index_fill_(1, self.never_first, NEVER)
+        if self.no_repeat_ngram:
+            for row, ids in enumerate(said):
+                logits[row, _repeats(ids, self.no_repeat_ngram)] = NEVER
+        if stamps:
+            self._apply_stamps(logits, said)
+
+    def _apply_stamps(self, logits: Tensor, said: Sequence[Sequence[int]]) -> None:
+        """Timestamps come in pairs, never go back, and come where they are likelier together than any one word."""
+        first, end = self.tokens.first_stamp, self.tokens.end
+        for row, ids in enumerate(said):
+            if not ids:
+                logits[row, :first] = NEVER
+                logits[row, first + MAX_FIRST_STAMP + 1 :] = NEVER
+                continue
+            if ids[-1] >= first:
+                if len(ids) < 2 or ids[-2] >= first:
+                    logits[row, first:] = NEVER  # after a pair, or the opening one: words
+                else:
+                    logits[row, :end] = NEVER  # after a closing one: the next opening one, or the end
+            last = max((i for i in ids if i >= first), default=None)
+            if last is not None:  # a pair may share its time at a seam, a piece may not be empty
+                opened = ids[-1] >= first and len(ids) > 1 and ids[-2] < first
+                logits[row, first : last + (0 if opened else 1)] = NEVER
+        every = logits.logsumexp(-1)
+        likelier = logits[:, first:].logsumexp(-1) > logits[:, :first].amax(-1)
+        for row in torch.nonzero(likelier & every.isfinite()).flatten().tolist():
+            logits[row, :first] = NEVER
+
+
+def _repeats(ids: Sequence[int], n: int) -> list[int]:
+    """Tokens that would complete a run of n tokens said before."""
+    before = tuple(ids[len(ids) - n + 1 :])
+    return [ids[i + n - 1] for i in range(len(ids) - n + 1) if tuple(ids[i : i + n - 1]) == before]
+
+
+@dataclass
+class _Row:
+    """A clip being decoded greedily."""
+
+    at: int  # its place in the batch as it was given
+    no_speech: float
+    said: list[int] = field(default_factory=list)
+    logprob: float = 0.0
+
+
+def no_speech_probabilities(network: WhisperNetwork, hidden: Tensor, prompt: Sequence[int], tokens: Tokens) -> Tensor:
+    """hidden: decoder output over the prompt (batch, n_prompt, d_model) → (batch,): <|nospeech|> right after start."""
+    return network.logits(hidden[:, list(prompt).index(tokens.start)]).softmax(-1)[:, tokens.no_speech]
+
+
+def greedy(
+    network: WhisperNetwork, states: States, prompt: Sequence[int], rules: Rules, max_tokens: int,
+    cancel: threading.Event | None,
+) -> list[Decoded]:
+    """The likeliest token at each step."""
+    tokens, stamps = rules.tokens, rules.tokens.no_timestamps not in prompt
+    hidden, memory, no_speech = _prefill(network, states, prompt, tokens, max_tokens)
+    rows = [_Row(at, probability) for at, probability in enumerate(no_speech)]
+    done: dict[int, Decoded] = {}
+    while True:
+        if cancel is not None and cancel.is_set():
+            raise Cancelled
+        logits = network.logits(hidden[:, -1])
+        rules.apply(logits, [row.said for row in rows], stamps)
+        best, choice = logits.max(-1)
+        logprobs = (best - logits.logsumexp(-1)).tolist()
+        choice = choice.tolist()
+        for row, token, logprob in zip(rows, choice, logprobs, strict=True):
+            if row.at in done:
+                continue
+            row.logprob += logprob
+            if token != tokens.end:
+                row.said.append(token)
+            if token == tokens.end or len(row.said) >= max_tokens:
+                done[row.at] = Decoded(tuple(row.said), row.logprob / (len(row.said) + 1), row.no_speech,
+                                       token == tokens.end)
+        left = [i for i, row in enumerate(rows) if row.at not in done]
+        if not left:
+            return [done[at] for at in range(len(states.lengths))]
+        if len(left) < SHRINK_BELOW * len(rows):
+            memory.pick(torch.tensor(left, device=network.device))
+            rows, choice = [rows[i] for i in left], [choice[i] for i in left]
+        hidden, _ = network.step(torch.tensor(choice, device=network.device)[:, None], memory)
+
+
+def _prefill(network: WhisperNetwork, states: States, prompt: Sequence[int], tokens: Tokens, max_tokens: int
+             ) -> tuple[Tensor, Memory, list[float]]:
+    memory = network.memory(states, len(prompt) + max_tokens + 1)
+    ids = torch.tensor([list(prompt)] * len(states.lengths), device=network.device)
+    hidden, _ = network.step(ids, memory)
+    return hidden, memory, no_speech_probabilities(network, hidden, prompt, tokens).tolist()
+
+
+@dataclass(frozen=True)
+class _Beam:
+    said: tuple[int, ...]
+    logprob: float
+
+    @property
+    def score(self) -> float:
+        """Mean log-probability: without it short answers win."""
+        return self.logprob / (len(self.said) + 1)
+
+
+def beam(
+    network: WhisperNetwork, states: States, prompt: Sequence[int], rules: Rules, max_tokens: int, beam_size: int,
+    cancel: threading.Event | None,
+) -> list[Decoded]:
+    """Beam search, one clip after the other: `beam_size` candidates side by side until as many have ended."""
+    found = []
+    for row, length in enumerate(states.lengths):
+        one = States(states.hidden[row : row + 1, :length], (length,))
+        found.append(_beam_one(network, one, prompt, rules, max_tokens, beam_size, cancel))
+    return found
+
+
+def _beam_one(network: WhisperNetwork, states: States, prompt: Sequence[int], rules: Rules, max_tokens: int,
+              beam_size: int, cancel: threading.Event | None) -> Decoded:
+    tokens, stamps = rules.tokens, rules.tokens.no_timestamps not in prompt
+    hidden, memory, no_speech = _prefill(network, states, prompt, tokens, max_tokens)
+    beams, ended = [_Beam((), 0.0)], []
+    for n in range(max_tokens + 1):
+        if cancel is not None and cancel.is_set():
+            raise Cancelled
+        logits = network.logits(hidden[:, -1])
+        rules.apply(logits, [one.said for one in beams], stamps)
+        totals = logits.log_softmax(-1) + torch.tensor([one.logprob for one in beams], device=network.device)[:, None]
+        best, places = totals.flatten().topk(2 * beam_size)
+        chosen: list[tuple[int, _Beam]] = []
+        for logprob, place in zip(best.tolist(), places.tolist(), strict=True):
+            parent, token = divmod(place, totals.shape[1])
+            if token == tokens.end:
+                ended.append(_Beam(beams[parent].said, logprob))
+            elif len(chosen) < beam_size and logprob > NEVER:
+                chosen.append((parent, _Beam((*beams[parent].said, token), logprob)))
+        # A beam still open is judged by its mean so far as well, once it may grow no more.
+        if len(ended) >= beam_size or not chosen or n == max_tokens:
+            break
+        memory.pick(torch.tensor([parent for parent, _ in chosen], device=network.device), encoder=n == 0)
+        beams = [one for _, one in chosen]
+        last = torch.tensor([one.said[-1] for one in beams], device=network.device)[:, None]
+        hidden, _ = network.step(last, memory)
+    winner = max(ended or beams, key=lambda one: one.score)
+    return Decoded(winner.said[:max_tokens], winner.score, no_speech[0], finished=bool(ended))

@@ -1,0 +1,124 @@
+"""Whisper on torch: 8-bit on a CPU, half precision on a GPU (ZeroGPU too), any length of input.
+
+The door to PyTorch inference. Reads a folder in transformers' form (config.json, model.safetensors).
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from shared.engines import Decoded
+from shared.engines.torch_decoding import Rules, beam, greedy
+from shared.engines.torch_model import States, WhisperNetwork
+from shared.engines.warping import token_path
+from shared.errors import UserError
+from shared.tokens import tokens_of
+
+COMPUTE_TYPES = {"cpu": ("int8", "float32", "bfloat16"), "cuda": ("float16", "bfloat16", "float32")}
+MEMORY_BYTES = 300e6  # of cross-attention keys and values in one batch; 8 full windows of whisper-base
+
+
+class TorchEngine:
+    name = "torch"
+    ragged = True
+
+    def __init__(self, folder: Path, *, device: str = "cpu", compute_type: str = "int8") -> None:
+        if compute_type not in COMPUTE_TYPES[device]:
+            raise UserError("The torch engine does not know this compute type", got=f"{compute_type} on {device}",
+                            limit=", ".join(COMPUTE_TYPES[device]), todo="choose one of those")
+        try:
+            self._network = WhisperNetwork(folder, device, compute_type)
+        except (OSError, KeyError, ValueError, RuntimeError) as error:
+            raise UserError("The checkpoint cannot be opened", got=str(error).strip()[:200],
+                            todo="fetch it again") from error
+        self.device, self.compute_type = device, compute_type
+        self.n_mels = self._network.n_mels
+        self._ids = tokens_of(folder)
+        said = folder / "generation_config.json"
+        self._said = json.loads(said.read_text(encoding="utf-8")) if said.is_file() else {}
+        self.batch_size, self.encoder_batch = (16, 1) if device == "cpu" else (32, 16)
+        size = 2 if compute_type in ("float16", "bfloat16") else 4
+        per_position = 2 * self._network.n_layers * self._network.d_model * size
+        self.max_positions = max(1500, int(MEMORY_BYTES * (1 if device == "cpu" else 8) / per_position))
+
+    @torch.inference_mode()
+    def encode(self, features: Sequence[np.ndarray]) -> States:
+        on_cpu = self.device == "cpu"
+        same = len({mel.shape for mel in features}) == 1
+        if same and not on_cpu:
+            hidden = self._network.encode(torch.from_numpy(np.stack(features)))
+            return States(hidden, (hidden.shape[1],) * len(features))
+        # One clip fills a CPU; and clips of several lengths stay apart, so that none hears another's padding.
+        rows = [self._network.encode(torch.from_numpy(np.ascontiguousarray(mel))[None])[0] for mel in features]
+        return _padded(rows)
+
+    def join(self, states: Sequence[States]) -> States:
+        return _padded([one.hidden[row, :length] for one in states for row, length in enumerate(one.lengths)])
+
+    def row(self, states: States, index: int) -> States:
+        length = states.lengths[index]
+        return States(states.hidden[index : index + 1, :length], (length,))
+
+    @torch.inference_mode()
+    def detect_language(self, states: States) -> list[dict[str, float]]:
+        ids = self._ids.languages
+        memory = self._network.memory(states, 1)
+        start = torch.full((len(states.lengths), 1), self._ids.start, device=self._network.device)
+        hidden, _ = self._network.step(start, memory)
+        logits = self._network.logits(hidden[:, 0])[:, list(ids.values())]
+        return [dict(zip(ids, row.tolist(), strict=True)) for row in logits.softmax(-1)]
+
+    @torch.inference_mode()
+    def decode(
+        self, states: States, prompt: Sequence[int], *, beam_size: int, max_tokens: int, no_repeat_ngram: int = 0,
+        cancel: threading.Event | None = None,
+    ) -> list[Decoded]:
+        rules = self._rules(no_repeat_ngram)
+        if beam_size == 1:
+            return greedy(self._network, states, prompt, rules, max_tokens, cancel)
+        return beam(self._network, states, prompt, rules, max_tokens, beam_size, cancel)
+
+    def _rules(self, no_repeat_ngram: int) -> Rules:
+        """Suppressed tokens as the checkpoint's generation config states them."""
+        ids = self._ids
+        never = {*(self._said.get("suppress_tokens") or ids.non_speech), *range(ids.start, ids.first_stamp)}
+        at_first = self._said.get("begin_suppress_tokens") or [*ids.encode(" "), ids.end]
+        device = self._network.device
+        return Rules(ids, torch.tensor(sorted(never), device=device), torch.tensor(at_first, device=device),
+                     no_repeat_ngram)
+
+    @torch.inference_mode()
+    def align(
+        self, states: States, row: int, prompt: Sequence[int], tokens: Sequence[int], n_frames: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        one = self.row(states, row)
+        ids = [*prompt, self._ids.no_timestamps, *tokens, self._ids.end]
+        memory = self._network.memory(one, len(ids))
+        given = torch.tensor([ids], device=self._network.device)
+        hidden, heads = self._network.step(given, memory, self._alignment_heads())
+        weights = torch.stack([head[0, len(prompt) : -1, : n_frames // 2] for head in heads])
+        text, seconds = token_path(weights.float().cpu().numpy())
+        at = slice(len(prompt), len(prompt) + len(tokens))
+        probabilities = self._network.logits(hidden[0, at]).softmax(-1)
+        chosen = probabilities.gather(1, torch.tensor(list(tokens), device=self._network.device)[:, None])
+        return text, seconds, chosen[:, 0].cpu().numpy()
+
+    def _alignment_heads(self) -> list[tuple[int, int]]:
+        """Those the checkpoint names, else all of the upper half, as Whisper's reference does."""
+        known = [(layer, head) for layer, head in self._said.get("alignment_heads") or ()]
+        half = range(self._network.n_layers // 2, self._network.n_layers)
+        return known or [(layer, head) for layer in half for head in range(self._network.n_heads)]
+
+
+def _padded(rows: Sequence[torch.Tensor]) -> States:
+    """Rows (n_positions, d_model) of any length as one batch."""
+    lengths = tuple(len(row) for row in rows)
+    if len(rows) == 1:
+        return States(rows[0][None], lengths)
+    return States(torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True), lengths)

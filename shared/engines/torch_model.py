@@ -1,0 +1,250 @@
+"""Whisper's network on plain torch: weights in, encoder states, cross-attention keys and logits out.
+
+Enters: a folder in transformers' form (config.json, model*.safetensors). Knows nothing of prompts, rules or search.
+Written out here, not called from transformers, because serving needs three things that one does not give: an encoder
+of any length, 8-bit linear layers on a CPU, and a decoder step without its overhead (figures: docs/inference.md).
+
+Network after Radford et al. 2022 (arXiv 2212.04356); names of the tensors as transformers saves them.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn import functional
+
+from shared.engines.hardware import has_bfloat16, has_vnni
+
+Heads = Sequence[tuple[int, int]]  # (layer, head)
+
+# On a CPU, attention over so many positions is bound by memory or by float32 products; bfloat16 halves both.
+MANY_POSITIONS = 800  # of keys in a decoder step (batch × positions), or of queries in the encoder
+CHUNK = 256  # queries at a time, so that their weights stay in the cache: 1.3 × torch's own kernel at 1500 positions
+
+
+class Linear:
+    """x (…, n_in) → (…, n_out), with the weight in its own type or, on a CPU, in 8 bits.
+
+    8 bits: one scale for each output of the weight, and one for each row of the input, taken as it comes. The kernel
+    knows one scale for the whole input only, and that doubles the error (encoder of whisper-base, relative to
+    float32: 0.13 against 0.06; CTranslate2 int8 0.06); so rows are brought to one size before it and back after it.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, int8: bool) -> None:
+        self._packed, self._weight, self._bias = None, weight, bias
+        if int8:
+            scale = (weight.abs().amax(1) / 127).clamp(min=1e-12).double()
+            zero = torch.zeros(len(weight), dtype=torch.long)
+            with warnings.catch_warnings():  # torch announces its end; the pinned range of torch still has it
+                warnings.simplefilter("ignore", UserWarning)
+                quantised = torch.quantize_per_channel(weight, scale, zero, 0, torch.qint8)
+            self._packed, self._weight = torch.ops.quantized.linear_prepack(quantised, None), None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self._packed is None:
+            return functional.linear(x, self._weight, self._bias)
+        # Without VNNI the kernel adds in 16 bits, where only 7 bits of input are safe.
+        narrow = not has_vnni()
+        if x.numel() == x.shape[-1]:
+            y = torch.ops.quantized.linear_dynamic(x, self._packed, narrow)
+            return y if self._bias is None else y.add_(self._bias)
+        size = x.abs().amax(-1, keepdim=True).clamp_(min=1e-9)
+        y = torch.ops.quantized.linear_dynamic(x / size, self._packed, narrow)
+        return y.mul_(size) if self._bias is None else torch.addcmul(self._bias, y, size)
+
+
+@dataclass(frozen=True)
+class States:
+    """What the encoder made of a batch. hidden: (batch, n_positions, d_model), rows filled with zeros behind their
+    own length. lengths: positions of each row (one for each 20 ms)."""
+
+    hidden: Tensor
+    lengths: tuple[int, ...]
+
+
+@dataclass
+class Memory:
+    """What the decoder keeps of a batch between two steps, layer by layer; rows can be picked and repeated.
+
+    keys, values: (batch, n_heads, n_positions, head size) of the encoder's states. mask: 0 or -inf,
+    (batch, 1, 1, n_positions), None if all rows are of one length. past_*: (batch, n_heads, n_room, head size).
+    """
+
+    keys: list[Tensor]
+    values: list[Tensor]
+    mask: Tensor | None
+    past_keys: list[Tensor]
+    past_values: list[Tensor]
+    n_past: int = 0
+
+    def pick(self, rows: Tensor, *, encoder: bool = True) -> None:
+        """Keep these rows, in this order. encoder=False: the rows still belong to the same audio (beams)."""
+        held = slice(0, self.n_past)
+        for kept in (self.past_keys, self.past_values):
+            for layer, tensor in enumerate(kept):
+                if len(rows) == len(tensor):
+                    tensor[:, :, held] = tensor[rows, :, held]
+                else:
+                    kept[layer] = tensor[rows]
+        if encoder:
+            self.keys, self.values = [k[rows] for k in self.keys], [v[rows] for v in self.values]
+            self.mask = None if self.mask is None else self.mask[rows]
+
+
+class WhisperNetwork:
+    """The weights of one checkpoint on one device."""
+
+    def __init__(self, folder: Path, device: str, compute_type: str) -> None:
+        """compute_type: int8 (CPU), float32, float16 or bfloat16. Raises OSError, KeyError or ValueError for a folder
+        that holds no such weights."""
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        self.int8 = compute_type == "int8"
+        self.dtype = torch.float32 if self.int8 else getattr(torch, compute_type)
+        self.device = torch.device(device)
+        self.n_mels, self.n_layers = config["num_mel_bins"], config["decoder_layers"]
+        self.n_heads = config["decoder_attention_heads"]
+        self._encoder_heads = config["encoder_attention_heads"]
+        self.d_model, self.n_context = config["d_model"], config["max_target_positions"]
+        self._tensors = {name.removeprefix("model."): tensor for path in sorted(folder.glob("model*.safetensors"))
+                         for name, tensor in load_file(path).items()}
+        self._conv = [(self._get(f"encoder.conv{i}.weight"), self._get(f"encoder.conv{i}.bias")) for i in (1, 2)]
+        self._encoder_positions = self._get("encoder.embed_positions.weight")
+        self._encoder = [self._encoder_layer(f"encoder.layers.{i}") for i in range(config["encoder_layers"])]
+        self._encoder_norm = self._norm("encoder.layer_norm")
+        self._embedding = self._get("decoder.embed_tokens.weight")
+        self._positions = self._get("decoder.embed_positions.weight")
+        self._decoder = [self._decoder_layer(f"decoder.layers.{i}") for i in range(self.n_layers)]
+        self._decoder_norm = self._norm("decoder.layer_norm")
+        self._vocabulary = Linear(self._embedding, None, self.int8)
+        del self._tensors
+
+    def encode(self, features: Tensor) -> Tensor:
+        """Log-mel (batch, n_mels, n_frames), n_frames even and ≤ 3000 → (batch, n_frames / 2, d_model).
+
+        The positions are sinusoids counted from the start, so a shorter input takes the first of them.
+        """
+        x = features.to(self.device, self.dtype)
+        x = functional.gelu(functional.conv1d(x, *self._conv[0], padding=1))
+        x = functional.gelu(functional.conv1d(x, *self._conv[1], stride=2, padding=1)).transpose(1, 2)
+        x = x + self._encoder_positions[: x.shape[1]]
+        for layer in self._encoder:
+            q, k, v = self._split(layer["qkv"](layer["norm"](x)), 3, self._encoder_heads)
+            x = x + layer["out"](self._joined(self._attend(q, k, v)))
+            x = x + layer["down"](functional.gelu(layer["up"](layer["ffn_norm"](x))))
+        return self._encoder_norm(x)
+
+    def memory(self, states: States, n_room: int) -> Memory:
+        """What decoding these states needs; n_room: tokens it may come to."""
+        hidden, n_rows = states.hidden, len(states.lengths)
+        pairs = [self._split(layer["cross_kv"](hidden), 2, self.n_heads) for layer in self._decoder]
+        dtype = torch.bfloat16 if self._narrow(n_rows * hidden.shape[1]) else self.dtype
+        mask = None
+        if len(set(states.lengths)) > 1:
+            lengths = torch.tensor(states.lengths, device=self.device)
+            over = torch.arange(hidden.shape[1], device=self.device) >= lengths[:, None]
+            mask = torch.zeros(over.shape, device=self.device, dtype=dtype).masked_fill_(over, -torch.inf)
+            mask = mask[:, None, None]
+        shape = (n_rows, self.n_heads, min(n_room, self.n_context), self.d_model // self.n_heads)
+        past = [[torch.empty(shape, device=self.device, dtype=self.dtype) for _ in self._decoder] for _ in range(2)]
+        keys, values = ([x.to(dtype, memory_format=torch.contiguous_format) for x in kind]
+                        for kind in zip(*pairs, strict=True))
+        return Memory(keys, values, mask, *past)
+
+    def step(self, ids: Tensor, memory: Memory, heads: Heads = ()) -> tuple[Tensor, list[Tensor]]:
+        """The next tokens ids (batch, n_tokens) → (batch, n_tokens, d_model), and the cross-attention weights
+        (batch, n_tokens, n_positions) of the heads asked for."""
+        begin, n_new = memory.n_past, ids.shape[1]
+        end = begin + n_new
+        x = self._embedding[ids] + self._positions[begin:end]
+        x = x.to(self.dtype)
+        wanted: dict[int, list[Tensor]] = {}
+        for i, layer in enumerate(self._decoder):
+            q, k, v = self._split(layer["qkv"](layer["norm"](x)), 3, self.n_heads)
+            memory.past_keys[i][:, :, begin:end], memory.past_values[i][:, :, begin:end] = k, v
+            k, v = memory.past_keys[i][:, :, :end], memory.past_values[i][:, :, :end]
+            # Causal from the start of the sequence only: more than one token is ever added to an empty past.
+            attended = functional.scaled_dot_product_attention(q, k, v, is_causal=n_new > 1)
+            x = x + layer["out"](self._joined(attended))
+            q = self._split(layer["cross_q"](layer["cross_norm"](x)), 1, self.n_heads)[0]
+            k, v = memory.keys[i], memory.values[i]
+            if any(at == i for at, _ in heads):  # the fused kernel does not give its weights away
+                weights = _weights(q.to(k.dtype), k, memory.mask)
+                wanted[i], attended = [weights[:, head] for head in range(self.n_heads)], weights @ v
+            elif k.dtype != q.dtype:
+                attended = _weights(q.to(k.dtype), k, memory.mask) @ v
+            else:
+                attended = functional.scaled_dot_product_attention(q, k, v, attn_mask=memory.mask)
+            x = x + layer["cross_out"](self._joined(attended.to(x.dtype)))
+            x = x + layer["down"](functional.gelu(layer["up"](layer["ffn_norm"](x))))
+        memory.n_past = end
+        return self._decoder_norm(x), [wanted[layer][head] for layer, head in heads]
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(…, d_model) → float32 (…, n_vocabulary)."""
+        return self._vocabulary(hidden).float()
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Self-attention of the encoder."""
+        if not self._narrow(q.shape[2]):
+            return functional.scaled_dot_product_attention(q, k, v)
+        q, k, v = (x.to(torch.bfloat16, memory_format=torch.contiguous_format) for x in (q, k, v))
+        parts = [_weights(q[:, :, i : i + CHUNK], k, None) @ v for i in range(0, q.shape[2], CHUNK)]
+        return torch.cat(parts, 2).float()
+
+    def _narrow(self, n_positions: int) -> bool:
+        return self.int8 and n_positions >= MANY_POSITIONS and has_bfloat16()
+
+    def _encoder_layer(self, name: str) -> dict:
+        return {
+            "norm": self._norm(f"{name}.self_attn_layer_norm"), "ffn_norm": self._norm(f"{name}.final_layer_norm"),
+            "qkv": self._linear(*(f"{name}.self_attn.{x}_proj" for x in "qkv")),
+            "out": self._linear(f"{name}.self_attn.out_proj"),
+            "up": self._linear(f"{name}.fc1"), "down": self._linear(f"{name}.fc2"),
+        }
+
+    def _decoder_layer(self, name: str) -> dict:
+        cross = f"{name}.encoder_attn"
+        return self._encoder_layer(name) | {
+            "cross_norm": self._norm(f"{name}.encoder_attn_layer_norm"), "cross_q": self._linear(f"{cross}.q_proj"),
+            "cross_kv": self._linear(f"{cross}.k_proj", f"{cross}.v_proj"),
+            "cross_out": self._linear(f"{cross}.out_proj"),
+        }
+
+    def _linear(self, *names: str) -> Linear:
+        """Layers that read the same input as one. Whisper's keys have no bias."""
+        weights = [self._get(f"{name}.weight") for name in names]
+        biases = [self._get(f"{name}.bias") if f"{name}.bias" in self._tensors else torch.zeros_like(weight[:, 0])
+                  for name, weight in zip(names, weights, strict=True)]
+        return Linear(torch.cat(weights), torch.cat(biases), self.int8)
+
+    def _norm(self, name: str):
+        weight, bias = self._get(f"{name}.weight"), self._get(f"{name}.bias")
+        return lambda x: functional.layer_norm(x, (self.d_model,), weight, bias)
+
+    def _get(self, name: str) -> Tensor:
+        return self._tensors[name].to(self.device, self.dtype)
+
+    @staticmethod
+    def _split(x: Tensor, n_parts: int, n_heads: int) -> list[Tensor]:
+        """(batch, n, n_parts × d_model) → n_parts × (batch, n_heads, n, head size)."""
+        batch, n, width = x.shape
+        x = x.view(batch, n, n_parts, n_heads, width // n_parts // n_heads).permute(2, 0, 3, 1, 4)
+        return list(x)
+
+    @staticmethod
+    def _joined(x: Tensor) -> Tensor:
+        """(batch, n_heads, n, head size) → (batch, n, d_model)."""
+        return x.transpose(1, 2).flatten(2)
+
+
+def _weights(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
+    """Attention weights (batch, n_heads, n_queries, n_keys)."""
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    return (scores if mask is None else scores + mask).softmax(-1)
