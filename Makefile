@@ -6,7 +6,7 @@ RUFF := $(VENV)/bin/ruff
 export BASE FINE_TUNED
 
 .DEFAULT_GOAL := help
-.PHONY: help app test test-slow test-browser check screenshots wheelhouse bundle deploy features train browser clean
+.PHONY: help app test test-slow test-browser check screenshots wheelhouse bundle deploy features train bench browser clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -42,6 +42,11 @@ features: $(VENV)/.app  ## build a data set (FEATURES=feature_pipeline/configs/â
 TRAIN ?= training/configs/italian-lora.yaml
 train: $(VENV)/.train features  ## fine-tune (TRAIN=training/configs/â€¦.yaml; the Italian adapter by default)
 	$(PY) -m training.finetune $(TRAIN)
+
+bench: $(VENV)/.app  ## this project beside its peers (ARGS="--peers ours,faster-whisper --rounds 1 --limit 20")
+	$(PY) -m feature_pipeline.build feature_pipeline/configs/asterisk-en.yaml
+	$(PY) -m feature_pipeline.build feature_pipeline/configs/asterisk-it.yaml
+	$(PY) -m benchmarks.peers.run $(ARGS)
 
 # A stamp for each install, renewed when a requirements file changes.
 $(VENV)/bin/python:

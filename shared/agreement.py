@@ -12,10 +12,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from shared.transcript import Word
-from shared.transcript import _ends_sentence as ends_sentence
+from shared.transcript import Word, ends_sentence
 
 UNLIKE = 0.6  # of the settled letters differ: their times tell better where they end than their text
+
+LETTERS_PER_SECOND = 6.0  # that text and times weigh against each other: times are sure to 0.1 s or so
 
 
 def key(word: Word) -> str:
@@ -27,7 +28,7 @@ def settled_in(settled: Sequence[Word], heard: Sequence[Word]) -> int:
     """How many of the words `heard` are the settled ones over again.
 
     The beginning of `heard` with the least edit distance to `settled`, by letters, so that a word parted or joined
-    counts little; of several, the one that ends nearest in time.
+    counts little. Where it ends in time counts as well: a number may be written in digits now and in letters then.
     """
     wanted, names = "".join(map(key, settled)), [key(word) for word in heard]
     if not wanted:
@@ -42,7 +43,8 @@ def settled_in(settled: Sequence[Word], heard: Sequence[Word]) -> int:
     last = settled[-1].end
     if costs.min() > UNLIKE * len(wanted):
         return sum((word.start + word.end) / 2 < last for word in heard)
-    return min(range(len(costs)), key=lambda n: (costs[n], abs((heard[n - 1].end if n else 0.0) - last)))
+    ends = np.array([heard[0].start if heard else last, *(word.end for word in heard)])
+    return int(np.argmin(costs + LETTERS_PER_SECOND * np.abs(ends - last)))
 
 
 def agreed(before: Sequence[Word], now: Sequence[Word], *, in_pause: bool = False) -> int:

@@ -25,8 +25,9 @@ Form = Literal["transformers", "ctranslate2"]
 
 EMBEDDED = "embedded:"
 MODELS = Path(__file__).parent / "models"  # adapters this project ships
-TAILS = Path(__file__).parent / "tails"  # learned tails it ships, for stock checkpoints
 TAIL_FILE = "tail.npy"  # a learned tail within a checkpoint's folder
+# Stock checkpoints that were measured with 5 s of silence after a clip instead of 30 s in all (docs/inference.md).
+WITH_ROOM = (f"{EMBEDDED}whisper-base", "openai/whisper-base")
 CONVERSION = 1  # of what `files` writes into the cache; a new one is made beside the old
 MANY_LANGUAGES = 20  # a card that lists so many describes a base checkpoint, not one tuned for them
 
@@ -98,12 +99,12 @@ def configured() -> tuple[str, str]:
 class Facts:
     """What a checkpoint says of itself.
 
-    languages: ISO codes it was tuned for, None for all. short_context: how its input may be cropped ("full", "tail",
-    "any"). timestamps: whether it still gives times.
+    languages: ISO codes it was tuned for, None for all. short_context: how its input may be cropped ("full", "room",
+    "tail", "any"; see `recognition`). timestamps: whether it still gives times.
     """
 
     languages: tuple[str, ...] | None = None
-    short_context: Literal["full", "tail", "any"] = "full"
+    short_context: Literal["full", "room", "tail", "any"] = "full"
     timestamps: bool = True
 
 
@@ -136,12 +137,10 @@ def facts(folder: Path) -> Facts:
     return Facts(_card_languages(folder), short_context, config.get("timestamps", True))
 
 
-def learned_tail(checkpoint: Checkpoint, folder: Path) -> Path | None:
-    """The file of the checkpoint's learned tail (`training.tail`): in its folder, or the one shipped here."""
-    name = checkpoint.name.removeprefix("openai/")
-    stock = checkpoint.model_id in (f"{EMBEDDED}{name}", f"openai/{name}")
-    shipped = TAILS / f"{name}.npy" if stock else None
-    return next((path for path in (folder / TAIL_FILE, shipped) if path is not None and path.is_file()), None)
+def learned_tail(folder: Path) -> Path | None:
+    """The learned tail (`training.tail`) in a checkpoint's folder."""
+    path = folder / TAIL_FILE
+    return path if path.is_file() else None
 
 
 def _card_languages(folder: Path) -> tuple[str, ...] | None:

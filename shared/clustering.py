@@ -9,7 +9,7 @@ import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 
 # Found on half of the voices of benchmarks/speakers.py; docs/speakers-and-words.md has the figures of the other half.
-FARTHEST = 0.68  # cosine distance, averaged over pairs, up to which two groups are one voice
+FARTHEST = 0.6  # cosine distance, averaged over pairs, up to which two groups are one voice
 SURE_SECONDS = 1.5  # of speech, from which an embedding may found a group
 # Of speech that a voice must have to be one of its own, unless the number is given: a share, within these seconds.
 LEAST_SHARE, LEAST_SECONDS, ENOUGH_SECONDS = 0.06, 2.0, 4.0
@@ -24,7 +24,7 @@ def cluster(embeddings: np.ndarray, seconds: np.ndarray, n_groups: int | None = 
     sure = np.argsort(-seconds, kind="stable")[:MOST]
     enough = n_groups or 1
     sure = np.sort(sure[: max(int((seconds[sure] >= SURE_SECONDS).sum()), min(enough, len(sure)), 1)])
-    groups = _agglomerated(embeddings[sure], n_groups)
+    groups = agglomerated(embeddings[sure], FARTHEST, n_groups)
     sizes = np.bincount(groups, weights=seconds[sure])
     least = np.clip(LEAST_SHARE * sizes.sum(), LEAST_SECONDS, ENOUGH_SECONDS)
     kept = np.flatnonzero(sizes >= least) if n_groups is None else np.unique(groups)
@@ -36,11 +36,11 @@ def cluster(embeddings: np.ndarray, seconds: np.ndarray, n_groups: int | None = 
     return np.unique((embeddings @ centres.T).argmax(1), return_inverse=True)[1]
 
 
-def _agglomerated(embeddings: np.ndarray, n_groups: int | None) -> np.ndarray:
-    """Average linkage by cosine distance."""
+def agglomerated(embeddings: np.ndarray, farthest: float = FARTHEST, n_groups: int | None = None) -> np.ndarray:
+    """Average linkage by cosine distance, up to a distance or to a number of groups."""
     if len(embeddings) == 1:
         return np.zeros(1, dtype=int)
     tree = linkage(embeddings, "average", metric="cosine")
     if n_groups is None:
-        return fcluster(tree, FARTHEST, "distance") - 1
+        return fcluster(tree, farthest, "distance") - 1
     return fcluster(tree, n_groups, "maxclust") - 1

@@ -1,7 +1,7 @@
 """Who spoke when: speech in as it passes, turns out at the end, and words labelled by them.
 
 Enters: the windows of speech that the recogniser reads too, in order. Leaves: `Turn`s on the audio's clock. Only
-embeddings and activity are kept of what has passed, so memory grows by some 20 kB a minute. Knows nothing of text
+embeddings and activity are kept of what has passed, so memory grows by some 30 kB a minute. Knows nothing of text
 but to label it, and nothing of who a voice belongs to: speakers are numbered as they appear.
 
 Speech is cut into overlapping chunks of 10 s. In each the segmentation tells up to three voices apart, to 17 ms and
@@ -18,10 +18,11 @@ from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 
 import numpy as np
+from torch import Tensor
 
 from shared import speaker_models as models
 from shared.audio import SAMPLE_RATE
-from shared.clustering import cluster
+from shared.clustering import agglomerated, cluster
 from shared.errors import Cancelled, UserError
 from shared.transcript import Segment, Transcript, Word
 from shared.vad import Window
@@ -30,11 +31,12 @@ MAX_SPEAKERS = 20
 CHUNK = int(models.CHUNK_SECONDS * SAMPLE_RATE)
 STEP = CHUNK // 2
 FIRST_FRAME = 360  # sample at which the first frame of activity begins: its receptive field of 991 samples is centred
-BANDS_OF_VOICE = 300  # 3 s of bands are enough to know a voice by
+PIECE_BANDS = 150  # 1.5 s, the least to know a voice by
+FINE_BANDS = 25  # apart, where a border between two voices is looked for
 LEAST_BANDS = 40
+SPLIT_DISTANCE = 0.75  # cosine, between pieces of what the segmentation took for one voice
 FILLED_SECONDS = 0.25  # a shorter silence of one speaker belongs to the turn
 SHORTEST_TURN = 0.1
-FAR_SECONDS = 1.0  # to the nearest turn: farther makes no difference
 CHANGE_SECONDS, CHANGE_AT_END = 0.3, 0.05  # of speech that a change of speaker between two words must be worth
 SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？", "।", "؟")
 
@@ -50,7 +52,7 @@ class Turn:
 
 @dataclass(frozen=True, eq=False)
 class _Chunk:
-    """first: its first frame, counted from the start of the speech. active: bool (n_frames, 3)."""
+    """first: its first frame, counted from the start of the speech. active: bool (n_frames, n_voices)."""
 
     first: int
     active: np.ndarray
@@ -123,21 +125,36 @@ class Diarizer:
             chunks[row, : len(samples)] = samples
         for start, samples, active in zip(starts, chunks, models.activity(chunks), strict=True):
             active[max(0, (self._end - start - FIRST_FRAME) // models.FRAME_SAMPLES) :] = False
-            self._chunks.append(_Chunk(round((start + FIRST_FRAME) / models.FRAME_SAMPLES), active))
-            self._embed(samples, active)
+            voices = self._embed(samples, active)
+            self._chunks.append(_Chunk(round((start + FIRST_FRAME) / models.FRAME_SAMPLES), voices))
 
-    def _embed(self, samples: np.ndarray, active: np.ndarray) -> None:
+    def _embed(self, samples: np.ndarray, active: np.ndarray) -> np.ndarray:
+        """Keep an embedding of each voice. Returns the activity by voice: (n_frames, n_voices).
+
+        Where the segmentation took two people for one, their embeddings differ from piece to piece: then it is parted.
+        """
         bands = models.log_bands(samples)
         centres = np.arange(len(bands)) * models.FRAME_SHIFT + models.FRAME_LENGTH // 2
         frames = np.clip((centres - FIRST_FRAME) // models.FRAME_SAMPLES, 0, len(active) - 1)
         alone = active & (active.sum(1, keepdims=True) == 1)
-        for voice in range(models.MAX_LOCAL):
-            own = np.flatnonzero(alone[frames, voice])
+        voices = []
+        for local in range(models.MAX_LOCAL):
+            own = np.flatnonzero(alone[frames, local])
             if len(own) < LEAST_BANDS:
                 continue
-            self._voices.append((len(self._chunks) - 1, voice))
-            self._embeddings.append(models.embedding(bands[_spread(own)]))
-            self._seconds.append(len(own) * models.FRAME_SHIFT / SAMPLE_RATE)
+            pieces = np.array_split(own, max(1, round(len(own) / PIECE_BANDS)))
+            embeddings = np.stack([models.embedding(bands[_sized(piece)]) for piece in pieces])
+            groups = agglomerated(embeddings, SPLIT_DISTANCE)
+            means = np.stack([embeddings[groups == group].sum(0) for group in range(groups.max() + 1)])
+            where = _borders(bands, own, means, frames, len(active))
+            for group, mean in enumerate(means):
+                inside = groups == group
+                self._voices.append((len(self._chunks), len(voices)))
+                self._embeddings.append(mean / np.linalg.norm(mean))
+                self._seconds.append(sum(len(piece) for piece, is_in in zip(pieces, inside, strict=True) if is_in)
+                                     * models.FRAME_SHIFT / SAMPLE_RATE)
+                voices.append(active[:, local] & (where == group))
+        return np.stack(voices, 1) if voices else np.zeros((len(active), 0), dtype=bool)
 
     def _added_up(self, groups: np.ndarray) -> np.ndarray:
         """Activity by speaker: bool (n_frames, n_groups)."""
@@ -182,15 +199,23 @@ class Diarizer:
         return (audio + min(sample - speech, n_samples)) / SAMPLE_RATE
 
 
-def _spread(own: np.ndarray) -> np.ndarray:
-    """As many of these frames as a voice is known by, repeated if there are fewer.
+def _borders(bands: Tensor, own: np.ndarray, means: np.ndarray, frames: np.ndarray, n_frames: int) -> np.ndarray:
+    """Which of the voices in `means` each frame of activity belongs to: int (n_frames,).
 
-    One length for all: a new one costs the CPU kernels a second of preparation.
+    By pieces a quarter of a second apart. A frame goes with the nearest; so those of overlapped speech have one too.
     """
-    if len(own) < BANDS_OF_VOICE:
-        return np.resize(own, BANDS_OF_VOICE)
-    first = (len(own) - BANDS_OF_VOICE) // 2
-    return own[first : first + BANDS_OF_VOICE]
+    if len(means) == 1:
+        return np.zeros(n_frames, dtype=int)
+    starts = np.arange(0, max(len(own) - PIECE_BANDS, 0) + 1, FINE_BANDS)
+    pieces = [own[start : start + PIECE_BANDS] for start in starts]
+    said = np.array([(means @ models.embedding(bands[_sized(piece)])).argmax() for piece in pieces])
+    centres = np.array([np.median(frames[piece]) for piece in pieces])
+    return said[np.abs(np.arange(n_frames)[:, None] - centres).argmin(1)]
+
+
+def _sized(piece: np.ndarray) -> np.ndarray:
+    """A piece's bands repeated or cut to one length for all: a new one costs the CPU kernels a second."""
+    return np.resize(piece, PIECE_BANDS)
 
 
 def label(transcript: Transcript, turns: Sequence[Turn]) -> Transcript:
@@ -218,7 +243,7 @@ class _Turns:
         """What speaks against each speaker: seconds of it outside their turns, and how far the nearest one is."""
         shared = np.minimum(self._ends, said.end) - np.maximum(self._starts, said.start)
         covered = np.bincount(self._speakers, weights=np.maximum(shared, 0), minlength=len(self.names))
-        nearest = np.full(len(self.names), -FAR_SECONDS)
+        nearest = np.full(len(self.names), -np.inf)
         np.maximum.at(nearest, self._speakers, shared)
         return said.end - said.start - covered - np.minimum(nearest, 0)
 

@@ -10,18 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from shared import judge
-from shared.features import FRAMES_PER_SECOND, N_FRAMES_FULL, log_mel, pad_or_trim
 from shared.inference import Transcriber
-from shared.recognition import TOKENS_PER_SECOND, Options
+from shared.recognition import ROOM_SECONDS, TOKENS_PER_SECOND, Options
 from shared.transcript import Word
 from shared.vad import Window
 
-# What follows a clip of a checkpoint that cannot be cropped to it: with 5 s of silence whisper-base errs no more than
-# at its full 30 s (docs/live.md), at a third of the cost.
-ROOM_SECONDS = 5.0
 # Speech to tell the language by, how sure to be, and when to take the best guess.
 DETECT_SECONDS, SURE, DETECT_AT_MOST = 1.5, 0.5, 6.0
 
@@ -48,7 +43,7 @@ class Looker:
         """
         begun = time.perf_counter()
         recogniser, tokens, options = self.transcriber.recogniser, self.transcriber.tokens, self.options
-        states = recogniser.encode([window], full=False) if recogniser.crops else self._encoded(window)
+        states = recogniser.encode([window], full=not recogniser.crops, room=ROOM_SECONDS)
         prompt = tokens.prompt(options.language, options.task, timestamps=False, initial_prompt=options.initial_prompt)
         fill = window.duration if new is None else min(window.duration, self._n_tokens / TOKENS_PER_SECOND + new)
         decoded = recogniser.decode(states, prompt, fill, beam_size=options.beam_size)[0]
@@ -59,7 +54,7 @@ class Looker:
         elif text.strip():
             ids = [i for i in decoded.tokens if i < tokens.end]
             self._n_tokens = len(ids)
-            timed = recogniser.align(states, 0, prompt, ids, window.duration, options)
+            timed = recogniser.align(states, 0, prompt, ids, window, options)
             words = [_moved(word, window.start) for word, _ in timed] or None
         self.cost = time.perf_counter() - begun
         return words
@@ -102,14 +97,6 @@ class Looker:
         self.options = replace(self.options, language=language, words=True)
         if self._choose is not None:
             self.transcriber = self._choose(language)
-
-    def _encoded(self, window: Window) -> Any:
-        """Encoder states of a clip and the room after it."""
-        recogniser = self.transcriber.recogniser
-        n_frames = min(N_FRAMES_FULL, 2 * int((window.duration + ROOM_SECONDS) * FRAMES_PER_SECOND / 2))
-        mel = pad_or_trim(log_mel(window.samples, recogniser.engine.n_mels), n_frames)
-        with recogniser._lock:
-            return recogniser.engine.encode([mel])
 
 
 def _moved(word: Word, seconds: float) -> Word:

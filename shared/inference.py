@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shared.checkpoint import Checkpoint, facts, files, learned_tail
+from shared.checkpoint import WITH_ROOM, Checkpoint, facts, files, learned_tail
 from shared.diarization import Diarizer, label
 from shared.engines import load_engine
 from shared.errors import Cancelled, UserError
@@ -58,8 +58,10 @@ class Transcriber:
         tail = None
         if full_context:
             said = replace(said, short_context="full")
-        elif said.short_context != "any" and (tail := learned_tail(self.checkpoint, folders["used"])):
+        elif said.short_context == "full" and (tail := learned_tail(folders["used"])):
             said = replace(said, short_context="tail")
+        elif said.short_context == "full" and self.checkpoint.model_id in WITH_ROOM:
+            said = replace(said, short_context="room")
         self.facts = said
         self.recogniser = Recogniser(self.engine, self.tokens, self.facts, None if tail is None else np.load(tail))
 
@@ -138,8 +140,9 @@ class Transcriber:
 
     def windows(self, heard: AudioSource, options: Options) -> Iterator[Window]:
         """The speech of `heard`, packed as this checkpoint likes it."""
-        gap = SHORT_GAP_SECONDS if self.recogniser.crops else 1e9
-        return windows(heard, onset=options.vad_onset, max_gap=gap)
+        after = self.recogniser.after
+        alone = after is not None and after <= SHORT_GAP_SECONDS
+        return windows(heard, onset=options.vad_onset, max_gap=SHORT_GAP_SECONDS if alone else 1e9)
 
     def recognise(
         self, parts: Iterable[Window], options: Options, total: Callable[[int, float], int | None],

@@ -29,7 +29,7 @@ from shared.vad import Window
 
 SOFT_SECONDS = 10.0  # of uncommitted sound: from here on it is parted at the best border there is
 HARD_SECONDS = 27.0  # and here at any price; with what follows a clip it must stay under the encoder's 30 s
-STEP_SECONDS = 0.4  # of new speech before another look: hardly a word is shorter
+STEP_SECONDS = 0.5  # of new speech before another look: sooner, two looks agree on the same mistake
 EARLY_SILENCE = 0.2  # a look this early in a pause is there when the pause has lasted long enough
 RIPE_SECONDS = 0.3  # between a word's end and the end of the sound, for two hypotheses to be believed about it
 KEPT_CONTEXT = 1.5  # seconds of committed sound left before what is not committed

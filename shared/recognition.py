@@ -4,9 +4,9 @@ Enters: `Window`s and options. Each is turned into log-mel no longer than it mus
 its length, judged, tried again if it looks wrong, and put on the audio's own clock. Knows nothing of files, streams,
 progress or language detection by vote.
 
-Short clips cost what they last where the checkpoint says it can be cropped (`facts.short_context`): "any" was trained
-for it and gets the clip and a little silence; "tail" gets its learned tail, which tells the decoder that the audio is
-over. A cropped result that looks wrong is done again at full context.
+Short clips cost what they last where the checkpoint can be cropped (`facts.short_context`): "any" was trained for it
+and gets the clip and a little silence; "room" is known to need 5 s of silence; "tail" gets its learned tail, which tells
+the decoder that the audio is over. A cropped result that looks wrong is done again at full context.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ from shared.errors import Cancelled
 from shared.features import FRAMES_PER_SECOND, N_FRAMES_FULL, log_mel, pad_or_trim
 from shared.tokens import Tokens
 from shared.transcript import Segment, Word, sentences
-from shared.vad import Window
+from shared.vad import WINDOW_SECONDS, Window
 
 MAX_TOKENS = 224  # half the decoder's 448 positions, as in Whisper's reference decoder
 TOKENS_PER_SECOND = 30  # no language is spoken at more of Whisper's tokens; a runaway clip ends there
 SILENCE_SECONDS = 0.4  # follows a cropped clip; tuned checkpoints have seen 0.2 s and more
+ROOM_SECONDS = 5.0  # with it stock whisper-base ends where it does at 30 s; with 3 s it loops (docs/inference.md)
 GAP_SECONDS = 0.2  # between a clip and a learned tail, as in `training.tail`
 RESUME_SECONDS = 2.0  # speech left after the last timestamp for which a window is taken up again
 # Where Whisper's paper samples at rising temperature, this widens the search and then forbids repeats: the same end
@@ -62,13 +63,17 @@ class Recogniser:
         """tail: learned log-mel float32 (n_mels, n_frames) of a checkpoint that says "tail"."""
         self.engine, self.tokens, self.facts = engine, tokens, facts
         self._tail = tail
+        after = {"any": SILENCE_SECONDS, "room": ROOM_SECONDS}.get(facts.short_context)
+        if tail is not None:
+            after = GAP_SECONDS + tail.shape[1] / FRAMES_PER_SECOND
+        self.after = after  # seconds of context a clip needs behind it; None: all of 30 s
         self._lock = threading.Lock()
         self.n_windows = self.n_again = 0  # how many clips were decoded, and how many of them a second time
 
     @property
     def crops(self) -> bool:
         """Whether a clip costs what it lasts."""
-        return self.facts.short_context == "any" or self._tail is not None
+        return self.after is not None
 
     def recognise(self, windows: Sequence[Window], options: Options, cancel: threading.Event | None = None
                   ) -> Iterator[dict[int, list[Segment]]]:
@@ -86,9 +91,10 @@ class Recogniser:
         with self._lock:
             return self.engine.detect_language(states)[0]
 
-    def encode(self, windows: Sequence[Window], cancel: threading.Event | None = None, *, full: bool) -> Any:
-        """Encoder states of a batch; cropped unless `full`."""
-        lengths = [N_FRAMES_FULL if full else self._n_frames(window) for window in windows]
+    def encode(self, windows: Sequence[Window], cancel: threading.Event | None = None, *, full: bool,
+               room: float = WINDOW_SECONDS) -> Any:
+        """Encoder states of a batch; cropped unless `full`. room: seconds of silence after a clip at full context."""
+        lengths = [_even(window.duration + room) if full else self._n_frames(window) for window in windows]
         if not self.engine.ragged:
             lengths = [max(lengths)] * len(windows)
         states = []
@@ -96,7 +102,7 @@ class Recogniser:
             if cancel is not None and cancel.is_set():
                 raise Cancelled
             part = slice(i, i + self.engine.encoder_batch)
-            mels = [self._mel(window, n) for window, n in zip(windows[part], lengths[part], strict=True)]
+            mels = [self._mel(window, n, full) for window, n in zip(windows[part], lengths[part], strict=True)]
             with self._lock:
                 states.append(self.engine.encode(mels))
         return self.engine.join(states)
@@ -129,15 +135,12 @@ class Recogniser:
             yield batch
 
     def _n_frames(self, window: Window) -> int:
-        """Log-mel frames a window needs: even, since the encoder halves them."""
-        if not self.crops:
-            return N_FRAMES_FULL
-        after = SILENCE_SECONDS if self._tail is None else GAP_SECONDS + self._tail.shape[1] / FRAMES_PER_SECOND
-        return min(N_FRAMES_FULL, 2 * int(np.ceil((window.duration + after) * FRAMES_PER_SECOND / 2)))
+        """Log-mel frames a window needs."""
+        return N_FRAMES_FULL if self.after is None else _even(window.duration + self.after)
 
-    def _mel(self, window: Window, n_frames: int) -> np.ndarray:
+    def _mel(self, window: Window, n_frames: int, full: bool) -> np.ndarray:
         mel = log_mel(window.samples, self.engine.n_mels)
-        if self._tail is None or n_frames == N_FRAMES_FULL:
+        if self._tail is None or full or n_frames == N_FRAMES_FULL:
             return pad_or_trim(mel, n_frames)
         return np.concatenate([pad_or_trim(mel, n_frames - self._tail.shape[1]), self._tail], axis=1)
 
@@ -205,6 +208,11 @@ class Recogniser:
                     avg_logprob=decoded.avg_logprob))
                 segments += [segment] if self.facts.timestamps else sentences(segment)
         return _own(segments, window, options.words) if shared_words else segments, reached
+
+
+def _even(seconds: float) -> int:
+    """Log-mel frames for so much sound, at most 30 s: an even number, since the encoder halves them."""
+    return min(N_FRAMES_FULL, 2 * int(np.ceil(seconds * FRAMES_PER_SECOND / 2)))
 
 
 def _rest(window: Window, seconds: float) -> Window:

@@ -91,7 +91,7 @@ class Serving:
         if self.fine_tuned is not None:
             if options.language is None and self.fine_tuned.languages is not None:
                 options = replace(options, language=self.detect(source, options, start=start, end=end, cancel=cancel))
-            notice = self._refusal(self.fine_tuned, options)
+            notice = self.refusal(self.fine_tuned, options)
             chosen = self.fine_tuned if notice is None else self.base
         return self._answer(chosen, source, options, engine, start, end, progress, cancel, notice, begun)
 
@@ -126,7 +126,7 @@ class Serving:
                             todo="choose one of those, or run the suite on your own machine")
         return self._load(checkpoint, engine)
 
-    def _refusal(self, tuned: Transcriber, options: Options) -> str | None:
+    def refusal(self, tuned: Transcriber, options: Options) -> str | None:
         """Why the fine-tuned checkpoint should not answer this, None if it should."""
         if tuned.languages is not None and options.language not in tuned.languages:
             heard = LANGUAGES.get(options.language, options.language)

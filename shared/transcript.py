@@ -77,7 +77,7 @@ class Transcript:
 
 def sentences(segment: Segment) -> list[Segment]:
     """A long segment cut after each sentence, by its word times; as it is where there are none."""
-    cuts = [i for i, word in enumerate(segment.words, 1) if _ends_sentence(word.text)]
+    cuts = [i for i, word in enumerate(segment.words, 1) if ends_sentence(word.text)]
     cuts = sorted({0, *cuts, len(segment.words)})
     if len(cuts) <= 2:
         return [segment]
@@ -125,7 +125,7 @@ def _pieces(segment: Segment, language: str) -> Iterator[tuple[float, float, str
         full = i == len(units) or (
             len(_lines(lead + _joined(units[opened : i + 1]), language)) > N_LINES
             or units[i][1] - units[opened][0] > MAX_SECONDS
-            or (_ends_sentence(units[i - 1][2]) and _columns(text) > LINE_COLUMNS / 2)
+            or (ends_sentence(units[i - 1][2]) and _columns(text) > LINE_COLUMNS / 2)
         )
         if full:
             yield units[opened][0], units[i - 1][1], text
@@ -150,7 +150,7 @@ def _joined(units: list[tuple[float, float, str]]) -> str:
     return "".join(text for _, _, text in units).strip()
 
 
-def _ends_sentence(text: str) -> bool:
+def ends_sentence(text: str) -> bool:
     return text.rstrip().endswith((".", "!", "?", "…", "。", "！", "？", "।", "؟"))
 
 

@@ -74,8 +74,8 @@ async function send(live, last) {
 function render(live, said) {
   if (said.problem) throw new Error(said.problem);
   live.text += said.committed;
-  find("committed").textContent = live.text + (live.text && said.tentative && !live.text.endsWith("\n") ? " " : "");
-  find("tentative").textContent = said.tentative.trim();
+  find("committed").textContent = live.text;
+  find("tentative").textContent = (live.text ? " " : "") + said.tentative.trim();
   const seconds = Math.floor(said.seconds);
   find("clock").textContent = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
   const text = element.querySelector(".live-text");

@@ -89,7 +89,12 @@ class Listener:
         text = "\n".join(segment.text for segment in update.transcript.segments) if update else ""
         return {"committed": text[have:], "tentative": update.tentative if update else "",
                 "seconds": round(self._seconds, 1), "behind": round(self.live.waiting, 1),
-                "full": self._is_whole.is_set(), "problem": str(self._problem) if self._problem else None}
+                "full": self._is_whole.is_set(), "problem": self._said_problem()}
+
+    def _said_problem(self) -> str | None:
+        if self._problem is None or isinstance(self._problem, UserError):
+            return self._problem and str(self._problem)
+        return "Something went wrong on the server. What to do: record again, or switch Live off."
 
     def answer(self, cancel: threading.Event) -> Answer:
         """The whole, once the last piece is heard and read. Raises what went wrong, and Cancelled."""
@@ -117,7 +122,7 @@ class Listener:
         serving, tuned = self._serving, self._serving.fine_tuned
         self.notice = serving.problem
         if tuned is not None:
-            self.notice = serving._refusal(tuned, replace(self._options, language=language))
+            self.notice = serving.refusal(tuned, replace(self._options, language=language))
         chosen = tuned if tuned is not None and self.notice is None else serving.base
         return serving.transcriber(chosen.checkpoint, self._engine)
 
@@ -130,8 +135,10 @@ class Listener:
                     self._wake.wait(0.1)
                     self._wake.clear()
             self._looks(self.live.finish)
-        except UserError as error:
-            self._problem = error
+        except BaseException as error:
+            self._problem = error  # the page is told, and `answer` raises it
+            if not isinstance(error, UserError):
+                raise
         finally:
             self.over.set()
             if not self._is_taken.wait(GONE_SECONDS) and _forget(self):
