@@ -24,7 +24,7 @@ from shared.errors import UserError
 from shared.features import log_mel, pad_or_trim
 from shared.inference import Transcriber
 
-ROUNDS = 5
+ROUNDS = 3
 DATA = Path(__file__).parents[1] / "tests" / "data"
 SYSTEMS = [("torch", "int8"), ("ctranslate2", "int8"), ("torch", "float32"), ("ctranslate2", "float32")]
 

@@ -5,7 +5,7 @@ its length, judged, tried again if it looks wrong, and put on the audio's own cl
 progress or language detection by vote.
 
 Short clips cost what they last where the checkpoint can be cropped (`facts.short_context`): "any" was trained for it
-and gets the clip and a little silence; "room" is known to need 5 s of silence; "tail" gets its learned tail, which tells
+and gets the clip and a little silence; "room" is known to need 5 s of silence; "tail" has a learned tail, which tells
 the decoder that the audio is over. A cropped result that looks wrong is done again at full context.
 """
 

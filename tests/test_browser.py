@@ -5,6 +5,7 @@ UI tests of the other pages are in files of their own; `visit` and the `chromium
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import zipfile
@@ -164,10 +165,14 @@ def test_a_bad_file_alone_is_a_message(app, tmp_path):
 
 
 def test_corrections_are_taken_over(app):
+    from playwright.sync_api import expect
+
     with chromium() as browser, visit(browser, f"{app.address}/files") as page:
         page.get_by_text("English: Jane Austen").click()
         text_of(page, "upload")
         page.get_by_text("Correct the text").click()
+        # The page fills the box a moment after it shows the text; what is typed before that is lost.
+        expect(page.locator("#upload-text textarea")).to_have_value(re.compile("selfish"), timeout=PATIENCE_MS)
         page.locator("#upload-text textarea").fill("Nobody said <b>this</b>.")
         page.get_by_role("button", name="Save corrections").click()
         page.locator("#upload-result").filter(has_text="Nobody said <b>this</b>.").wait_for()

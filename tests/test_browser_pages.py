@@ -119,6 +119,7 @@ def test_a_test_set(app, archive, screen):
         page.locator("#compare-set-go").click()
         toast(page, "No zip was chosen").wait_for()
         page.locator("#compare-stop").wait_for(state="hidden")
+        page.wait_for_timeout(1000)  # the page puts its fields back after an error
         page.locator("#compare-zip input[type=file]").set_input_files(archive)
         page.get_by_text("set.zip").first.wait_for()
         page.locator("#compare-set-go").click()
