@@ -2,8 +2,8 @@
 
     python -m benchmarks.engines [CHECKPOINT]         # embedded:whisper-base by default
 
-Real speech of tests/data: one prompt cropped to its own length, and prompts joined to 28 s. Engines and compute types
-take turns; the least of the rounds counts, since other work on the machine only ever adds. Prints a Markdown table.
+Real speech of tests/data: one prompt cropped to its own length, and prompts joined to 28 s. The engines take
+turns; the least of the rounds counts, since other work on the machine only ever adds. Prints a Markdown table.
 The rule of `shared.engines.load_engine` stands on it.
 """
 
@@ -19,14 +19,13 @@ import numpy as np
 
 from shared.audio import SAMPLE_RATE, load_audio
 from shared.checkpoint import Checkpoint
-from shared.engines.hardware import has_bfloat16
 from shared.errors import UserError
 from shared.features import log_mel, pad_or_trim
 from shared.inference import Transcriber
 
 ROUNDS = 3
 DATA = Path(__file__).parents[1] / "tests" / "data"
-SYSTEMS = [("torch", "int8"), ("ctranslate2", "int8"), ("torch", "float32"), ("ctranslate2", "float32")]
+SYSTEMS = [("torch", "int8"), ("ctranslate2", "int8")]
 
 
 def inputs(n_mels: int) -> dict[str, tuple[np.ndarray, int]]:
@@ -42,8 +41,7 @@ def inputs(n_mels: int) -> dict[str, tuple[np.ndarray, int]]:
 
 def main(arguments: list[str]) -> None:
     checkpoint = Checkpoint.parse(arguments[0] if arguments else "embedded:whisper-base")
-    systems = SYSTEMS + ([("torch", "bfloat16")] if has_bfloat16() else [])
-    loaded = {name: Transcriber(checkpoint, engine=name[0], compute_type=name[1], device="cpu") for name in systems}
+    loaded = {name: Transcriber(checkpoint, engine=name[0], compute_type=name[1], device="cpu") for name in SYSTEMS}
     least: dict[tuple, float] = defaultdict(lambda: float("inf"))
     for _ in range(ROUNDS):
         for name, one in loaded.items():
@@ -60,7 +58,7 @@ def main(arguments: list[str]) -> None:
                 least[name, kind, "token"] = min(least[name, kind, "token"], per_token)
     print("ms, least of", ROUNDS, "| encode 4 s | encode 30 s | a token: 4 s | 4 s × 16 | 30 s | 30 s × 8 |")
     print("| --- " * 7 + "|")
-    for name in systems:
+    for name in SYSTEMS:
         cells = [least[name, kind, "encode"] for kind in ("4 s", "30 s")]
         cells += [least[name, kind, "token"] for kind in ("4 s", "4 s × 16", "30 s", "30 s × 8")]
         print(f"| {' '.join(name)} | " + " | ".join(f"{1000 * cell:.1f}" for cell in cells) + " |")
