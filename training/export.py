@@ -56,7 +56,7 @@ def export(run: str | Path, options: Options = Options(), *, say=print) -> dict:
         raise UserError("There is no such form", got=", ".join(unknown), limit=", ".join(FORMS), todo="choose one")
     clips = list(_clips(run, options))
     original = _rate(_original(model), clips)
-    say(f"{'original (transformers)':24s}{original:7.2f} % WER on {len(clips)} clips")
+    say(f"{'original (torch)':24s}{original:7.2f} % WER on {len(clips)} clips")
     found = {"original": original, "clips": len(clips), "split": options.split}
     folder = run / "export"
     folder.mkdir(exist_ok=True)
