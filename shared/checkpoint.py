@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from shared.cache import made_once
 from shared.embedded import embedded_base, embedded_base_transformers
 from shared.errors import OtherForm, UserError
@@ -137,10 +139,19 @@ def facts(folder: Path) -> Facts:
     return Facts(_card_languages(folder), short_context, config.get("timestamps", True))
 
 
-def learned_tail(folder: Path) -> Path | None:
-    """The learned tail (`training.tail`) in a checkpoint's folder."""
+def learned_tail(folder: Path, n_mels: int) -> np.ndarray | None:
+    """The learned tail (`training.tail`) in a checkpoint's folder: float32 (n_mels, n_frames). Raises UserError."""
     path = folder / TAIL_FILE
-    return path if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        tail = np.load(path)
+    except (ValueError, EOFError, OSError):
+        tail = np.zeros(0)
+    if tail.ndim != 2 or len(tail) != n_mels or not 0 < tail.shape[1] <= 500:
+        raise UserError("The checkpoint's learned tail cannot be used", got=f"{TAIL_FILE} of shape {tail.shape}",
+                        limit=f"{n_mels} mel channels, at most 5 s", todo="learn it again (python -m training.tail)")
+    return tail.astype(np.float32)
 
 
 def _card_languages(folder: Path) -> tuple[str, ...] | None:
@@ -247,7 +258,7 @@ def _fingerprint(*folders: Path) -> str:
         if COMMIT.fullmatch(folder.name):  # a snapshot of the Hub's cache: its name is its content
             digest.update(folder.name.encode())
             continue
-        for path in sorted(folder.glob("*.json")) + sorted(folder.glob("*.safetensors")):
+        for path in (path for kind in ("json", "safetensors", "npy") for path in sorted(folder.glob(f"*.{kind}"))):
             stat = path.stat()
             small = path.read_bytes() if stat.st_size < 1 << 24 else f"{stat.st_size} {stat.st_mtime_ns}".encode()
             digest.update(path.name.encode() + small)

@@ -191,8 +191,8 @@ def _live(options: argparse.Namespace) -> int:
     return cli_live.run(options, lambda: _loaded(options))
 
 
-def _loaded(options: argparse.Namespace) -> Transcriber:
-    return Transcriber(Checkpoint.parse(options.model or configured()[0]), engine=options.engine,
+def _loaded(options: argparse.Namespace, name: str | None = None) -> Transcriber:
+    return Transcriber(Checkpoint.parse(name or options.model or configured()[0]), engine=options.engine,
                        device=options.device, compute_type=options.compute_type,
                        progress=None if options.quiet else _loading)
 
@@ -294,8 +294,7 @@ def _compare(options: argparse.Namespace) -> int:
     base, tuned = configured()
     rows = []
     for side, name in (("base", base), ("fine-tuned", options.model or tuned)):
-        transcriber = Transcriber(Checkpoint.parse(name), engine=options.engine, device=options.device,
-                                  compute_type=options.compute_type, progress=None if options.quiet else _loading)
+        transcriber = _loaded(options, name)
         begun = time.monotonic()
         transcript = transcriber.transcribe(options.inputs[0], language=options.language, beam_size=options.beam_size,
                                             vad_onset=options.vad_onset, initial_prompt=options.initial_prompt)

@@ -6,7 +6,6 @@ Enters: embeddings and the seconds of speech behind each. Leaves: a group for ea
 from __future__ import annotations
 
 import numpy as np
-from scipy.cluster.hierarchy import fcluster, linkage
 
 # Found on half of the voices of benchmarks/speakers.py; docs/speakers-and-words.md has the figures of the other half.
 FARTHEST = 0.6  # cosine distance, averaged over pairs, up to which two groups are one voice
@@ -40,6 +39,8 @@ def agglomerated(embeddings: np.ndarray, farthest: float = FARTHEST, n_groups: i
     """Average linkage by cosine distance, up to a distance or to a number of groups."""
     if len(embeddings) == 1:
         return np.zeros(1, dtype=int)
+    from scipy.cluster.hierarchy import fcluster, linkage  # a quarter of a second that only speakers need
+
     tree = linkage(embeddings, "average", metric="cosine")
     if n_groups is None:
         return fcluster(tree, farthest, "distance") - 1

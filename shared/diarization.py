@@ -24,7 +24,7 @@ from shared import speaker_models as models
 from shared.audio import SAMPLE_RATE
 from shared.clustering import agglomerated, cluster
 from shared.errors import Cancelled, UserError
-from shared.transcript import Segment, Transcript, Word
+from shared.transcript import Segment, Transcript, Word, ends_sentence
 from shared.vad import Window
 
 MAX_SPEAKERS = 20
@@ -38,7 +38,6 @@ SPLIT_DISTANCE = 0.75  # cosine, between pieces of what the segmentation took fo
 FILLED_SECONDS = 0.25  # a shorter silence of one speaker belongs to the turn
 SHORTEST_TURN = 0.1
 CHANGE_SECONDS, CHANGE_AT_END = 0.3, 0.05  # of speech that a change of speaker between two words must be worth
-SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？", "।", "؟")
 
 
 @dataclass(frozen=True)
@@ -269,7 +268,7 @@ def _speakers(words: Sequence[Word], turns: _Turns) -> list[int]:
     total = turns.against(words[0])
     came_from: list[np.ndarray] = []
     for last, word in pairwise(words):
-        change = CHANGE_AT_END if last.text.rstrip().endswith(SENTENCE_ENDS) else CHANGE_SECONDS
+        change = CHANGE_AT_END if ends_sentence(last.text) else CHANGE_SECONDS
         stay = total <= total.min() + change
         came_from.append(np.where(stay, np.arange(len(total)), total.argmin()))
         total = np.where(stay, total, total.min() + change) + turns.against(word)

@@ -43,7 +43,7 @@ class Looker:
         """
         begun = time.perf_counter()
         recogniser, tokens, options = self.transcriber.recogniser, self.transcriber.tokens, self.options
-        states = recogniser.encode([window], full=not recogniser.crops, room=ROOM_SECONDS)
+        states = recogniser.encode([window], room=ROOM_SECONDS)
         prompt = tokens.prompt(options.language, options.task, timestamps=False, initial_prompt=options.initial_prompt)
         fill = window.duration if new is None else min(window.duration, self._n_tokens / TOKENS_PER_SECOND + new)
         decoded = recogniser.decode(states, prompt, fill, beam_size=options.beam_size)[0]

@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from shared.checkpoint import WITH_ROOM, Checkpoint, facts, files, learned_tail
 from shared.diarization import Diarizer, label
 from shared.engines import load_engine
@@ -58,12 +56,12 @@ class Transcriber:
         tail = None
         if full_context:
             said = replace(said, short_context="full")
-        elif said.short_context == "full" and (tail := learned_tail(folders["used"])):
-            said = replace(said, short_context="tail")
-        elif said.short_context == "full" and self.checkpoint.model_id in WITH_ROOM:
-            said = replace(said, short_context="room")
+        elif said.short_context in ("full", "tail"):
+            tail = learned_tail(folders["used"], self.engine.n_mels)
+            stock = "room" if self.checkpoint.model_id in WITH_ROOM else "full"
+            said = replace(said, short_context=stock if tail is None else "tail")
         self.facts = said
-        self.recogniser = Recogniser(self.engine, self.tokens, self.facts, None if tail is None else np.load(tail))
+        self.recogniser = Recogniser(self.engine, self.tokens, self.facts, tail)
 
     @property
     def languages(self) -> tuple[str, ...] | None:
@@ -154,7 +152,9 @@ class Transcriber:
         """
         parts = iter(parts)
         done, language = 0, options.language
-        for pool in _pools(parts):
+        # Several windows tell the language better than one.
+        sizes = POOL_SECONDS if language is not None else POOL_SECONDS[2:]
+        for pool in _pools(parts, sizes):
             if cancel is not None and cancel.is_set():
                 raise Cancelled
             if language is None:
@@ -181,9 +181,9 @@ class Transcriber:
         return max(weights, key=weights.get)
 
 
-def _pools(parts: Iterator[Window]) -> Iterator[list[Window]]:
-    """Windows in groups of growing size."""
-    sizes = iter(POOL_SECONDS)
+def _pools(parts: Iterator[Window], seconds_each: Sequence[float]) -> Iterator[list[Window]]:
+    """Windows in groups of these seconds; the last size goes on."""
+    sizes = iter(seconds_each)
     size = seconds = 0.0
     pool: list[Window] = []
     for window in parts:

@@ -87,13 +87,15 @@ class Recogniser:
 
     def detect(self, window: Window, cancel: threading.Event | None = None) -> dict[str, float]:
         """Probability of each language code."""
-        states = self.encode([window], cancel, full=not self.crops)
+        states = self.encode([window], cancel)
         with self._lock:
             return self.engine.detect_language(states)[0]
 
-    def encode(self, windows: Sequence[Window], cancel: threading.Event | None = None, *, full: bool,
+    def encode(self, windows: Sequence[Window], cancel: threading.Event | None = None, *, full: bool = False,
                room: float = WINDOW_SECONDS) -> Any:
-        """Encoder states of a batch; cropped unless `full`. room: seconds of silence after a clip at full context."""
+        """Encoder states of a batch; cropped where the checkpoint allows it, unless `full`. room: seconds of silence
+        after a clip that is not cropped."""
+        full = full or not self.crops
         lengths = [_even(window.duration + room) if full else self._n_frames(window) for window in windows]
         if not self.engine.ragged:
             lengths = [max(lengths)] * len(windows)
@@ -146,7 +148,7 @@ class Recogniser:
 
     def _decode_batch(self, batch: Sequence[Window], options: Options, cancel: threading.Event | None
                       ) -> list[list[Segment]]:
-        states = self.encode(batch, cancel, full=not self.crops)
+        states = self.encode(batch, cancel)
         prompt = self.tokens.prompt(options.language, options.task, timestamps=self.facts.timestamps,
                                     initial_prompt=options.initial_prompt)
         results = self.decode(states, prompt, max(window.duration for window in batch), cancel,
@@ -173,7 +175,7 @@ class Recogniser:
                options: Options, cancel: threading.Event | None) -> tuple[Any, int, Decoded]:
         self.n_again += 1
         ways, tries = list(RETRIES), [(decoded, text)]
-        if self.crops:  # the net under a cropped clip: all it may have missed is context
+        if self._n_frames(window) < N_FRAMES_FULL:  # the net under a cropped clip: all it may have missed is context
             states, row, tries = self.encode([window], cancel, full=True), 0, []
             ways.insert(0, {"beam_size": options.beam_size})
         else:

@@ -11,7 +11,7 @@ from training_world import small_base, small_data
 
 from shared import wer
 from shared.audio import Waveform, load_audio
-from shared.checkpoint import Checkpoint
+from shared.checkpoint import Checkpoint, learned_tail
 from shared.errors import UserError
 from shared.inference import Transcriber
 from training import tail
@@ -47,7 +47,7 @@ def test_a_checkpoint_with_a_tail_is_cropped(learned, engine):
     full = Transcriber(Checkpoint.parse(str(folder)), engine=engine, device="cpu", full_context=True)
     assert cropping.facts.short_context == "tail" and full.facts.short_context == "full"
     parts = list(cropping.windows([load_audio(clips("it")[0].path).samples], _options()))
-    short, long = (one.recogniser.encode(parts, full=not one.recogniser.crops) for one in (cropping, full))
+    short, long = (one.recogniser.encode(parts) for one in (cropping, full))
     lengths = [states.lengths[0] if engine == "torch" else states.shape[1] for states in (short, long)]
     assert lengths[1] == 1500 and lengths[0] == pytest.approx(50 * (parts[0].duration + 0.8), abs=2)
 
@@ -67,6 +67,20 @@ def test_bad_options_are_told(tmp_path):
             tail.learn("embedded:whisper-base", options)
     assert tail.main(["embedded:whisper-base", "data=[nowhere]", f"out={tmp_path}"]) == 1
     assert tail.main(["embedded:whisper-base", "speed=3"]) == 1
+
+
+def test_a_tail_needs_a_batch_of_clips_and_must_fit_the_checkpoint(learned, tmp_path):
+    base = learned[0].parent
+    data = small_data(tmp_path / "set", train=TRAIN)
+    with pytest.raises(UserError, match="too few clips"):
+        tail.learn(str(base), tail.Options(data=(str(data),), out=str(tmp_path / "out"), batch_size=16))
+    for damaged in (b"", np.zeros((3, 60), np.float32).tobytes()):
+        (tmp_path / "tail.npy").write_bytes(damaged)
+        with pytest.raises(UserError, match="learned tail cannot be used"):
+            learned_tail(tmp_path, 80)
+    np.save(tmp_path / "tail.npy", np.zeros((128, 60), np.float32))
+    with pytest.raises(UserError, match="80 mel channels"):
+        learned_tail(tmp_path, 80)
 
 
 def test_stock_whisper_base_with_room_costs_less_and_says_the_same():

@@ -18,14 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import datasets
-import yaml
 
-from feature_pipeline.config import plain, read
+from feature_pipeline.config import plain
 from shared import wer
 from shared.audio import SAMPLE_RATE, load_audio
 from shared.checkpoint import Checkpoint
 from shared.errors import UserError
 from shared.inference import Transcriber
+from training import command
 from training import config as settings
 from training.config import Data
 from training.data import open_split
@@ -234,14 +234,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("run", help="a run's folder, for example runs/italian-lora")
     parser.add_argument("options", nargs="*", metavar="key=value", help="for example engine=torch")
     given = parser.parse_args(arguments)
-    try:
-        pairs = [option.partition("=") for option in given.options]
-        options = read(Options, {key: yaml.safe_load(value) for key, _, value in pairs}, "the options")
-        print(summary(evaluate(given.run, options)))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return command.status(lambda: summary(evaluate(given.run, command.options(Options, given.options))))
 
 
 if __name__ == "__main__":

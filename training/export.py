@@ -16,15 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 
-from feature_pipeline.config import read
 from shared import wer
 from shared.audio import Waveform, load_audio
 from shared.checkpoint import EMBEDDED, Checkpoint
 from shared.convert import to_ctranslate2
 from shared.errors import UserError
 from shared.inference import Transcriber
+from training import command
 from training import config as settings
 from training.card import gather, write_card
 from training.data import open_split
@@ -160,13 +159,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("run", help="a run's folder, for example runs/italian-lora")
     parser.add_argument("options", nargs="*", metavar="key=value", help="for example forms=[ggml]")
     given = parser.parse_args(arguments)
-    try:
-        pairs = [option.partition("=") for option in given.options]
-        export(given.run, read(Options, {key: yaml.safe_load(value) for key, _, value in pairs}, "the options"))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+
+    def work() -> None:  # which says its figures as it goes
+        export(given.run, command.options(Options, given.options))
+
+    return command.status(work)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from shared.errors import UserError
 from shared.lora import merge_adapter
 from training import config as settings
 from training import preflight
+from training.command import status
 from training.config import Config
 from training.curves import curves
 from training.data import IGNORED, Clips, Collator, open_split
@@ -236,12 +237,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("config", help="a YAML file, for example training/configs/italian-lora.yaml")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="for example steps.max_steps=20")
     given = parser.parse_args(arguments)
-    try:
-        print(train(settings.load(given.config, given.overrides)))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return status(lambda: train(settings.load(given.config, given.overrides)))
 
 
 if __name__ == "__main__":

@@ -24,13 +24,13 @@ from pathlib import Path
 import datasets
 import numpy as np
 import torch
-import yaml
 
-from feature_pipeline.config import read
 from shared.checkpoint import TAIL_FILE, Checkpoint
+from shared.engines.hardware import has_bfloat16
 from shared.errors import UserError
 from shared.features import FRAMES_PER_SECOND, N_FRAMES_FULL, silence_value
 from shared.recognition import GAP_SECONDS
+from training import command
 from training.config import Config, Context, Data, Extra
 from training.data import Clips, Collator, open_split
 from training.model import is_multilingual, load_base, token_loss
@@ -103,7 +103,7 @@ def _check(options: Options) -> None:
         raise UserError("A tail is learned from speech", got="no data set", todo="data=[data/my-language]")
     if not 0.1 <= options.seconds <= 5:
         raise UserError("The tail's length is out of range", got=f"{options.seconds} s", limit="0.1 to 5 s",
-                        todo="0.6 s has served well")
+                        todo="0.6 s is the default")
     if options.steps < 1 or options.batch_size < 1:
         raise UserError("Steps and batch size begin at 1", got=f"{options.steps}, {options.batch_size}",
                         todo="set them to 1 or more")
@@ -116,6 +116,9 @@ def _clips(config: Config, options: Options) -> tuple[Clips, np.ndarray | None]:
         rows = open_split(data, "train")
         sets.append(rows.select(np.flatnonzero(np.asarray(rows["duration"]) <= options.max_seconds)))
     clips = Clips(datasets.concatenate_datasets(sets), config, training=True)
+    if len(clips) < options.batch_size:
+        raise UserError("There are too few clips to learn a tail from", got=len(clips),
+                        limit=f"at least {options.batch_size}, one batch", todo="add data, or lower batch_size")
     return clips, mixed([len(rows) for rows in sets], [1.0] * len(sets))
 
 
@@ -138,18 +141,12 @@ def _loss(model: torch.nn.Module, batch: dict[str, torch.Tensor], tail: torch.Te
     features = torch.cat([features, tail.to(features).expand(len(features), -1, -1)], dim=-1)
     if features.shape[-1] % 2:  # the encoder halves the frames
         features = features[..., 1:]
-    kind, halves = features.device.type, _halves(features.device)
-    with torch.autocast(kind, torch.bfloat16) if halves else contextlib.nullcontext():
+    halves = features.device.type == "cuda" or has_bfloat16()
+    with torch.autocast(features.device.type, torch.bfloat16) if halves else contextlib.nullcontext():
         outputs = model(input_features=features, **batch)
     loss = token_loss(outputs, labels)
     loss.backward()
     return float(loss.detach())
-
-
-def _halves(device: torch.device) -> bool:
-    from shared.engines.hardware import has_bfloat16
-
-    return device.type == "cuda" or has_bfloat16()
 
 
 def _write(folder: Path, tail: np.ndarray, made: dict) -> Path:
@@ -163,14 +160,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("checkpoint", help="user/repo@commit, a folder, or embedded:whisper-base")
     parser.add_argument("options", nargs="*", metavar="key=value", help="for example data=[data/fleurs-sv] steps=200")
     given = parser.parse_args(arguments)
-    try:
-        pairs = [option.partition("=") for option in given.options]
-        options = read(Options, {key: yaml.safe_load(value) for key, _, value in pairs}, "the options")
-        print(learn(given.checkpoint, options))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return command.status(lambda: learn(given.checkpoint, command.options(Options, given.options)))
 
 
 if __name__ == "__main__":

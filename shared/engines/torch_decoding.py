@@ -61,9 +61,8 @@ class Rules:
             if last is not None:  # a pair may share its time at a seam, a piece may not be empty
                 opened = ids[-1] >= first and len(ids) > 1 and ids[-2] < first
                 logits[row, first : last + (0 if opened else 1)] = NEVER
-        every = logits.logsumexp(-1)
         likelier = logits[:, first:].logsumexp(-1) > logits[:, :first].amax(-1)
-        for row in torch.nonzero(likelier & every.isfinite()).flatten().tolist():
+        for row in torch.nonzero(likelier).flatten().tolist():
             logits[row, :first] = NEVER
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import sys
 from collections.abc import Iterator
@@ -32,9 +31,6 @@ class Ours(Program):
         self._transcriber = Transcriber(Checkpoint.parse(model), engine=options["engine"], device="cpu",
                                         compute_type=options["compute_type"])
         self._extras = {"speakers": True} if options.get("speakers") else {}
-        for name in self._extras:
-            if name not in inspect.signature(self._transcriber.transcribe).parameters:
-                raise NotImplementedError(f"transcribe() has no {name} yet")
 
     def prepared(self, samples: np.ndarray) -> Waveform:
         return Waveform(samples)
