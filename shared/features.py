@@ -36,7 +36,7 @@ def log_mel(samples: np.ndarray, n_mels: int = 80, n_frames: int | None = None) 
         raise ValueError(f"log_mel wants samples of shape (n_samples,), got {samples.shape}")
     if n_frames is None:
         n_frames = max(1, -(-len(samples) // HOP_LENGTH))
-    mel = mel_filters(n_mels) @ _power_spectrum(samples, n_frames)  # (n_mels, n_frames)
+    mel = _filtered(_power_spectrum(samples, n_frames), n_mels)
     log = np.log10(np.maximum(mel, POWER_FLOOR, out=mel), out=mel)
     np.maximum(log, log.max() - DYNAMIC_RANGE, out=log)
     log += 4.0
@@ -100,4 +100,24 @@ def _power_spectrum(samples: np.ndarray, n_frames: int) -> np.ndarray:
         padded[half + n_samples :] = padded[half + n_samples - 2 : n_samples - 2 : -1]
     frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP_LENGTH][:n_frames]
     spectrum = np.fft.rfft(frames * _window())  # complex64 (n_frames, 201)
-    return (spectrum.real**2 + spectrum.imag**2).T
+    return np.ascontiguousarray((spectrum.real**2 + spectrum.imag**2).T)
+
+
+def _filtered(power: np.ndarray, n_mels: int) -> np.ndarray:
+    """float32 (n_bins, n_frames) -> float32 (n_mels, n_frames): each filter's few bins, weighted and summed.
+
+    Not a matrix product: numpy's BLAS keeps its own threads spinning for milliseconds after each, and those starve
+    torch's. On two cores that cost short clips 40 % of their speed.
+    """
+    mel = np.zeros((n_mels, power.shape[1]), dtype=np.float32)
+    weighted = np.empty_like(mel[0])
+    for row, bin_, weight in _weights(n_mels):
+        mel[row] += np.multiply(power[bin_], weight, out=weighted)
+    return mel
+
+
+@functools.cache
+def _weights(n_mels: int) -> list[tuple[int, int, np.float32]]:
+    """(filter, bin, weight) of the filters' nonzero weights: 391 for 80 mels."""
+    filters = mel_filters(n_mels)
+    return [(row, bin_, filters[row, bin_]) for row, bin_ in np.argwhere(filters).tolist()]
