@@ -2,14 +2,12 @@
 
     python benchmarks/live.py embedded:whisper-base data/asterisk-it       # plays 220 s at the pace of life
     python benchmarks/live.py embedded:whisper-base data/asterisk-it --minutes 30 --simulated
-    python benchmarks/live.py embedded:whisper-base data/asterisk-it --rooms --engine ctranslate2
 
 Prompts of a data set's test split, in order, are joined with pauses of 0.3 to 2 s of faint noise and played in blocks
 of 0.1 s. The latency of a word is the wall clock at which it was committed, less that at which its end was played; its
 end comes from the offline transcript of the same sound, where the two texts have the word in common. WER is against
 what was said. `--simulated` plays the same on a clock on which work takes its CPU seconds (of all threads together) and
-nothing else happens: what an idle core would give, measured on a busy machine. `--rooms` asks how much silence a stock
-checkpoint needs after a clip.
+nothing else happens: what an idle core would give, measured on a busy machine.
 """
 
 from __future__ import annotations
@@ -29,15 +27,13 @@ import numpy as np
 
 sys.path[:0] = [str(Path(__file__).parents[1])]
 
-from shared import judge  # noqa: E402
 from shared.agreement import key  # noqa: E402
 from shared.audio import SAMPLE_RATE, Waveform, load_audio  # noqa: E402
 from shared.checkpoint import Checkpoint  # noqa: E402
-from shared.features import FRAMES_PER_SECOND, HOP_LENGTH, N_FRAMES_FULL, log_mel, pad_or_trim  # noqa: E402
 from shared.inference import Options, Transcriber  # noqa: E402
 from shared.live import LiveTranscriber  # noqa: E402
 from shared.transcript import Transcript, Word  # noqa: E402
-from shared.wer import WordErrors, word_errors  # noqa: E402
+from shared.wer import word_errors  # noqa: E402
 from training.config import Data  # noqa: E402
 from training.data import open_split  # noqa: E402
 
@@ -121,41 +117,18 @@ def latencies(offline: Transcript, commits: list[tuple[Word, float]]) -> np.ndar
     return np.array([commits[b + k][1] - ends[a + k] for a, b, n in matcher.get_matching_blocks() for k in range(n)])
 
 
-def rooms(transcriber: Transcriber, folder: Path, n_prompts: int = 45) -> dict[str, dict[str, float]]:
-    """WER in % and how many results look wrong, by the seconds of silence after a clip."""
-    rows = [row for row in open_split(Data(path=str(folder)), "test") if 1.5 < row["duration"] < 12][:n_prompts]
-    engine, tokens, found = transcriber.engine, transcriber.tokens, {}
-    for seconds in (30, 5, 3, 2):
-        errors, n_wrong = WordErrors(), 0
-        for row in rows:
-            samples = load_audio(row["audio"]["bytes"]).samples
-            n_frames = min(N_FRAMES_FULL, 2 * ((len(samples) // HOP_LENGTH + seconds * FRAMES_PER_SECOND) // 2))
-            states = engine.encode([pad_or_trim(log_mel(samples, engine.n_mels), n_frames)])
-            prompt = tokens.prompt(row["language"], "transcribe", timestamps=False)
-            decoded = transcriber.recogniser.decode(states, prompt, len(samples) / SAMPLE_RATE, beam_size=1)[0]
-            text = tokens.text(decoded.tokens)
-            errors += word_errors(row["text"], text, row["language"])
-            n_wrong += judge.looks_wrong(decoded, text)
-        found[f"{seconds} s"] = {"wer": round(100 * errors.wer, 1), "looks_wrong": n_wrong}
-    return found
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint")
     parser.add_argument("data", type=Path)
     parser.add_argument("--minutes", type=float, default=220 / 60)
     parser.add_argument("--simulated", action="store_true")
-    parser.add_argument("--rooms", action="store_true")
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--pause", type=float, default=0.5)
     parser.add_argument("--soft", type=float, default=None)
     parser.add_argument("--save", type=Path, help="folder for the figures as JSON")
     asked = parser.parse_args()
     transcriber = Transcriber(Checkpoint.parse(asked.checkpoint), engine=asked.engine)
-    if asked.rooms:
-        print(json.dumps(rooms(transcriber, asked.data), indent=1))
-        return
     samples, said, language, n_prompts = prompts(asked.data, asked.minutes * 60)
     offline = transcriber.transcribe(Waveform(samples), language=language, words=True)
     limits = {"soft_seconds": asked.soft} if asked.soft else {}
