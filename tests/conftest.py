@@ -2,8 +2,9 @@
 
 import pytest
 from hub_fixtures import hub
+from link_world import encoded, media
 
-__all__ = ["base", "base_torch", "hub"]
+__all__ = ["base", "base_torch", "encoded", "hub", "media"]
 
 
 @pytest.fixture(scope="session")
