@@ -30,6 +30,8 @@ VARIANTS: dict[str, list[str]] = {
     "no SpecAugment": ["augment.spec_augment=0"],
     "noise, gain and speed": ["augment.noise=0.3", "augment.gain=0.3", "augment.speed=0.3"],
     "joined clips": ["extra.join=0.2"],
+    "twice the learning rate": ["steps.learning_rate=1.0e-4"],
+    "neither timestamps nor SpecAugment": ["extra.timestamps=0", "augment.spec_augment=0"],
     "Adagrad": ["steps.optimizer=adagrad", "steps.learning_rate=5.0e-4"],
     "frozen encoder": ["method.kind=frozen-encoder"],
     "LoRA, rank 16": ["method.kind=lora", "steps.learning_rate=5.0e-4"],

@@ -47,7 +47,7 @@ def summary(content: dict[str, Any], name: str, mode: str) -> list[dict[str, Any
             by_system.setdefault(run["system"], []).append(run)
     errors = {system: utterances(heard, texts_of(of)) for system, of in by_system.items()}
     rows = [_row(system, of, errors, heard) | {"set": name, "mode": mode} for system, of in by_system.items()]
-    if ORIGINAL in by_system:
+    if ORIGINAL in by_system and heard.kind == "short":  # its chunks of a long recording are no measure for others
         said = texts_of(by_system[ORIGINAL])
         for row in rows:
             other = texts_of(by_system[row["system"]])
