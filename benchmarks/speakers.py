@@ -33,14 +33,23 @@ from shared.diarization import Diarizer, Turn
 from shared.vad import windows
 
 COLLAR = 0.25
-ENOUGH_SECONDS = 45  # of clips that a voice must have
-TUNE = ("cs-small", "cs-statue", "cs-linuxer1")
-# Colours of subtitles, shared by characters of many levels: not one voice each.
+ENOUGH_SECONDS = 25  # of clips that a voice must have
+TUNE = ("cs-small", "cs-statue", "cs-linuxer1", "cs-viking1", "cs-parrot")
+# Fish Fillets names a voice by the font of its subtitles. Colours are shared by characters of many levels. The two
+# fish are in every level; another name in another level need not be the same person: its longest level alone counts.
 COLOURS = ("cs-white", "cs-yellow", "cs-cyan", "cs-lightgrey", "cs-darkgrey")
+FISH = ("big", "small")
+LEAST_LETTERS = 4  # of text per second of sound: a third of the usual; of less, most is humming or effects, not words
 OVERLAPPED = 1 / 6
 FRAME = SAMPLE_RATE // 100
 BELOW_DB = 25  # under a clip's loudest 10 ms is silence
 PAUSE_SECONDS = 0.3  # a longer silence within a clip is no speech
+
+
+@dataclass(frozen=True)
+class Clip:
+    audio: bytes
+    n_letters: int
 
 
 @dataclass(frozen=True)
@@ -49,16 +58,21 @@ class Conversation:
     turns: tuple[Turn, ...]
 
 
-def voices(corpus: str, half: str) -> dict[str, list[bytes]]:
+def voices(corpus: str, half: str) -> dict[str, list[Clip]]:
     """The clips of each voice that has enough of them. corpus: folders joined by +. half: tune or report."""
     clips, seconds = defaultdict(list), defaultdict(float)
     for path in [path for folder in corpus.split("+") for path in sorted(Path(folder).glob("data/*.parquet"))]:
-        for row in parquet.read_table(path, columns=["audio", "speaker", "duration"]).to_pylist():
+        for row in parquet.read_table(path, columns=["id", "audio", "text", "speaker", "duration"]).to_pylist():
             name = row["speaker"]
-            if name and name not in COLOURS and (name in TUNE) == (half == "tune") and 1.0 <= row["duration"] <= 12.0:
-                clips[name].append(row["audio"]["bytes"])
-                seconds[name] += row["duration"]
-    return {name: clips[name] for name in sorted(clips) if seconds[name] >= ENOUGH_SECONDS}
+            if not name or name in COLOURS or (name in TUNE) != (half == "tune") or not 1.0 <= row["duration"] <= 12.0:
+                continue
+            data_set, level, *_ = row["id"].split("/")
+            voice = (name, level if data_set.startswith("fillets") and name.split("-")[-1] not in FISH else "")
+            clips[voice].append(Clip(row["audio"]["bytes"], sum(map(str.isalpha, row["text"]))))
+            seconds[voice] += row["duration"]
+    longest = {name: max((voice for voice in clips if voice[0] == name), key=seconds.__getitem__)
+               for name in sorted({name for name, _ in clips})}
+    return {name: clips[voice] for name, voice in longest.items() if seconds[voice] >= ENOUGH_SECONDS}
 
 
 def speech(samples: np.ndarray) -> list[tuple[int, int]]:
@@ -71,7 +85,17 @@ def speech(samples: np.ndarray) -> list[tuple[int, int]]:
     return [(int(a) * FRAME, int(b + 1) * FRAME) for a, b in zip(first, last, strict=True)]
 
 
-def conversation(clips: dict[str, list[bytes]], n_turns: int, draw: random.Random) -> Conversation:
+def drawn(clips: list[Clip], draw: random.Random) -> np.ndarray:
+    """One of them that is mostly words, told by its text and its energy, without the silence at both ends."""
+    while True:
+        clip = draw.choice(clips)
+        samples = load_audio(clip.audio).samples
+        spans = speech(samples)
+        if clip.n_letters >= LEAST_LETTERS * sum(end - start for start, end in spans) / SAMPLE_RATE:
+            return samples[spans[0][0] : spans[-1][1]]
+
+
+def conversation(clips: dict[str, list[Clip]], n_turns: int, draw: random.Random) -> Conversation:
     """Voices in random order, each turn one or two clips, no two turns in a row of one voice unless there is one."""
     placed: list[tuple[int, np.ndarray, str]] = []
     names, at, speaker, overlap = list(clips), SAMPLE_RATE // 2, "", False
@@ -80,9 +104,7 @@ def conversation(clips: dict[str, list[bytes]], n_turns: int, draw: random.Rando
         others = [name for name in names if name != speaker] or names
         speaker = order[number] if number < len(order) else draw.choice(others)
         for _ in range(draw.choice((1, 1, 2))):
-            samples = load_audio(draw.choice(clips[speaker])).samples
-            spans = speech(samples)
-            samples = samples[spans[0][0] : spans[-1][1]]
+            samples = drawn(clips[speaker], draw)
             placed.append((at, samples, speaker))
             at += len(samples) + int(draw.uniform(0.1, 1.0) * SAMPLE_RATE)
         overlap = len(names) > 1 and draw.random() < OVERLAPPED

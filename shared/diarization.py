@@ -1,13 +1,14 @@
 """Who spoke when: speech in as it passes, turns out at the end, and words labelled by them.
 
 Enters: the windows of speech that the recogniser reads too, in order. Leaves: `Turn`s on the audio's clock. Only
-embeddings and activity are kept of what has passed, so memory grows by some 30 kB a minute. Knows nothing of text
+embeddings and activity are kept of what has passed, so memory grows by some 50 kB a minute. Knows nothing of text
 but to label it, and nothing of who a voice belongs to: speakers are numbered as they appear.
 
 Speech is cut into overlapping chunks of 10 s. In each the segmentation tells up to three voices apart, to 17 ms and
-also while they overlap; each voice of each chunk gets an embedding from where it speaks alone; embeddings are
-clustered over the whole audio, and the chunks' activity is added up by cluster. After H. Bredin, "pyannote.audio 2.1
-speaker diarization pipeline", Interspeech 2023. Everything runs on the CPU.
+also while they overlap; each voice of each chunk gets embeddings, piece by piece, from where it speaks alone. Their
+means are clustered over the whole audio; then every voice is gone through again, each piece weighed against all
+speakers, and the chunks' activity is added up by speaker. The frame is that of H. Bredin, "pyannote.audio 2.1 speaker
+diarization pipeline", Interspeech 2023. Everything runs on the CPU.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby, pairwise
+from itertools import groupby
 
 import numpy as np
 from torch import Tensor
 
 from shared import speaker_models as models
 from shared.audio import SAMPLE_RATE
-from shared.clustering import agglomerated, cluster
+from shared.clustering import agglomerated, best_path, cluster, directions
 from shared.errors import Cancelled, UserError
 from shared.transcript import Segment, Transcript, Word, ends_sentence
 from shared.vad import Window
@@ -32,9 +33,10 @@ CHUNK = int(models.CHUNK_SECONDS * SAMPLE_RATE)
 STEP = CHUNK // 2
 FIRST_FRAME = 360  # sample at which the first frame of activity begins: its receptive field of 991 samples is centred
 PIECE_BANDS = 150  # 1.5 s, the least to know a voice by
-FINE_BANDS = 25  # apart, where a border between two voices is looked for
+FINE_BANDS = 25  # from piece to piece, where a border between two voices is looked for
 LEAST_BANDS = 40
 SPLIT_DISTANCE = 0.75  # cosine, between pieces of what the segmentation took for one voice
+CHANGE_LIKENESS = 0.3  # cosine that a change of speaker within one voice of a chunk must be worth
 FILLED_SECONDS = 0.25  # a shorter silence of one speaker belongs to the turn
 SHORTEST_TURN = 0.1
 CHANGE_SECONDS, CHANGE_AT_END = 0.3, 0.05  # of speech that a change of speaker between two words must be worth
@@ -50,11 +52,26 @@ class Turn:
 
 
 @dataclass(frozen=True, eq=False)
+class _Voice:
+    """One voice within one chunk.
+
+    active: bool (n_frames,). pieces: its embeddings, float16 (n_pieces, 192). centres: the frame amid each.
+    seconds: that it speaks alone.
+    """
+
+    active: np.ndarray
+    pieces: np.ndarray
+    centres: np.ndarray
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
 class _Chunk:
-    """first: its first frame, counted from the start of the speech. active: bool (n_frames, n_voices)."""
+    """first: its first frame, counted from the start of the speech."""
 
     first: int
-    active: np.ndarray
+    n_frames: int
+    voices: tuple[_Voice, ...]
 
 
 class Diarizer:
@@ -71,9 +88,6 @@ class Diarizer:
         self._from = self._next = 0  # samples of speech
         self._pieces: list[tuple[int, int, int]] = []  # (sample of speech, sample of the audio, n_samples)
         self._chunks: list[_Chunk] = []
-        self._voices: list[tuple[int, int]] = []  # (chunk, its voice) of each embedding
-        self._embeddings: list[np.ndarray] = []
-        self._seconds: list[float] = []  # that each embedding was taken from
 
     def listen(self, parts: Iterable[Window], cancel: threading.Event | None = None) -> Iterator[Window]:
         """The same windows, each heard as it passes. Raises Cancelled."""
@@ -101,10 +115,10 @@ class Diarizer:
         if self._end > (self._next + CHUNK - STEP if self._chunks else 0):
             self._hear([max(self._end - CHUNK, 0)])
             self._next = self._end
-        if not self._embeddings:
+        voices = [voice for chunk in self._chunks for voice in chunk.voices]
+        if not voices:
             return []
-        groups = cluster(np.stack(self._embeddings), np.array(self._seconds), self.n_speakers)
-        active = self._added_up(groups)
+        active = self._added_up(_speakers_of(voices, self.n_speakers))
         found = [(start, end, group) for group in range(active.shape[1]) for start, end in self._runs(active[:, group])]
         names: dict[int, str] = {}
         return [Turn(start, end, names.setdefault(group, f"Speaker {len(names) + 1}"))
@@ -124,53 +138,25 @@ class Diarizer:
             chunks[row, : len(samples)] = samples
         for start, samples, active in zip(starts, chunks, models.activity(chunks), strict=True):
             active[max(0, (self._end - start - FIRST_FRAME) // models.FRAME_SAMPLES) :] = False
-            voices = self._embed(samples, active)
-            self._chunks.append(_Chunk(round((start + FIRST_FRAME) / models.FRAME_SAMPLES), voices))
+            first = round((start + FIRST_FRAME) / models.FRAME_SAMPLES)
+            self._chunks.append(_Chunk(first, len(active), _voices(samples, active)))
 
-    def _embed(self, samples: np.ndarray, active: np.ndarray) -> np.ndarray:
-        """Keep an embedding of each voice. Returns the activity by voice: (n_frames, n_voices).
-
-        Where the segmentation took two people for one, their embeddings differ from piece to piece: then it is parted.
-        """
-        bands = models.log_bands(samples)
-        centres = np.arange(len(bands)) * models.FRAME_SHIFT + models.FRAME_LENGTH // 2
-        frames = np.clip((centres - FIRST_FRAME) // models.FRAME_SAMPLES, 0, len(active) - 1)
-        alone = active & (active.sum(1, keepdims=True) == 1)
-        voices = []
-        for local in range(models.MAX_LOCAL):
-            own = np.flatnonzero(alone[frames, local])
-            if len(own) < LEAST_BANDS:
-                continue
-            pieces = np.array_split(own, max(1, round(len(own) / PIECE_BANDS)))
-            embeddings = np.stack([models.embedding(bands[_sized(piece)]) for piece in pieces])
-            groups = agglomerated(embeddings, SPLIT_DISTANCE)
-            means = np.stack([embeddings[groups == group].sum(0) for group in range(groups.max() + 1)])
-            where = _borders(bands, own, means, frames, len(active))
-            for group, mean in enumerate(means):
-                inside = groups == group
-                self._voices.append((len(self._chunks), len(voices)))
-                self._embeddings.append(mean / np.linalg.norm(mean))
-                self._seconds.append(sum(len(piece) for piece, is_in in zip(pieces, inside, strict=True) if is_in)
-                                     * models.FRAME_SHIFT / SAMPLE_RATE)
-                voices.append(active[:, local] & (where == group))
-        return np.stack(voices, 1) if voices else np.zeros((len(active), 0), dtype=bool)
-
-    def _added_up(self, groups: np.ndarray) -> np.ndarray:
-        """Activity by speaker: bool (n_frames, n_groups)."""
-        n_frames = self._chunks[-1].first + len(self._chunks[-1].active)
-        votes = np.zeros((n_frames, groups.max() + 1), dtype=np.float32)
+    def _added_up(self, speakers: list[np.ndarray]) -> np.ndarray:
+        """Activity by speaker, bool (n_frames, n_speakers), of the speaker of each piece of each voice."""
+        n_frames = self._chunks[-1].first + self._chunks[-1].n_frames
+        votes = np.zeros((n_frames, 1 + max(int(pieces.max()) for pieces in speakers)), dtype=np.float32)
         most = np.full(n_frames, 1e-6, dtype=np.float32)
-        by_chunk: dict[int, list[tuple[int, int]]] = {}
-        for (chunk, voice), group in zip(self._voices, groups, strict=True):
-            by_chunk.setdefault(chunk, []).append((voice, int(group)))
-        for number, chunk in enumerate(self._chunks):
+        of_voice = iter(speakers)
+        for chunk in self._chunks:
             # A chunk's edges lack context on one side, so its middle counts for more.
-            weight = np.interp(np.linspace(-1, 1, len(chunk.active)), (-1, 0, 1), (0.1, 1, 0.1)).astype(np.float32)
-            here = slice(chunk.first, chunk.first + len(chunk.active))
+            weight = np.interp(np.linspace(-1, 1, chunk.n_frames), (-1, 0, 1), (0.1, 1, 0.1)).astype(np.float32)
+            here = slice(chunk.first, chunk.first + chunk.n_frames)
             most[here] += weight
-            said = np.zeros((len(chunk.active), votes.shape[1]), dtype=bool)
-            for voice, group in by_chunk.get(number, ()):
-                said[:, group] |= chunk.active[:, voice]
+            said = np.zeros((chunk.n_frames, votes.shape[1]), dtype=bool)
+            for voice in chunk.voices:
+                frames = np.flatnonzero(voice.active)
+                nearest = np.abs(frames[:, None] - voice.centres).argmin(1)
+                said[frames, next(of_voice)[nearest]] = True
             votes[here] += said * weight[:, None]
         said = votes > 0.5 * most[:, None]
         seams = [piece[0] // models.FRAME_SAMPLES for piece in self._pieces[1:]]
@@ -198,23 +184,54 @@ class Diarizer:
         return (audio + min(sample - speech, n_samples)) / SAMPLE_RATE
 
 
-def _borders(bands: Tensor, own: np.ndarray, means: np.ndarray, frames: np.ndarray, n_frames: int) -> np.ndarray:
-    """Which of the voices in `means` each frame of activity belongs to: int (n_frames,).
+def _voices(samples: np.ndarray, active: np.ndarray) -> tuple[_Voice, ...]:
+    """The voices of a chunk that speak alone for long enough to be known again. active: bool (n_frames, n_voices)."""
+    bands = models.log_bands(samples)
+    centres = np.arange(len(bands)) * models.FRAME_SHIFT + models.FRAME_LENGTH // 2
+    frames = np.clip((centres - FIRST_FRAME) // models.FRAME_SAMPLES, 0, len(active) - 1)
+    alone = active & (active.sum(1, keepdims=True) == 1)
+    voices = []
+    for local in range(models.MAX_LOCAL):
+        own = np.flatnonzero(alone[frames, local])
+        if len(own) < LEAST_BANDS:
+            continue
+        pieces = np.array_split(own, max(1, round(len(own) / PIECE_BANDS)))
+        embeddings = _embedded(bands, pieces)
+        if agglomerated(embeddings, SPLIT_DISTANCE).any():  # two people, perhaps: the border between them is wanted
+            pieces = [own[start : start + PIECE_BANDS] for start in range(0, len(own) - PIECE_BANDS + 1, FINE_BANDS)]
+            embeddings = _embedded(bands, pieces)
+        voices.append(_Voice(active[:, local].copy(), embeddings.astype(np.float16),
+                             np.array([np.median(frames[piece]) for piece in pieces]),
+                             len(own) * models.FRAME_SHIFT / SAMPLE_RATE))
+    return tuple(voices)
 
-    By pieces a quarter of a second apart. A frame goes with the nearest; so those of overlapped speech have one too.
+
+def _speakers_of(voices: Sequence[_Voice], n_speakers: int | None) -> list[np.ndarray]:
+    """The speaker of each piece of each voice, int (n_pieces,).
+
+    Where the segmentation took two people for one, embeddings differ from piece to piece: it is parted, so that none
+    is clustered by the mean of two. Then each voice is gone through again, piece by piece, with all that is known of
+    every speaker.
     """
-    if len(means) == 1:
-        return np.zeros(n_frames, dtype=int)
-    starts = np.arange(0, max(len(own) - PIECE_BANDS, 0) + 1, FINE_BANDS)
-    pieces = [own[start : start + PIECE_BANDS] for start in starts]
-    said = np.array([(means @ models.embedding(bands[_sized(piece)])).argmax() for piece in pieces])
-    centres = np.array([np.median(frames[piece]) for piece in pieces])
-    return said[np.abs(np.arange(n_frames)[:, None] - centres).argmin(1)]
+    parts = [agglomerated(voice.pieces.astype(np.float32), SPLIT_DISTANCE) for voice in voices]
+    means, seconds = [], []
+    for voice, part in zip(voices, parts, strict=True):
+        for number in range(part.max() + 1):
+            means.append(voice.pieces[part == number].sum(0, dtype=np.float32))
+            seconds.append(voice.seconds * np.mean(part == number))
+    groups = cluster(directions(np.stack(means)), np.array(seconds), n_speakers)
+    firsts = np.cumsum([0, *(part.max() + 1 for part in parts)])
+    speakers = [groups[first + part] for first, part in zip(firsts, parts, strict=False)]
+    sums = np.zeros((groups.max() + 1, means[0].shape[0]), dtype=np.float32)
+    for voice, speaker in zip(voices, speakers, strict=True):
+        np.add.at(sums, speaker, voice.pieces.astype(np.float32))
+    known = directions(sums)
+    return [best_path(voice.pieces @ known.T, CHANGE_LIKENESS) for voice in voices]
 
 
-def _sized(piece: np.ndarray) -> np.ndarray:
-    """A piece's bands repeated or cut to one length for all: a new one costs the CPU kernels a second."""
-    return np.resize(piece, PIECE_BANDS)
+def _embedded(bands: Tensor, pieces: Sequence[np.ndarray]) -> np.ndarray:
+    """Each piece's bands repeated or cut to one length for all: a new one costs the CPU kernels a second."""
+    return np.stack([models.embedding(bands[np.resize(piece, PIECE_BANDS)]) for piece in pieces])
 
 
 def label(transcript: Transcript, turns: Sequence[Turn]) -> Transcript:
@@ -265,14 +282,5 @@ def _speakers(words: Sequence[Word], turns: _Turns) -> list[int]:
 
     Word times and turns are each off by a tenth of a second or so; a lone word of somebody else is rarely meant.
     """
-    total = turns.against(words[0])
-    came_from: list[np.ndarray] = []
-    for last, word in pairwise(words):
-        change = CHANGE_AT_END if ends_sentence(last.text) else CHANGE_SECONDS
-        stay = total <= total.min() + change
-        came_from.append(np.where(stay, np.arange(len(total)), total.argmin()))
-        total = np.where(stay, total, total.min() + change) + turns.against(word)
-    speakers = [int(total.argmin())]
-    for step in reversed(came_from):
-        speakers.append(int(step[speakers[-1]]))
-    return speakers[::-1]
+    changes = [CHANGE_AT_END if ends_sentence(word.text) else CHANGE_SECONDS for word in words[:-1]]
+    return best_path(-np.stack([turns.against(word) for word in words]), np.array(changes)).tolist()

