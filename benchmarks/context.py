@@ -88,16 +88,20 @@ def main() -> None:
     full = Transcriber(checkpoint, engine=asked.engine, full_context=True)
     print("| data | clips | words | silence | WER % | at 30 s | difference | again | seconds | at 30 s |")
     print("|" + " --- |" * 10)
+    used = {"checkpoint": str(transcriber.checkpoint), "engine": transcriber.engine.name, "splits": asked.splits,
+            "compute_type": transcriber.engine.compute_type}
     rows = []
     for folder in asked.data:
         for one in measured(transcriber, full, clips(folder, asked.splits, asked.clips), asked.silence):
             rows.append({"data": folder.name} | one)
             print(line(rows[-1]), flush=True)
-    if asked.out:
-        asked.out.parent.mkdir(parents=True, exist_ok=True)
-        told = {"checkpoint": str(transcriber.checkpoint), "engine": transcriber.engine.name, "splits": asked.splits,
-                "compute_type": transcriber.engine.compute_type, "python": platform.python_version(), "rows": rows}
-        asked.out.write_text(json.dumps(told, indent=1) + "\n")
+            if asked.out:
+                _save(asked.out, used | {"rows": rows})
+
+
+def _save(path: Path, told: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(told | {"python": platform.python_version()}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
