@@ -20,7 +20,7 @@ from training.data import Clips, Collator, open_split
 from training.model import is_multilingual, load_base, token_loss, trainable
 from training.schedule import LengthGrouped
 
-N_BATCHES = 4  # a padded one takes half a minute on two cores
+N_BATCHES = 3  # a padded one takes most of a minute on two cores
 
 
 def main(arguments: list[str]) -> None:
@@ -45,8 +45,10 @@ def main(arguments: list[str]) -> None:
             token_loss(model(**batch), labels).backward()
             optimizer.step()
             optimizer.zero_grad()
+            spent = time.perf_counter() - start
+            print(f"{n if n else 'warm-up'} {name}: {spent:.1f} s", flush=True)
             if n:  # the first of each warms up
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(spent)
     rates = {name: config.steps.batch_size * len(values) / sum(values) for name, values in seconds.items()}
     for name, rate in rates.items():
         print(f"{name:16s}{rate:8.2f} clips a second")
