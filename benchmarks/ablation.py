@@ -15,7 +15,7 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks.context import clips, heard
+from benchmarks.context import clips, difference, heard
 from shared.checkpoint import Checkpoint
 from shared.inference import Transcriber
 from shared.wer import WordErrors, compare, pooled
@@ -45,7 +45,7 @@ def trained(asked: argparse.Namespace, name: str) -> Path:
     folder = name.lower().replace(",", "").replace(" ", "-")
     steps = [f"steps.max_steps={asked.steps}", f"steps.eval_steps={asked.steps}", "eval_clips=16",
              "steps.eval_max_tokens=80"]
-    own = [f"name={folder}", f"out={asked.out}", *steps, *VARIANTS[name], *asked.override]
+    own = [f"name={folder}", f"out={asked.out}", *steps, *asked.override, *VARIANTS[name]]
     return train(settings.load(asked.config, own))
 
 
@@ -65,6 +65,8 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=120, help="of the test split (120)")
     parser.add_argument("--out", type=Path, default=Path("runs/ablation"))
     asked = parser.parse_args()
+    if unknown := [name for name in asked.only if name not in VARIANTS]:
+        parser.error(f"{unknown[0]!r} is none of: {'; '.join(VARIANTS)}")
     rows = clips(Path(settings.load(asked.config).data[0].path), ["test"], asked.clips)
     first: list[WordErrors] = []
     found = []
@@ -81,8 +83,7 @@ def main() -> None:
     print(f"{asked.steps} steps, {len(rows)} clips, {pooled(first).reference_length} words\n")
     print("| | WER % | difference | done again | training, s |\n|" + " --- |" * 5)
     for row in found:
-        bounds = f"{100 * row['difference']:+.1f} ({100 * row['low']:+.1f} … {100 * row['high']:+.1f})"
-        print(f"| {row['variant']} | {100 * row['wer']:.1f} | {bounds if row['variant'] != FIRST else ''} | "
+        print(f"| {row['variant']} | {100 * row['wer']:.1f} | {difference(row) if row['variant'] != FIRST else ''} | "
               f"{row['again']} | {row['seconds']} |")
 
 

@@ -64,10 +64,15 @@ def measured(transcriber: Transcriber, full: Transcriber, rows: list[dict], sile
     return found
 
 
-def line(row: dict) -> str:
+def difference(row: dict) -> str:
+    """In points, with its interval where there are clips enough for one."""
     bounds = "" if row["low"] is None else f" ({100 * row['low']:+.1f} … {100 * row['high']:+.1f})"
+    return f"{100 * row['difference']:+.1f}{bounds}"
+
+
+def line(row: dict) -> str:
     after = "30 s" if row["silence"] is None else f"{row['silence']:g} s"
-    rates = f"{100 * row['wer']:.1f} | {100 * row['wer_full']:.1f} | {100 * row['difference']:+.1f}{bounds}"
+    rates = f"{100 * row['wer']:.1f} | {100 * row['wer_full']:.1f} | {difference(row)}"
     cost = f"{row['again']} | {row['seconds']} | {row['seconds_full']}"
     return f"| {row['data']} | {row['clips']} | {row['words']} | {after} | {rates} | {cost} |"
 

@@ -30,6 +30,7 @@ from pyannote.metrics.diarization import DiarizationErrorRate
 
 from shared.audio import SAMPLE_RATE, Waveform, load_audio
 from shared.diarization import Diarizer, Turn
+from shared.errors import UserError
 from shared.vad import windows
 
 COLLAR = 0.25
@@ -87,12 +88,14 @@ def speech(samples: np.ndarray) -> list[tuple[int, int]]:
 
 def drawn(clips: list[Clip], draw: random.Random) -> np.ndarray:
     """One of them that is mostly words, told by its text and its energy, without the silence at both ends."""
-    while True:
+    for _ in range(100):
         clip = draw.choice(clips)
         samples = load_audio(clip.audio).samples
         spans = speech(samples)
         if clip.n_letters >= LEAST_LETTERS * sum(end - start for start, end in spans) / SAMPLE_RATE:
             return samples[spans[0][0] : spans[-1][1]]
+    raise UserError("Hardly a clip of this voice holds words", got=f"{len(clips)} clips",
+                    limit=f"{LEAST_LETTERS} letters of text per second of sound", todo="leave the voice out")
 
 
 def conversation(clips: dict[str, list[Clip]], n_turns: int, draw: random.Random) -> Conversation:
