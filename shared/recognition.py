@@ -154,22 +154,29 @@ class Recogniser:
         results = self.decode(states, prompt, max(window.duration for window in batch), cancel,
                               beam_size=options.beam_size)
         self.n_windows += len(batch)
-        return [self._finish(window, decoded, states, row, prompt, options, cancel)
-                for row, (window, decoded) in enumerate(zip(batch, results, strict=True))]
+        found: list[list[Segment]] = []
+        rests: dict[int, Window] = {}  # by row
+        for row, (window, decoded) in enumerate(zip(batch, results, strict=True)):
+            segments, reached = self._finish(window, decoded, states, row, prompt, options, cancel)
+            found.append(segments)
+            # The last timestamp tells how far the model read; what it left is a window of its own.
+            if self.facts.timestamps and segments and RESUME_SECONDS < reached < window.duration - RESUME_SECONDS:
+                rests[row] = _rest(window, reached)
+        for more in self.recognise(list(rests.values()), options, cancel):
+            for i, segments in more.items():
+                found[list(rests)[i]] += segments
+        return found
 
     def _finish(self, window: Window, decoded: Decoded, states: Any, row: int, prompt: list[int], options: Options,
-                cancel: threading.Event | None) -> list[Segment]:
-        """Try again what looks wrong, drop what is not speech, put times on what is."""
+                cancel: threading.Event | None) -> tuple[list[Segment], float]:
+        """Try again what looks wrong, drop what is not speech, put times on what is; and the second of the window up to
+        which the model read."""
         text = self.tokens.text(decoded.tokens)
         if judge.looks_wrong(decoded, text) and not judge.is_silent(decoded):
             states, row, decoded = self._again(window, decoded, text, states, row, prompt, options, cancel)
         if judge.is_silent(decoded):
-            return []
-        segments, reached = self._segments(window, decoded, states, row, prompt, options)
-        # The last timestamp tells how far the model read; what it left is a window of its own.
-        if self.facts.timestamps and segments and RESUME_SECONDS < reached < window.duration - RESUME_SECONDS:
-            segments += self._decode_batch([_rest(window, reached)], options, cancel)[0]
-        return segments
+            return [], window.duration
+        return self._segments(window, decoded, states, row, prompt, options)
 
     def _again(self, window: Window, decoded: Decoded, text: str, states: Any, row: int, prompt: list[int],
                options: Options, cancel: threading.Event | None) -> tuple[Any, int, Decoded]:

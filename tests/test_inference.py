@@ -18,6 +18,8 @@ from shared.checkpoint import Checkpoint
 from shared.embedded import embedded_base_transformers
 from shared.errors import Cancelled, UserError
 from shared.inference import Transcriber
+from shared.recognition import Options
+from shared.source import AudioSource
 from shared.wer import pooled, word_errors
 
 ITALIAN, ENGLISH = clips("it"), clips("en")
@@ -62,10 +64,12 @@ def test_path_waveform_and_blocks_give_the_same(base):
 
 
 def test_long_audio_keeps_every_clip_in_its_place(base):
-    spoken = [*ENGLISH, *ENGLISH, *ENGLISH, *ENGLISH]
+    spoken = ENGLISH * 6
     audio = joined([clip.path for clip in spoken], pause=1.5)
-    told = []
+    told, before = [], base.recogniser.n_windows
     transcript = base.transcribe(audio, language="en", words=True, progress=lambda *now: told.append(now))
+    n_windows = len(list(base.windows(AudioSource(audio), Options("en"))))
+    assert base.recogniser.n_windows - before > n_windows + 1  # several were left early, and what was left taken up
     assert word_errors(" ".join(clip.text for clip in spoken), transcript.text, "en").wer < 0.2
     assert audio.duration > 60 and transcript.duration == pytest.approx(audio.duration)
     starts = [segment.start for segment in transcript.segments]

@@ -46,7 +46,7 @@ class Options:
     vad_onset: float = 0.5
     full_context: bool = True  # score the fine-tuned one at 30 s context too, where it is served cropped
     canary: str = ""  # a data set in another language, to see what was forgotten
-    canary_split: str = "test"
+    canary_split: str = "test"  # several, separated by commas, for a longer one: "test,validation"
     max_clips: int = 0  # 0: all
     seed: int = 0  # of the resampling behind the intervals
 
@@ -81,7 +81,8 @@ def evaluate(run: str | Path, options: Options = Options(), *, say=print) -> dic
     if options.full_context and config.context.crop:
         plans["fine-tuned, full context"] = (tuned, rows, True)
     if options.canary:
-        canary = _limited(open_split(Data(options.canary), options.canary_split), options.max_clips)
+        splits = [open_split(Data(options.canary), split) for split in options.canary_split.split(",")]
+        canary = _limited(datasets.concatenate_datasets(splits), options.max_clips)
         plans |= {"base, canary": (base, canary, True), "fine-tuned, canary": (tuned, canary, False)}
     heard, used = {}, {}
     for name, (checkpoint, of, full) in plans.items():

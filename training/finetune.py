@@ -31,6 +31,7 @@ from training.command import status
 from training.config import Config
 from training.curves import curves
 from training.data import IGNORED, Clips, Collator, open_split
+from training.memory import GiveBack, peak_mb
 from training.model import complete, is_multilingual, load_base, plain, short_context, token_loss, trainable
 from training.schedule import LengthGrouped, mixed
 
@@ -100,7 +101,7 @@ def train(config: Config, *, say=print) -> Path:
     started = time.perf_counter()
     trainer.train(resume_from_checkpoint=last)
     trainer.run |= {"seconds": round(time.perf_counter() - started, 1), "step": trainer.state.best_global_step,
-                    "validation_wer": trainer.state.best_metric}
+                    "validation_wer": trainer.state.best_metric, "peak_mb": peak_mb()}
     if trainer.args.should_save:
         _keep_best(trainer, folder)
     return folder
@@ -143,7 +144,7 @@ def _prepared(config: Config, say, *, measured: bool) -> Trainer:
         train_dataset=clips, eval_dataset=Clips(validation, config, training=False), collators=collators,
         processing_class=processor,
         compute_metrics=lambda prediction: _rates(prediction, processor.tokenizer, validation, say),
-        callbacks=[EarlyStoppingCallback(config.steps.patience)] if config.steps.patience else [],
+        callbacks=[GiveBack(), *([EarlyStoppingCallback(config.steps.patience)] if config.steps.patience else [])],
     )
 
 

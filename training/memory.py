@@ -1,0 +1,51 @@
+"""A training process's memory: what it holds at most, and giving back what it no longer needs.
+
+Batches of ever new lengths leave holes that glibc's allocator keeps: a run of whisper-base came to 9 GB of which 3 were
+in use. Every few steps the holes go back to the system. Elsewhere than on glibc nothing is done.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+import torch
+from transformers import TrainerCallback
+
+EVERY = 10  # steps; what was given back has to be asked for again, 0.3 s for whisper-base
+
+
+class GiveBack(TrainerCallback):
+    """Returns unused heap to the system while a run goes on."""
+
+    def __init__(self) -> None:
+        self._trim = _malloc_trim()
+
+    def on_step_end(self, args, state, control, **_):
+        if self._trim is not None and state.global_step % EVERY == 0:
+            self._trim(0)
+
+    def on_evaluate(self, args, state, control, **_):
+        if self._trim is not None:
+            self._trim(0)
+
+
+def peak_mb() -> int | None:
+    """MB this process has held at most: on the GPU if there is one, else of memory; None where the system won't say."""
+    if torch.cuda.is_available():
+        return round(torch.cuda.max_memory_allocated() / 1e6)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(held / 1e6 if sys.platform == "darwin" else held * 1024 / 1e6)
+
+
+def _malloc_trim():
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        return ctypes.CDLL("libc.so.6").malloc_trim
+    except (OSError, AttributeError):  # another libc, such as musl
+        return None
