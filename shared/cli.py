@@ -21,11 +21,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from shared import cli_live, cli_options
 from shared.audio import probe
 from shared.checkpoint import Checkpoint, configured
-from shared.engines import DEFAULT_COMPUTE, ENGINES
 from shared.errors import UserError
-from shared.inference import TASKS, Transcriber
+from shared.inference import Transcriber
 from shared.tokens import LANGUAGES
 from shared.transcript import FORMATS, Transcript
 
@@ -34,20 +34,6 @@ MEDIA = {
     ".g722", ".gsm", ".amr", ".aiff", ".aif", ".au", ".wma", ".wmv", ".mpg", ".mpeg", ".3gp", ".caf", ".wv",
 }
 LINK_MAX_SECONDS, LINK_MAX_BYTES = 6 * 3600, 2_000_000_000
-
-HELP = """\
-examples:
-  transcribe talk.mp3                                   text on the screen
-  transcribe interviews/ --format srt,txt --output out  every recording of a folder, two files each
-  transcribe "*.mp4" --language sv --model KBLab/kb-whisper-small
-  transcribe https://youtu.be/… --task translate        the sound of a video, in English
-  arecord -f S16_LE -r 16000 -t wav | transcribe -      from another program
-  transcribe --compare reference.txt clip.wav           base and fine-tuned against what was said
-  transcribe live                                       what is said into the microphone, as it is said
-
-A run that was stopped goes on where it was: inputs whose files are there already are left alone (--overwrite to redo).
-"""
-
 
 @dataclass(frozen=True)
 class Input:
@@ -62,7 +48,7 @@ class Input:
 def main(arguments: Sequence[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     is_live = arguments[:1] == ["live"]  # a file of this name is ./live
-    options = _live_options(arguments[1:]) if is_live else _options(arguments)
+    options = cli_options.live(arguments[1:]) if is_live else cli_options.files(arguments)
     try:
         status = _live(options) if is_live else _run(options)
     except UserError as error:
@@ -75,64 +61,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
     sys.exit(status)
-
-
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="transcribe", description="Turn speech into text with Whisper, on this machine.", epilog=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("inputs", nargs="+", metavar="PATH", help="file, folder, glob, link, or - for standard input")
-    say = _what_to_do(parser)
-    say.add_argument("--words", action="store_true", help="times and confidence of each word; better timed subtitles")
-    say.add_argument("--speakers", nargs="?", const=True, default=False, type=_count, metavar="N",
-                     help="name who speaks; N: how many there are, found if not given")
-    say.add_argument("--compare", metavar="TEXTFILE", help="what is said in it: print WER of base and fine-tuned")
-    out = parser.add_argument_group("what comes out")
-    out.add_argument("--format", metavar="LIST", help=f"comma-separated: {', '.join(FORMATS)} (default txt)")
-    out.add_argument("--output", type=Path, metavar="DIR", help="folder for the files; the same tree as the input's")
-    out.add_argument("--json", action="store_true", help="one JSON object per input on standard output, for machines")
-    out.add_argument("--overwrite", action="store_true", help="redo inputs whose files exist")
-    out.add_argument("--quiet", action="store_true", help="no progress bar")
-    _how(parser)
-    return parser.parse_args(arguments)
-
-
-def _live_options(arguments: Sequence[str]) -> argparse.Namespace:
-    from shared import cli_live
-
-    parser = argparse.ArgumentParser(
-        prog="transcribe live", description="Turn speech into text while it is spoken, on this machine.",
-        epilog=cli_live.HELP, formatter_class=argparse.RawDescriptionHelpFormatter)
-    _what_to_do(parser)
-    cli_live.add_options(parser)
-    _how(parser)
-    return parser.parse_args(arguments)
-
-
-def _what_to_do(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    say = parser.add_argument_group("what to do")
-    say.add_argument("--language", metavar="CODE", help="spoken language, such as sv or hi; detected if not given")
-    say.add_argument("--task", choices=TASKS, default="transcribe", help="translate: into English")
-    say.add_argument("--initial-prompt", metavar="TEXT", help="names and terms that may occur, spelled as wanted")
-    return say
-
-
-def _how(parser: argparse.ArgumentParser) -> None:
-    how = parser.add_argument_group("how")
-    how.add_argument("--model", metavar="ID", help="Hub id (owner/name or owner/name@commit), folder, or "
-                     "embedded:whisper-base; by default $BASE, else the embedded whisper-base")
-    how.add_argument("--engine", choices=ENGINES, default="auto", help="by default as the hardware is")
-    how.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    how.add_argument("--compute-type", default="auto", metavar="TYPE",
-                     help=f"int8, float16, …; by default {', '.join(sorted(set(DEFAULT_COMPUTE.values())))} by device")
-    how.add_argument("--beam-size", type=int, default=1, metavar="N", help="1 (default) is fastest; 5 is slower")
-    how.add_argument("--vad-onset", type=float, default=0.5, metavar="P", help="0 to 1; lower finds quieter speech")
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"takes a number or nothing, not {text!r}: name the recordings before it")
-    return int(text)
 
 
 def _language(text: str) -> str:
@@ -185,8 +113,6 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _live(options: argparse.Namespace) -> int:
-    from shared import cli_live
-
     options.language = options.language and _language(options.language)
     return cli_live.run(options, lambda: _loaded(options))
 

@@ -57,7 +57,7 @@ def test_no_more_travels_than_the_app_reaches(bundles, app):
     assert all(path.is_file() and not path.is_symlink() for path in files)
     names = {path.relative_to(bundles[app]).as_posix() for path in files}
     assert {name.split("/")[0] for name in names if "/" in name} <= {"shared", "examples"}  # above all, no spaces/
-    unwanted = r"(^|/)tests?[_/]|__pycache__|\.git|shared/models/whisper|shared/cli\.py"
+    unwanted = r"(^|/)tests?[_/]|__pycache__|\.git|shared/models/whisper|shared/cli(_\w+)?\.py"
     assert not [name for name in names if re.search(unwanted, name)]
     speakers = {name for name in names if name.startswith("shared/models/speakers/")}
     assert len([name for name in speakers if name.endswith(".safetensors")]) == 2
