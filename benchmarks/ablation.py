@@ -43,8 +43,7 @@ VARIANTS: dict[str, list[str]] = {
 def trained(asked: argparse.Namespace, name: str) -> Path:
     """The folder of one variant's run."""
     folder = name.lower().replace(",", "").replace(" ", "-")
-    steps = [f"steps.max_steps={asked.steps}", f"steps.eval_steps={asked.steps}", "eval_clips=16",
-             "steps.eval_max_tokens=80"]
+    steps = [f"steps.max_steps={asked.steps}", f"steps.eval_steps={asked.steps}", "eval_clips=16"]
     own = [f"name={folder}", f"out={asked.out}", *steps, *asked.override, *VARIANTS[name]]
     return train(settings.load(asked.config, own))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import ctranslate2
@@ -11,17 +12,25 @@ import peft
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from training_world import small_data
 from transformers import AutoProcessor, WhisperForConditionalGeneration
 
 from shared.audio import load_audio
-from shared.checkpoint import facts
+from shared.checkpoint import Checkpoint, facts
 from shared.embedded import embedded_base, embedded_base_transformers
+from shared.engines.hardware import has_vnni
 from shared.errors import UserError
 from shared.features import log_mel
+from shared.inference import Transcriber
 from shared.lora import merge_adapter
-from training.config import Config, Data, Method
-from training.data import IGNORED
-from training.model import complete, load_base, plain, short_context, token_loss, trainable
+from shared.normalise import normalise
+from shared.recognition import Options
+from shared.vad import Window
+from shared.wer import pooled, utterance_errors
+from training.config import Config, Data, Extra, Method
+from training.data import IGNORED, Clips, open_split
+from training.model import complete, load_base, plain, token_loss, trainable
+from training.validation import Validation, weights
 
 CLIP = Path(__file__).parent / "data" / "it_vm-mailboxfull.flac"
 RUN = {"base": "embedded:whisper-base", "base_revision": None, "finetuned_languages": ["it"], "language": "it",
@@ -62,17 +71,6 @@ def test_a_short_context_is_that_of_ctranslate2():
     assert model.config.max_source_positions == 1500 and model.model.encoder.embed_positions.num_embeddings == 1500
 
 
-def test_generate_in_a_short_context_does_not_pad():
-    _, model, processor = load_base(config())
-    seen = []
-    model.model.encoder.register_forward_pre_hook(
-        lambda _, given, named: seen.append([*given, named.get("input_features")][0].shape[-1]), with_kwargs=True)
-    with short_context(model, 700):
-        ids = model.eval().generate(features(700), max_new_tokens=40)
-    assert seen == [700] and model.config.max_source_positions == 1500
-    assert "casella" in processor.decode(ids[0], skip_special_tokens=True)
-
-
 def test_what_is_trained():
     counts = {}
     for kind in ("full", "frozen-encoder", "lora"):
@@ -85,13 +83,13 @@ def test_what_is_trained():
     assert counts["full"] > counts["frozen-encoder"] > counts["lora"] == 540_672
 
 
-def adapter_folder(folder: Path, seed: int = 0) -> tuple[Path, peft.PeftModel]:
+def adapter_folder(folder: Path, seed: int = 0, std: float = 0.02) -> tuple[Path, peft.PeftModel]:
     base, model, processor = load_base(config())
     model = trainable(model, config(method=Method(kind="lora", lora_rank=4)), base)
     torch.manual_seed(seed)
     for name, weight in model.named_parameters():
         if "lora_B" in name:
-            torch.nn.init.normal_(weight, std=0.02)
+            torch.nn.init.normal_(weight, std=std)
     model.save_pretrained(folder)
     complete(folder, model, processor, RUN)
     return folder, model
@@ -136,3 +134,39 @@ def test_the_loss_is_per_token_over_all_batches():
     parts = [token_loss(type("Out", (), {"logits": logits[i : i + 1]}), labels[i : i + 1], n_tokens) for i in range(3)]
     assert torch.allclose(sum(parts), whole)
     assert torch.allclose(whole, torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten()), atol=1e-6)
+
+
+def test_validation_hears_what_the_saved_checkpoint_hears(tmp_path):
+    """Weights handed over in memory, an adapter added to them, against the adapter merged on disk and opened anew."""
+    folder, model = adapter_folder(tmp_path / "adapter", std=0.002)  # little enough for it to hear still
+    base = embedded_base_transformers()
+    merge_adapter(base, folder, tmp_path / "merged")
+    ours = weights(model)
+    for name, tensor in load_file(tmp_path / "merged" / "model.safetensors").items():
+        torch.testing.assert_close(ours[name].to(tensor.dtype), tensor)
+    data = small_data(tmp_path / "set", train=[CLIP.name], test=["en_austen-0880.flac"],
+                      validation=[CLIP.name, "en_austen-0930.flac", "it_priv-introsaved.flac",
+                                  "es_pls-hold-while-try.ogg"])
+    settings = replace(config(extra=Extra(timestamps=0.5)), data=(Data(str(data)),))
+    clips = Clips(open_split(settings.data[0], "validation"), settings, training=False)
+    said = []
+    validation = Validation(settings, base, clips, said.append)
+    merged = Transcriber(Checkpoint.parse(str(tmp_path / "merged")), engine="torch",
+                         compute_type="int8" if has_vnni() else "float32")
+    expected = []
+    for example in (clips[i] for i in range(3)):
+        window = Window(example.samples, ((0, 0, len(example.samples)),))
+        (heard,) = merged.recogniser.recognise([window], Options(example.language))
+        expected.append(" ".join(segment.text for segment in heard[0]))
+    found = validation.texts(model)
+    # Weights on disk are in half precision: a point becomes another, and on the fourth clip a word.
+    assert [normalise(text, "it") for text in found[:3]] == [normalise(text, "it") for text in expected]
+    rates = validation.rates(model)
+    counted = [utterance_errors(row["text"], text, row["language"])
+               for row, text in zip(clips.rows, found, strict=True)]
+    assert rates == {"wer": pytest.approx(100 * pooled(one.words for one in counted).wer),
+                     "cer": pytest.approx(100 * pooled(one.characters for one in counted).wer)}
+    assert 0 < rates["cer"] < rates["wer"]
+    assert len(said) == 3 and all("heard: " in one for one in said)
+    halves = [Validation(settings, base, clips, said.append, rank, 2).texts(model) for rank in range(2)]
+    assert [halves[0][0], halves[1][0], halves[0][1], halves[1][1]] == found

@@ -44,8 +44,7 @@ def world(tmp_path_factory) -> tuple[Path, Path]:
 
 def tiny(world, out: Path, name: str = "run", **changed) -> Config:
     base, data = world
-    steps = Steps(max_steps=6, batch_size=2, accumulation=1, learning_rate=1e-3, eval_steps=2, patience=0,
-                  eval_max_tokens=12)
+    steps = Steps(max_steps=6, batch_size=2, accumulation=1, learning_rate=1e-3, eval_steps=2, patience=0)
     given = {"steps": steps, "language": "it", "base": str(base), "out": str(out), **changed}
     return Config(name=name, data=(Data(str(data)),), **given)
 
@@ -140,9 +139,10 @@ def test_two_processes_learn_what_one_learns_with_accumulation(world, tmp_path):
     done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=300,
                           env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr[-2000:]
-    losses = [[entry["loss"] for entry in json.loads((folder / "history.json").read_text()) if "loss" in entry]
-              for folder in (alone, tmp_path / "two")]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    for told in ("loss", "eval_wer", "eval_cer"):
+        one, two = ([entry[told] for entry in json.loads((folder / "history.json").read_text()) if told in entry]
+                    for folder in (alone, tmp_path / "two"))
+        assert one and one == pytest.approx(two, rel=1e-3), told
     for (name, weight), (_, other) in zip(weights(alone).items(), weights(tmp_path / "two").items(), strict=True):
         assert torch.allclose(weight, other, atol=1e-4), name
 

@@ -55,7 +55,7 @@ def test_from_recordings_to_the_app_that_shows_the_cards_number(tmp_path):
     stage("-m", "feature_pipeline.build", "feature_pipeline/configs/my-recordings.yaml", f"out={tmp_path / 'set'}",
           f"sources.0.path={recordings(tmp_path / 'recordings')}", "sources.0.language=it",
           "split.by=sentence", env=local)
-    steps = Steps(max_steps=20, batch_size=3, learning_rate=1e-3, eval_steps=10, patience=0, eval_max_tokens=12)
+    steps = Steps(max_steps=20, batch_size=3, learning_rate=1e-3, eval_steps=10, patience=0)
     settings.save(Config(name="mine", data=(Data(str(tmp_path / "set")),), language="it", steps=steps,
                          base=str(small_base(tmp_path / "base")), out=str(tmp_path)), tmp_path / "mine.yaml")
     stage("-m", "training.finetune", tmp_path / "mine.yaml", env=local)

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs/your-language.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"<!-- test -->\n    python (.+)\n", PAGE)
 SMALLEST = ["method.lora_rank=2", "steps.max_steps=6", "steps.batch_size=3", "steps.eval_steps=3",
-            "steps.eval_max_tokens=12", "extra.join=0"]
+            "extra.join=0"]
 
 
 @pytest.fixture

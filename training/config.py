@@ -81,7 +81,6 @@ class Steps:
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
     eval_steps: int = 100  # WER and loss on the validation split, then a checkpoint
-    eval_max_tokens: int = 225  # a clip's text is cut there in evaluation; half the decoder's positions
     patience: int = 5  # evaluations without a better WER before the run stops; 0: never
     precision: Literal["float32", "bf16", "fp16"] = "float32"
     gradient_checkpointing: bool = False
@@ -136,7 +135,7 @@ def checked(config: Config) -> Config:
         for key, value in plain(part).items():
             if not 0 <= value <= 1:
                 raise UserError(f"{key} is a probability", got=value, limit="0 to 1", todo="0 turns it off")
-    counts = (steps.max_steps, steps.batch_size, steps.accumulation, steps.eval_steps, steps.eval_max_tokens)
+    counts = (steps.max_steps, steps.batch_size, steps.accumulation, steps.eval_steps)
     if min(counts) < 1:
         raise UserError("Steps and sizes begin at 1", got=plain(steps), todo="set them to 1 or more")
     if config.method.kind == "lora" and not config.method.lora_targets:

@@ -12,7 +12,9 @@ import json
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,7 +24,7 @@ import torch
 import transformers
 from transformers import EarlyStoppingCallback, Seq2SeqTrainer, Seq2SeqTrainingArguments, set_seed
 
-from shared import wer
+from shared.checkpoint import Checkpoint, files
 from shared.errors import UserError
 from shared.lora import merge_adapter
 from training import config as settings
@@ -30,13 +32,13 @@ from training import preflight
 from training.command import status
 from training.config import Config
 from training.curves import curves
-from training.data import IGNORED, Clips, Collator, open_split
+from training.data import Clips, Collator, open_split
 from training.memory import GiveBack, peak_mb
-from training.model import complete, is_multilingual, load_base, plain, short_context, token_loss, trainable
+from training.model import complete, is_multilingual, load_base, plain, token_loss, trainable
 from training.schedule import LengthGrouped, mixed
+from training.validation import Validation, facts_of
 
 COMPLETE = "complete"  # an empty file, written last into a checkpoint's folder
-N_SAMPLES = 3  # shown at each evaluation
 OPTIMIZERS = {"adamw": "adamw_torch", "adagrad": "adagrad", "adafactor": "adafactor", "adamw-8bit": "adamw_8bit"}
 
 
@@ -44,9 +46,10 @@ class Trainer(Seq2SeqTrainer):
     """Seq2SeqTrainer with our sampler, our loss per token, short contexts in evaluation, and whole checkpoints."""
 
     def __init__(self, *, run: dict, config: Config, shares: np.ndarray | None, collators: tuple[Collator, ...],
-                 **given):
+                 validation: Callable[[int, int], Validation], **given):
         super().__init__(data_collator=collators[0], compute_loss_func=token_loss, **given)
         self.run, self.config, self.shares, self.collators = run, config, shares, collators
+        self.validation = validation(self.accelerator.process_index, self.accelerator.num_processes)
 
     def _get_train_sampler(self, train_dataset=None):
         return LengthGrouped(self.train_dataset.durations, self.args.per_device_train_batch_size, self.config.seed,
@@ -59,9 +62,14 @@ class Trainer(Seq2SeqTrainer):
         finally:
             self.data_collator = self.collators[0]
 
-    def prediction_step(self, model, inputs, *args, **kwargs):
-        with short_context(plain(self.model), inputs["input_features"].shape[-1]):
-            return super().prediction_step(model, inputs, *args, **kwargs)
+    def evaluation_loop(self, dataloader, description, prediction_loss_only=None, ignore_keys=None,
+                        metric_key_prefix="eval"):
+        """The loss as Trainer has it; WER and CER as serving has them."""
+        output = super().evaluation_loop(dataloader, description, True, ignore_keys, metric_key_prefix)
+        rates = self.validation.rates(self.model, lambda counts: self.accelerator.reduce(
+            counts.to(self.args.device), reduction="sum"))
+        output.metrics.update({f"{metric_key_prefix}_{name}": rate for name, rate in rates.items()})
+        return output
 
     def _save_checkpoint(self, model, trial):
         """Nothing old is deleted before the new one is whole, so a kill at any moment leaves one to go on from."""
@@ -138,12 +146,13 @@ def _prepared(config: Config, say, *, measured: bool) -> Trainer:
                       for training in (True, False))
     if measured:
         config = preflight.measure(config, model, clips, collators[0], say)
+    heard = Clips(validation, config, training=False)
+    _, folder = files(base, "transformers")
     return Trainer(
         run=_describe(config, base), config=config, model=model, args=_arguments(config),
         shares=mixed([len(rows) for rows in sources], [source.weight for source in config.data]),
-        train_dataset=clips, eval_dataset=Clips(validation, config, training=False), collators=collators,
-        processing_class=processor,
-        compute_metrics=lambda prediction: _rates(prediction, processor.tokenizer, validation, say),
+        train_dataset=clips, eval_dataset=heard, collators=collators, processing_class=processor,
+        validation=partial(Validation, config, folder, heard, say),
         callbacks=[GiveBack(), *([EarlyStoppingCallback(config.steps.patience)] if config.steps.patience else [])],
     )
 
@@ -158,8 +167,7 @@ def _arguments(config: Config) -> Seq2SeqTrainingArguments:
         max_grad_norm=steps.max_grad_norm, bf16=steps.precision == "bf16", fp16=steps.precision == "fp16",
         gradient_checkpointing=steps.gradient_checkpointing, eval_strategy="steps", eval_steps=steps.eval_steps,
         save_strategy="steps", save_steps=steps.eval_steps, logging_steps=min(10, steps.eval_steps),
-        predict_with_generate=True, generation_max_length=steps.eval_max_tokens, load_best_model_at_end=True,
-        metric_for_best_model="wer", greater_is_better=False,
+        load_best_model_at_end=True, metric_for_best_model="wer", greater_is_better=False,
         remove_unused_columns=False, label_names=["labels"], dataloader_num_workers=steps.loader_workers,
         use_cpu=not torch.cuda.is_available(), report_to=["tensorboard"] if find_spec("tensorboard") else [],
     )
@@ -167,28 +175,15 @@ def _arguments(config: Config) -> Seq2SeqTrainingArguments:
 
 def _describe(config: Config, base) -> dict:
     """What run.json says: enough to know what the checkpoint is for and to repeat it."""
+    facts = facts_of(config)
     return {
         "name": config.name, "base": base.model_id, "base_revision": base.revision,
         "finetuned_languages": [config.language], "language": config.language, "task": config.task,
-        "short_context": "any" if config.context.crop else "full",
-        "timestamps": bool(config.extra.timestamps or config.extra.join),
+        "short_context": facts.short_context, "timestamps": facts.timestamps,
         "method": config.method.kind, "config": settings.plain(config), "seed": config.seed,
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__,
                      "python": sys.version.split()[0]},
     }
-
-
-def _rates(prediction, tokenizer, rows: datasets.Dataset, say) -> dict[str, float]:
-    """WER and CER in per cent of the validation split, normalised; says a few samples."""
-    heard = prediction.predictions[: len(rows)]  # two processes fill up a last batch with clips heard before
-    ids = np.where(heard == IGNORED, tokenizer.pad_token_id, heard)
-    heard = tokenizer.batch_decode(ids, skip_special_tokens=True)
-    counted = [wer.utterance_errors(text, other, language) for text, other, language
-               in zip(rows["text"], heard, rows["language"], strict=True)]
-    for text, other in list(zip(rows["text"], heard, strict=True))[:N_SAMPLES]:
-        say(f"\n  said:  {text}\n  heard: {other.strip()}")
-    return {"wer": 100 * wer.pooled(one.words for one in counted).wer,
-            "cer": 100 * wer.pooled(one.characters for one in counted).wer}
 
 
 def _some(rows: datasets.Dataset, n_clips: int) -> datasets.Dataset:
@@ -225,8 +220,6 @@ def _keep_best(trainer: Trainer, folder: Path) -> None:
 
 
 def _merge(trainer: Trainer, adapter: Path, target: Path) -> None:
-    from shared.checkpoint import Checkpoint, files
-
     _, base_folder = files(Checkpoint.parse(trainer.config.base), "transformers")
     merge_adapter(base_folder, adapter, target)
     trainer.processing_class.save_pretrained(target)

@@ -37,19 +37,6 @@ class ShortContextEncoder(WhisperEncoder):
 
 
 @contextlib.contextmanager
-def short_context(model: nn.Module, n_frames: int) -> Iterator[None]:
-    """While it lasts, `generate` does not pad its input to 30 s: Whisper's `generate` reads the length it pads to
-    from the config."""
-    config = model.config
-    full = config.max_source_positions
-    config.max_source_positions = n_frames // 2
-    try:
-        yield
-    finally:
-        config.max_source_positions = full
-
-
-@contextlib.contextmanager
 def _positions(encoder: WhisperEncoder, n_positions: int) -> Iterator[None]:
     """The stock forward checks the length against the config and adds every row of `embed_positions`."""
     full, config = encoder.embed_positions, encoder.config

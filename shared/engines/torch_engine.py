@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,12 +28,14 @@ class TorchEngine:
     name = "torch"
     ragged = True
 
-    def __init__(self, folder: Path, *, device: str = "cpu", compute_type: str = "int8") -> None:
+    def __init__(self, folder: Path, *, device: str = "cpu", compute_type: str = "int8",
+                 tensors: Mapping[str, torch.Tensor] | None = None) -> None:
+        """folder: config.json, tokenizer and weights. tensors: weights in place of the folder's, by the same names."""
         if compute_type not in COMPUTE_TYPES[device]:
             raise UserError("The torch engine does not know this compute type", got=f"{compute_type} on {device}",
                             limit=", ".join(COMPUTE_TYPES[device]), todo="choose one of those")
         try:
-            self._network = WhisperNetwork(folder, device, compute_type)
+            self._network = WhisperNetwork(folder, device, compute_type, tensors)
         except (OSError, KeyError, ValueError, RuntimeError) as error:
             raise UserError("The checkpoint cannot be opened", got=str(error).strip()[:200],
                             todo="fetch it again") from error

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,9 +101,10 @@ class Memory:
 class WhisperNetwork:
     """The weights of one checkpoint on one device."""
 
-    def __init__(self, folder: Path, device: str, compute_type: str) -> None:
-        """compute_type: int8 (CPU), float32, float16 or bfloat16. Raises OSError, KeyError or ValueError for a folder
-        that holds no such weights."""
+    def __init__(self, folder: Path, device: str, compute_type: str, tensors: Mapping[str, Tensor] | None = None
+                 ) -> None:
+        """compute_type: int8 (CPU), float32, float16 or bfloat16. tensors: in place of the folder's. Raises OSError,
+        KeyError or ValueError for a folder that holds no such weights."""
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         self.int8 = compute_type == "int8"
         self.dtype = torch.float32 if self.int8 else getattr(torch, compute_type)
@@ -112,8 +113,10 @@ class WhisperNetwork:
         self.n_heads = config["decoder_attention_heads"]
         self._encoder_heads = config["encoder_attention_heads"]
         self.d_model, self.n_context = config["d_model"], config["max_target_positions"]
-        self._tensors = {name.removeprefix("model."): tensor for path in sorted(folder.glob("model*.safetensors"))
-                         for name, tensor in load_file(path).items()}
+        if tensors is None:
+            tensors = {name: tensor for path in sorted(folder.glob("model*.safetensors"))
+                       for name, tensor in load_file(path).items()}
+        self._tensors = {name.removeprefix("model."): tensor for name, tensor in tensors.items()}
         self._conv = [(self._get(f"encoder.conv{i}.weight"), self._get(f"encoder.conv{i}.bias")) for i in (1, 2)]
         self._encoder_positions = self._get("encoder.embed_positions.weight")
         self._encoder = [self._encoder_layer(f"encoder.layers.{i}") for i in range(config["encoder_layers"])]
