@@ -34,6 +34,9 @@ TOKENS_PER_SECOND = 30  # no language is spoken at more of Whisper's tokens; a r
 SILENCE_SECONDS = 0.4  # follows a cropped clip; tuned checkpoints have seen 0.2 s and more
 ROOM_SECONDS = 5.0  # with it stock whisper-base ends where it does at 30 s; with 3 s it loops (docs/inference.md)
 GAP_SECONDS = 0.2  # between a clip and a learned tail, as in `training.tail`
+# A checkpoint not trained on cropped clips is asked again at full context when it is less sure than this: where it may
+# differ from its full context, it then does not (chosen on 324 clips of four languages, docs/inference.md).
+UNSURE_LOGPROB = -0.8
 RESUME_SECONDS = 2.0  # speech left after the last timestamp for which a window is taken up again
 # Where Whisper's paper samples at rising temperature, this widens the search and then forbids repeats: the same end
 # (leave the loop), and the same text each time. CTranslate2's sampling repeats neither with its seed set.
@@ -172,11 +175,16 @@ class Recogniser:
         """Try again what looks wrong, drop what is not speech, put times on what is; and the second of the window up to
         which the model read."""
         text = self.tokens.text(decoded.tokens)
-        if judge.looks_wrong(decoded, text) and not judge.is_silent(decoded):
+        wrong = judge.looks_wrong(decoded, text) or self._is_unsure(window, decoded)
+        if wrong and not judge.is_silent(decoded):
             states, row, decoded = self._again(window, decoded, text, states, row, prompt, options, cancel)
         if judge.is_silent(decoded):
             return [], window.duration
         return self._segments(window, decoded, states, row, prompt, options)
+
+    def _is_unsure(self, window: Window, decoded: Decoded) -> bool:
+        cropped = self.facts.short_context in ("room", "tail") and self._n_frames(window) < N_FRAMES_FULL
+        return cropped and decoded.avg_logprob < UNSURE_LOGPROB
 
     def _again(self, window: Window, decoded: Decoded, text: str, states: Any, row: int, prompt: list[int],
                options: Options, cancel: threading.Event | None) -> tuple[Any, int, Decoded]:

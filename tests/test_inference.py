@@ -165,6 +165,21 @@ def test_cancel_ends_within_two_seconds(request, engine, lecture):
     assert str(lecture) not in running
 
 
+def test_a_stock_checkpoint_in_doubt_about_a_cropped_clip_hears_it_at_full_context(base_torch):
+    full = Transcriber(Checkpoint.parse("embedded:whisper-base"), engine="torch", device="cpu", compute_type="float32",
+                       full_context=True)
+    clean = load_audio(ITALIAN[0].path).samples
+    noise = np.random.default_rng(0).standard_normal(len(clean)).astype(np.float32)
+    noisy = clean + noise * np.sqrt(np.mean(clean**2))
+    again = []
+    for samples in (clean, noisy):
+        before = base_torch.recogniser.n_again
+        cropped = base_torch.transcribe(Waveform(samples), language="it").text
+        again.append(base_torch.recogniser.n_again - before)
+        assert cropped == full.transcribe(Waveform(samples), language="it").text
+    assert base_torch.recogniser.crops and again == [0, 1]
+
+
 def test_cancelled_before_it_began(base):
     cancel = threading.Event()
     cancel.set()

@@ -2,7 +2,7 @@
 
 Enters: the model as it stands, and clips. Leaves: WER and CER in per cent. The weights are handed to `shared`'s torch
 engine in memory (a LoRA adapter added to them), so the best step is chosen by what a visitor will read: cropped as it
-will be, in 8 bits on a CPU, with the net under clips that run away. That takes a tenth of what `generate` does.
+will be, in 8 bits on a CPU, with the net under clips that run away. That takes a ninth of the time of `generate`.
 """
 
 from __future__ import annotations
