@@ -25,6 +25,7 @@ from shared.errors import UserError
 from shared.wer import normalise
 from training.config import Config
 from training.data import MAX_LABELS, Clips, Collator
+from training.memory import peak_mb
 from training.model import token_loss
 from training.schedule import Draw
 
@@ -46,7 +47,7 @@ def check_data(config: Config, tokenizer: WhisperTokenizer, train: datasets.Data
 
 def measure(config: Config, model: torch.nn.Module, clips: Clips, collator: Collator, say: Say = print) -> Config:
     """Time a few steps on the longest and on usual clips, halving the batch until they fit; report time and memory."""
-    config, seconds, peak_mb = _fitting(config, model, clips, collator, say)
+    config, seconds, held_mb = _fitting(config, model, clips, collator, say)
     steps = config.steps
     parameters = list(model.parameters())
     n_trained = sum(p.numel() for p in parameters if p.requires_grad)
@@ -59,7 +60,7 @@ def measure(config: Config, model: torch.nn.Module, clips: Clips, collator: Coll
         "second); evaluation comes on top")
     state_mb = n_trained * (4 + 8) / 1e6  # gradient, and AdamW's two moments
     available = _memory_mb()
-    say(f"memory: {peak_mb:.0f} MB in use at the measured peak, {state_mb:.0f} MB more for the optimiser; "
+    say(f"memory: {held_mb:.0f} MB with a batch of the longest clips, {state_mb:.0f} MB more for the optimiser; "
         f"{available:.0f} MB free")
     if state_mb > available:
         raise UserError("There is too little memory for the optimiser", got=f"{available:.0f} MB free",
@@ -108,8 +109,7 @@ def _timed(config: Config, model: torch.nn.Module, clips: Clips, collator: Colla
         model.zero_grad(set_to_none=True)
         if n:
             seconds.append(time.perf_counter() - start)
-    peak = torch.cuda.max_memory_allocated() if device != "cpu" else psutil.Process().memory_info().rss
-    return sorted(seconds)[len(seconds) // 2], peak / 1e6
+    return sorted(seconds)[len(seconds) // 2], peak_mb() or psutil.Process().memory_info().rss / 1e6
 
 
 def _is_memory(error: Exception) -> bool:
