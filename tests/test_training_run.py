@@ -26,9 +26,12 @@ from shared.checkpoint import facts
 from shared.errors import UserError
 from shared.features import log_mel
 from training import config as settings
+from training import preflight
 from training.config import Config, Data, Method, Steps
+from training.data import open_split
 from training.finetune import COMPLETE, train
 from training.memory import EVERY, GiveBack
+from training.model import load_base
 
 ROOT = Path(__file__).parents[1]
 TRAIN = ["it_priv-introsaved.flac", "it_vm-mailboxfull.flac", "en_austen-0880.flac", "en_austen-0890.ogg",
@@ -189,6 +192,19 @@ def test_the_preflight_refuses_what_would_spoil_the_run(world, tmp_path):
         with pytest.raises(UserError, match=text):
             train(config, say=lambda text: None)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_same_text_in_another_language_is_no_leak(world, tmp_path):
+    """Names of letters are written alike: a set replayed in another language may hold them."""
+    config, said = tiny(world, tmp_path), []
+    _, _, processor = load_base(config)
+    train_rows, validation = (open_split(config.data[0], split) for split in ("train", "validation"))
+    test = small_data(tmp_path / "other", train=TRAIN[1:2], validation=TRAIN[1:2], test=TRAIN[:1])
+    foreign = open_split(Data(str(test), language="ru"), "test")
+    preflight.check_data(config, processor.tokenizer, train_rows, validation, [foreign], True, said.append)
+    with pytest.raises(UserError, match="test split are in train"):
+        preflight.check_data(config, processor.tokenizer, train_rows, validation, [open_split(Data(str(test)), "test")],
+                             True, said.append)
 
 
 OUT_OF_MEMORY = """

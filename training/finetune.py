@@ -68,6 +68,8 @@ class Trainer(Seq2SeqTrainer):
         output = super().evaluation_loop(dataloader, description, True, ignore_keys, metric_key_prefix)
         rates = self.validation.rates(self.model, lambda counts: self.accelerator.reduce(
             counts.to(self.args.device), reduction="sum"))
+        # Few clips often tie in words; then characters tell which step is better.
+        rates["rank"] = rates["wer"] + rates["cer"] / 1000
         output.metrics.update({f"{metric_key_prefix}_{name}": rate for name, rate in rates.items()})
         return output
 
@@ -108,8 +110,10 @@ def train(config: Config, *, say=print) -> Path:
             settings.save(trainer.config, folder / "config.yaml")
     started = time.perf_counter()
     trainer.train(resume_from_checkpoint=last)
-    trainer.run |= {"seconds": round(time.perf_counter() - started, 1), "step": trainer.state.best_global_step,
-                    "validation_wer": trainer.state.best_metric, "peak_mb": peak_mb()}
+    best = next(entry for entry in trainer.state.log_history
+                if entry["step"] == trainer.state.best_global_step and "eval_wer" in entry)
+    trainer.run |= {"seconds": round(time.perf_counter() - started, 1), "step": best["step"],
+                    "validation_wer": best["eval_wer"], "peak_mb": peak_mb()}
     if trainer.args.should_save:
         _keep_best(trainer, folder)
     return folder
@@ -167,7 +171,7 @@ def _arguments(config: Config) -> Seq2SeqTrainingArguments:
         max_grad_norm=steps.max_grad_norm, bf16=steps.precision == "bf16", fp16=steps.precision == "fp16",
         gradient_checkpointing=steps.gradient_checkpointing, eval_strategy="steps", eval_steps=steps.eval_steps,
         save_strategy="steps", save_steps=steps.eval_steps, logging_steps=min(10, steps.eval_steps),
-        load_best_model_at_end=True, metric_for_best_model="wer", greater_is_better=False,
+        load_best_model_at_end=True, metric_for_best_model="rank", greater_is_better=False,
         remove_unused_columns=False, label_names=["labels"], dataloader_num_workers=steps.loader_workers,
         use_cpu=not torch.cuda.is_available(), report_to=["tensorboard"] if find_spec("tensorboard") else [],
     )
