@@ -18,6 +18,7 @@ import platform
 import time
 from pathlib import Path
 
+from shared import recognition
 from shared.audio import load_audio
 from shared.checkpoint import Checkpoint
 from shared.inference import Transcriber
@@ -85,16 +86,19 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=100, help="of each data set, at most (100)")
     parser.add_argument("--silence", type=lambda text: [float(x) for x in text.split(",")], default=[],
                         help="seconds after a clip, in place of what the checkpoint asks for")
+    parser.add_argument("--unsure", type=float, metavar="LOGPROB", default=recognition.UNSURE_LOGPROB,
+                        help=f"below it a clip is done again at full context ({recognition.UNSURE_LOGPROB})")
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON")
     asked = parser.parse_args()
+    recognition.UNSURE_LOGPROB = asked.unsure
     checkpoint = Checkpoint.parse(asked.checkpoint)
     transcriber = Transcriber(checkpoint, engine=asked.engine)
     full = Transcriber(checkpoint, engine=asked.engine, full_context=True)
     print("| data | clips | words | silence | WER % | at 30 s | difference | again | seconds | at 30 s |")
     print("|" + " --- |" * 10)
     used = {"checkpoint": str(transcriber.checkpoint), "engine": transcriber.engine.name, "splits": asked.splits,
-            "compute_type": transcriber.engine.compute_type}
+            "compute_type": transcriber.engine.compute_type, "unsure": asked.unsure}
     rows = []
     for folder in asked.data:
         for one in measured(transcriber, full, clips(folder, asked.splits, asked.clips), asked.silence):
