@@ -60,7 +60,7 @@ def measure(config: Config, model: torch.nn.Module, clips: Clips, collator: Coll
         "second); evaluation comes on top")
     state_mb = n_trained * (4 + 8) / 1e6  # gradient, and AdamW's two moments
     available = _memory_mb()
-    say(f"memory: {held_mb:.0f} MB with a batch of the longest clips, {state_mb:.0f} MB more for the optimiser; "
+    say(f"memory: {held_mb:.0f} MB with the largest batch, {state_mb:.0f} MB more for the optimiser; "
         f"{available:.0f} MB free")
     if state_mb > available:
         raise UserError("There is too little memory for the optimiser", got=f"{available:.0f} MB free",
@@ -97,8 +97,11 @@ def _timed(config: Config, model: torch.nn.Module, clips: Clips, collator: Colla
     device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
     model.to(device).train()
     seconds = []
+    # Batches at full context are rare and take the most memory: one comes first, so that none is too much hours later.
+    context = dataclasses.replace(config.context, full_probability=float(config.context.full_probability > 0))
+    widest = dataclasses.replace(collator, config=dataclasses.replace(config, context=context))
     for n, chosen in enumerate([longest, *[usual] * N_MEASURED]):
-        batch = collator([clips[Draw(index, n * size + i)] for i, index in enumerate(chosen)])
+        batch = (collator if n else widest)([clips[Draw(index, n * size + i)] for i, index in enumerate(chosen)])
         start = time.perf_counter()
         batch = {key: value.to(device) for key, value in batch.items()}
         labels = batch.pop("labels")
