@@ -165,10 +165,12 @@ def same_weights(one: Path, other: Path) -> None:
 
 
 def test_a_lora_run_gives_an_adapter_and_its_merged_model(world, tmp_path):
-    steps = replace(tiny(world, tmp_path).steps, max_steps=1, eval_steps=1, warmup=0.0)
+    steps = replace(tiny(world, tmp_path).steps, max_steps=1, eval_steps=5, warmup=0.0)  # ends before it is evaluated
     config = tiny(world, tmp_path, method=Method(kind="lora", lora_rank=2), steps=steps)
     said: list[str] = []
     folder = train(config, say=said.append)
+    run = json.loads((folder / "run.json").read_text())
+    assert run["step"] == 1 and run["validation_wer"] is not None
     adapter = json.loads((folder / "adapter" / "adapter_config.json").read_text())
     assert adapter["base_model_name_or_path"] == str(world[0])
     assert (folder / "adapter" / "adapter_model.safetensors").stat().st_size < 1_000_000

@@ -110,8 +110,10 @@ def train(config: Config, *, say=print) -> Path:
             settings.save(trainer.config, folder / "config.yaml")
     started = time.perf_counter()
     trainer.train(resume_from_checkpoint=last)
-    best = next(entry for entry in trainer.state.log_history
-                if entry["step"] == trainer.state.best_global_step and "eval_wer" in entry)
+    best = next((entry for entry in trainer.state.log_history
+                 if entry["step"] == trainer.state.best_global_step and "eval_wer" in entry), None)
+    if best is None:  # fewer steps than between two evaluations: what there is is the best
+        best = trainer.evaluate() | {"step": trainer.state.global_step}
     trainer.run |= {"seconds": round(time.perf_counter() - started, 1), "step": best["step"],
                     "validation_wer": best["eval_wer"], "peak_mb": peak_mb()}
     if trainer.args.should_save:

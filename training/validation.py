@@ -69,7 +69,7 @@ class Validation:
             for row, text in list(zip(rows, texts, strict=True))[:N_SAMPLES]:
                 self._say(f"\n  said:  {row['text']}\n  heard: {text}")
         pooled = [wer.pooled(one.words for one in counted), wer.pooled(one.characters for one in counted)]
-        counts = torch.tensor([n for one in pooled for n in (one.errors, one.reference_length)], dtype=torch.float64)
+        counts = torch.tensor([n for one in pooled for n in (one.errors, one.reference_length)], dtype=torch.float32)
         errors, words, wrong, characters = total(counts).tolist()
         return {"wer": 100 * errors / max(words, 1), "cer": 100 * wrong / max(characters, 1)}
 
