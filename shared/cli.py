@@ -35,6 +35,7 @@ MEDIA = {
 }
 LINK_MAX_SECONDS, LINK_MAX_BYTES = 6 * 3600, 2_000_000_000
 
+
 @dataclass(frozen=True)
 class Input:
     """shown: as the person named it. path: None for a link or standard input. stem: of the files to write."""

@@ -34,8 +34,8 @@ TOKENS_PER_SECOND = 30  # no language is spoken at more of Whisper's tokens; a r
 SILENCE_SECONDS = 0.4  # follows a cropped clip; tuned checkpoints have seen 0.2 s and more
 ROOM_SECONDS = 5.0  # with it stock whisper-base ends where it does at 30 s; with 3 s it loops (docs/inference.md)
 GAP_SECONDS = 0.2  # between a clip and a learned tail, as in `training.tail`
-# A checkpoint not trained on cropped clips is asked again at full context when it is less sure than this: where it may
-# differ from its full context, it then does not (chosen on 324 clips of four languages, docs/inference.md).
+# A checkpoint not trained on cropped clips is asked again at full context when it is less sure than this (chosen
+# on 324 clips of four languages, docs/inference.md).
 UNSURE_LOGPROB = -0.8
 RESUME_SECONDS = 2.0  # speech left after the last timestamp for which a window is taken up again
 # Where Whisper's paper samples at rising temperature, this widens the search and then forbids repeats: the same end
