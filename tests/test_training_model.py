@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import ctranslate2
 import numpy as np
@@ -135,6 +136,24 @@ def test_the_loss_is_per_token_over_all_batches():
     assert torch.allclose(whole, torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten()), atol=1e-6)
 
 
+def test_smoothing_is_for_learning_only():
+    logits, labels = torch.randn(2, 4, 9), torch.randint(0, 9, (2, 4))
+    labels[1, 2:] = IGNORED
+    plain_loss = token_loss(SimpleNamespace(logits=logits), labels)
+    assert token_loss(SimpleNamespace(logits=logits), labels, smoothing=0.2) == plain_loss
+    learned = token_loss(SimpleNamespace(logits=logits.clone().requires_grad_()), labels, smoothing=0.2)
+    kept = labels != IGNORED
+    spread = -torch.log_softmax(logits, -1).mean(-1)[kept].mean()  # the share of the target that all tokens get
+    assert learned.item() == pytest.approx(0.8 * plain_loss.item() + 0.2 * spread.item(), rel=1e-5)
+
+
+def test_dropout_is_in_the_layers_and_not_in_what_is_saved(tmp_path):
+    _, model, _ = load_base(config(method=Method(dropout=0.1)))
+    assert {layer.dropout for layer in (*model.model.encoder.layers, *model.model.decoder.layers)} == {0.1}
+    model.save_pretrained(tmp_path)
+    assert WhisperForConditionalGeneration.from_pretrained(tmp_path).model.encoder.layers[0].dropout == 0.0
+
+
 def test_validation_hears_what_the_saved_checkpoint_hears(tmp_path):
     """Weights handed over in memory, an adapter added to them, against the adapter merged on disk and opened anew."""
     folder, model = adapter_folder(tmp_path / "adapter", std=0.002)  # little enough for it to hear still
@@ -164,9 +183,9 @@ def test_validation_hears_what_the_saved_checkpoint_hears(tmp_path):
     rates = validation.rates(model)
     counted = [utterance_errors(row["text"], text, row["language"])
                for row, text in zip(clips.rows, found, strict=True)]
-    assert rates == {"wer": pytest.approx(100 * pooled(one.words for one in counted).wer),
+    assert rates == {"rank": rates["rank"], "wer": pytest.approx(100 * pooled(one.words for one in counted).wer),
                      "cer": pytest.approx(100 * pooled(one.characters for one in counted).wer)}
-    assert 0 < rates["cer"] < rates["wer"]
+    assert 0 < rates["cer"] < rates["wer"] < rates["rank"] < rates["wer"] + 0.1  # characters only part ties
     assert len(said) == 3 and all("heard: " in one for one in said)
     halves = [Validation(settings, base, clips, said.append, rank, 2).texts(model) for rank in range(2)]
     assert [halves[0][0], halves[1][0], halves[0][1], halves[1][1]] == found

@@ -28,10 +28,11 @@ from shared.features import log_mel
 from training import config as settings
 from training import preflight
 from training.config import Config, Data, Method, Steps
-from training.data import open_split
+from training.data import Clips, Collator, open_split
 from training.finetune import COMPLETE, train
+from training.fitting import fitted
 from training.memory import EVERY, GiveBack
-from training.model import load_base
+from training.model import load_base, trainable
 
 ROOT = Path(__file__).parents[1]
 TRAIN = ["it_priv-introsaved.flac", "it_vm-mailboxfull.flac", "en_austen-0880.flac", "en_austen-0890.ogg",
@@ -207,6 +208,22 @@ def test_the_same_text_in_another_language_is_no_leak(world, tmp_path):
     with pytest.raises(UserError, match="test split are in train"):
         preflight.check_data(config, processor.tokenizer, train_rows, validation, [open_split(Data(str(test)), "test")],
                              True, said.append)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system refuses memory, and that is caught")
+def test_a_batch_that_would_not_fit_is_halved_before_it_is_tried(world, tmp_path):
+    config = tiny(world, tmp_path, steps=Steps(batch_size=8, accumulation=1))
+    checkpoint, model, processor = load_base(config)
+    clips = Clips(open_split(config.data[0], "train").select([0] * 8), config, True)
+    collator = Collator(config, processor.tokenizer, 80, True, True)
+    model, sizes = trainable(model, config, checkpoint), {}
+    for free in (500.0, 1e6):  # MB; a clip at 30 s takes about a hundred, and the gradients as much again
+        said: list[str] = []
+        found, _, _ = fitted(config, model, clips, collator, said.append, lambda free=free: free)
+        sizes[free] = found.steps.batch_size
+        assert found.steps.batch_size * found.steps.accumulation == 8
+        assert any("would take" in line for line in said) == (found.steps.batch_size < 8)
+    assert sizes[500.0] < sizes[1e6] == 8
 
 
 OUT_OF_MEMORY = """

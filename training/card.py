@@ -160,14 +160,26 @@ def _limits(facts: Facts) -> str:
 
 
 def _training(facts: Facts) -> str:
-    config, run = facts.config, facts.run
+    if "parts" not in facts.run:
+        return _one_run(facts.config, facts.run)
+    parts = [_one_run(settings.of(part["config"]), part) for part in facts.run["parts"]]
+    return (f"The mean of the weights of {len(parts)} run(s) with {facts.run['base_share']:.0%} of the base's own "
+            "(`python -m training.soup`), the share chosen on the validation split"
+            f"{_validated(facts.run)}.\n\n" + "\n".join(parts))
+
+
+def _validated(run: dict) -> str:
+    return "" if run["validation_wer"] is None else f" ({run['validation_wer']:.2f} %)"
+
+
+def _one_run(config: Config, run: dict) -> str:
     steps = config.steps
     context = "cropped to the clips" if config.context.crop else "30 s"
     method = f"LoRA, rank {config.method.lora_rank}" if config.method.kind == "lora" else config.method.kind
     return (f"`python -m training.finetune training/configs/{config.name}.yaml`: {method}, {steps.max_steps} steps of "
             f"{steps.batch_size * steps.accumulation} clips, {steps.optimizer}, learning rate {steps.learning_rate:g}, "
             f"encoder context {context}, seed {config.seed}, {run['seconds'] / 60:.0f} minutes; the checkpoint of step "
-            f"{run['step']} was the best by WER on the validation split ({run['validation_wer']:.2f} %).\n\n"
+            f"{run['step']} was the best by WER on the validation split{_validated(run)}.\n\n"
             f"```yaml\n{yaml.safe_dump(settings.plain(config), sort_keys=False, allow_unicode=True)}```\n")
 
 

@@ -47,7 +47,8 @@ class Trainer(Seq2SeqTrainer):
 
     def __init__(self, *, run: dict, config: Config, shares: np.ndarray | None, collators: tuple[Collator, ...],
                  validation: Callable[[int, int], Validation], **given):
-        super().__init__(data_collator=collators[0], compute_loss_func=token_loss, **given)
+        super().__init__(data_collator=collators[0], **given, compute_loss_func=partial(
+            token_loss, smoothing=config.steps.label_smoothing))
         self.run, self.config, self.shares, self.collators = run, config, shares, collators
         self.validation = validation(self.accelerator.process_index, self.accelerator.num_processes)
 
@@ -68,8 +69,6 @@ class Trainer(Seq2SeqTrainer):
         output = super().evaluation_loop(dataloader, description, True, ignore_keys, metric_key_prefix)
         rates = self.validation.rates(self.model, lambda counts: self.accelerator.reduce(
             counts.to(self.args.device), reduction="sum"))
-        # Few clips often tie in words; then characters tell which step is better.
-        rates["rank"] = rates["wer"] + rates["cer"] / 1000
         output.metrics.update({f"{metric_key_prefix}_{name}": rate for name, rate in rates.items()})
         return output
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
+import psutil
 import torch
 from transformers import TrainerCallback
 
@@ -40,6 +43,38 @@ def peak_mb() -> int | None:
         return None
     held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(held / 1e6 if sys.platform == "darwin" else held * 1024 / 1e6)
+
+
+def free_mb() -> float:
+    """MB that can still be taken: of the GPU's memory if there is one, else of the machine's or this container's."""
+    if torch.cuda.is_available():
+        return torch.cuda.mem_get_info()[0] / 1e6
+    free = psutil.virtual_memory().available / 1e6
+    try:  # cgroup v2, as containers have it; what is not limited says "max"
+        group = Path("/sys/fs/cgroup")
+        limit, used = (int((group / name).read_text()) / 1e6 for name in ("memory.max", "memory.current"))
+    except (OSError, ValueError):
+        return free
+    return min(free, limit - used)
+
+
+def growth_mb(work: Callable[[], object]) -> float | None:
+    """MB this process came to hold, at most, while `work` ran, beyond what it held before; None except on Linux."""
+    trim = _malloc_trim()
+    if trim is not None:
+        trim(0)  # what earlier work has left would be used again and not be seen
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+        before = _status_mb("VmRSS")
+        work()
+        return _status_mb("VmHWM") - before
+    except (OSError, KeyError):
+        return None
+
+
+def _status_mb(key: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(dict(line.split(":", 1) for line in lines)[key].split()[0]) * 1024 / 1e6
 
 
 def _malloc_trim():

@@ -6,17 +6,14 @@ a UserError. Changes no weight and writes nothing.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
 import datasets
-import psutil
 import torch
 from transformers import WhisperTokenizer
 
@@ -25,11 +22,9 @@ from shared.errors import UserError
 from shared.wer import normalise
 from training.config import Config
 from training.data import MAX_LABELS, Clips, Collator
-from training.memory import peak_mb
-from training.model import token_loss
-from training.schedule import Draw
+from training.fitting import N_MEASURED, fitted
+from training.memory import free_mb
 
-N_MEASURED = 3  # batches timed, after one of the longest clips: what fits that fits all
 ROWS_CHECKED = 20_000  # of text; more would take longer than the answer is worth
 Say = Callable[[str], None]
 
@@ -47,7 +42,7 @@ def check_data(config: Config, tokenizer: WhisperTokenizer, train: datasets.Data
 
 def measure(config: Config, model: torch.nn.Module, clips: Clips, collator: Collator, say: Say = print) -> Config:
     """Time a few steps on the longest and on usual clips, halving the batch until they fit; report time and memory."""
-    config, seconds, held_mb = _fitting(config, model, clips, collator, say)
+    config, seconds, held_mb = fitted(config, model, clips, collator, say)
     steps = config.steps
     parameters = list(model.parameters())
     n_trained = sum(p.numel() for p in parameters if p.requires_grad)
@@ -59,7 +54,7 @@ def measure(config: Config, model: torch.nn.Module, clips: Clips, collator: Coll
     say(f"time: about {spoken_time(needed)} by {N_MEASURED} measured batches ({steps.batch_size / seconds:.1f} clips a "
         "second); evaluation comes on top")
     state_mb = n_trained * (4 + 8) / 1e6  # gradient, and AdamW's two moments
-    available = _memory_mb()
+    available = free_mb()
     say(f"memory: {held_mb:.0f} MB with the largest batch, {state_mb:.0f} MB more for the optimiser; "
         f"{available:.0f} MB free")
     if state_mb > available:
@@ -67,64 +62,6 @@ def measure(config: Config, model: torch.nn.Module, clips: Clips, collator: Coll
                         limit=f"{state_mb:.0f} MB", todo="use LoRA, adafactor or a smaller base")
     _check_disk(config, n_all, n_trained, say)
     return config
-
-
-def _fitting(config: Config, model: torch.nn.Module, clips: Clips, collator: Collator, say: Say
-             ) -> tuple[Config, float, float]:
-    """The config whose batch fits, seconds a batch, MB at the peak."""
-    while True:
-        try:
-            return config, *_timed(config, model, clips, collator)
-        except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
-            if not _is_memory(error):
-                raise
-            size = config.steps.batch_size
-        model.zero_grad(set_to_none=True)
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        if size == 1:
-            raise UserError("Not even one clip fits into memory", got=spoken_time(float(clips.durations.max())),
-                            todo="use LoRA, gradient checkpointing, bf16 or a smaller base")
-        steps = dataclasses.replace(config.steps, batch_size=size // 2, accumulation=config.steps.accumulation * 2)
-        config = dataclasses.replace(config, steps=steps)
-        say(f"out of memory with {size} clips a batch: now {size // 2}, and {steps.accumulation} batches to a step")
-
-
-def _timed(config: Config, model: torch.nn.Module, clips: Clips, collator: Collator) -> tuple[float, float]:
-    size = config.steps.batch_size
-    longest = [int(i) for i in clips.durations.argsort()[::-1][:size]]
-    usual = [int(i) for i in clips.durations.argsort()[len(clips) // 2 :][:size]]
-    device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
-    model.to(device).train()
-    seconds = []
-    # Batches at full context are rare and take the most memory: one comes first, so that none is too much hours later.
-    context = dataclasses.replace(config.context, full_probability=float(config.context.full_probability > 0))
-    widest = dataclasses.replace(collator, config=dataclasses.replace(config, context=context))
-    for n, chosen in enumerate([longest, *[usual] * N_MEASURED]):
-        batch = (collator if n else widest)([clips[Draw(index, n * size + i)] for i, index in enumerate(chosen)])
-        start = time.perf_counter()
-        batch = {key: value.to(device) for key, value in batch.items()}
-        labels = batch.pop("labels")
-        kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(config.steps.precision)
-        with torch.autocast(device.partition(":")[0], kind, enabled=kind is not None):
-            loss = token_loss(model(**batch), labels)
-        loss.backward()
-        model.zero_grad(set_to_none=True)
-        if n:
-            seconds.append(time.perf_counter() - start)
-    return sorted(seconds)[len(seconds) // 2], peak_mb() or psutil.Process().memory_info().rss / 1e6
-
-
-def _is_memory(error: Exception) -> bool:
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return any(said in str(error).lower() for said in ("out of memory", "allocate memory"))
-
-
-def _memory_mb() -> float:
-    if torch.cuda.is_available():
-        return torch.cuda.mem_get_info()[0] / 1e6
-    return psutil.virtual_memory().available / 1e6
 
 
 def _check_disk(config: Config, n_all: int, n_trained: int, say: Say) -> None:

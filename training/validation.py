@@ -60,7 +60,10 @@ class Validation:
 
     def rates(self, model: torch.nn.Module, total: Callable[[torch.Tensor], torch.Tensor] = lambda counts: counts
               ) -> dict[str, float]:
-        """WER and CER in per cent, normalised; says a few samples. total: sums a tensor over all processes."""
+        """WER and CER in per cent, normalised, and the rank (lower is better); says a few samples.
+
+        Few clips often tie in words; then characters tell which weights are better. total: sums over all processes.
+        """
         texts = self.texts(model)
         rows = [self._clips.rows[i] for i in self._own]
         counted = [wer.utterance_errors(row["text"], text, row["language"])
@@ -71,7 +74,8 @@ class Validation:
         pooled = [wer.pooled(one.words for one in counted), wer.pooled(one.characters for one in counted)]
         counts = torch.tensor([n for one in pooled for n in (one.errors, one.reference_length)], dtype=torch.float32)
         errors, words, wrong, characters = total(counts).tolist()
-        return {"wer": 100 * errors / max(words, 1), "cer": 100 * wrong / max(characters, 1)}
+        rate, cer = 100 * errors / max(words, 1), 100 * wrong / max(characters, 1)
+        return {"wer": rate, "cer": cer, "rank": rate + cer / 1000}
 
     def texts(self, model: torch.nn.Module) -> list[str]:
         """What the model hears in each of this process's clips."""

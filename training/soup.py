@@ -1,0 +1,160 @@
+"""python -m training.soup OUT RUN [RUN ...] [key=value ...]: several runs' weights become one checkpoint.
+
+Enters: finished runs from one base on the same data, which may differ in seed, steps, method and augmentation. Leaves:
+OUT/, a run's folder like theirs, for evaluation, publishing and export. The weights are the mean of the runs' (model
+soup, arXiv:2203.05482) with a share of the base's own (WiSE-FT, arXiv:2109.01903), the share chosen on the validation
+split. What single runs learned by heart differs and averages out; what the base knew and a small set does not teach
+comes back. It costs nothing in serving: one checkpoint of the same size. One run alone may be mixed with the base too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from shared.checkpoint import files
+from shared.errors import UserError
+from training import command
+from training import config as settings
+from training.config import Config
+from training.data import Clips, open_split
+from training.finetune import COMPLETE
+from training.model import complete, load_base
+from training.validation import Validation
+
+Weights = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the share of the base is found."""
+
+    base_shares: tuple[float, ...] = (0.0, 0.1, 0.2, 0.3, 0.4)  # those that are tried; one alone is taken unheard
+    max_clips: int = 0  # validation clips; 0: all
+
+
+@dataclass(frozen=True)
+class Part:
+    """One finished run."""
+
+    folder: Path
+    config: Config
+    run: dict  # its run.json
+
+
+def soup(out: str | Path, runs: Sequence[str | Path], options: Options = Options(), *, say=print) -> Path:
+    """Mix the runs' models, choose the share of the base, write the folder `out` and return it.
+
+    Raises UserError if a run is not done, if the runs do not belong together, or if `out` holds something else.
+    """
+    out = Path(out)
+    parts = [_part(Path(run)) for run in runs]
+    _checked(parts, out, options)
+    first = parts[0]
+    config = replace(first.config, name=out.name, out=str(out.parent))
+    base, model, processor = load_base(config)
+    own = {name: weight.clone() for name, weight in model.state_dict().items()}
+    mean = _mean(parts)
+    share, rates = options.base_shares[0], {}
+    if len(options.base_shares) > 1:
+        rates = dict(_heard(model, mean, own, config, options, base, say))
+        share = min(rates, key=lambda tried: (rates[tried]["rank"], tried))
+    model.load_state_dict(_mixed(mean, own, share))
+    run = first.run | {
+        "name": out.name, "config": settings.plain(config), "method": "soup", "base_share": share, "step": None,
+        "validation_wer": rates[share]["wer"] if rates else None,
+        "seconds": sum(part.run["seconds"] for part in parts),
+        "timestamps": all(part.run["timestamps"] for part in parts),
+        "parts": [{key: part.run[key] for key in ("name", "method", "step", "seconds", "validation_wer", "config")}
+                  for part in parts]}
+    shutil.rmtree(out / "model", ignore_errors=True)
+    out.mkdir(parents=True, exist_ok=True)
+    settings.save(config, out / "config.yaml")
+    model.save_pretrained(out / "model")
+    complete(out / "model", model, processor, run)
+    (out / "run.json").write_text(json.dumps(run, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (out / "model" / COMPLETE).touch()
+    say(f"{len(parts)} run(s) with {share:.0%} of {base.model_id}: {out}")
+    return out
+
+
+def _part(folder: Path) -> Part:
+    if not (folder / "model" / COMPLETE).is_file():
+        raise UserError("The run has no model yet", got=folder, todo="let `python -m training.finetune` end first")
+    return Part(folder, settings.load(folder / "config.yaml"),
+                json.loads((folder / "run.json").read_text(encoding="utf-8")))
+
+
+def _checked(parts: Sequence[Part], out: Path, options: Options) -> None:
+    """The weights of one base only can be averaged, and only the same data keeps test sentences out of training."""
+    first = parts[0]
+    for part in parts[1:]:
+        for name, of in (("base", lambda part: (part.run["base"], part.run["base_revision"])),
+                         ("language", lambda part: part.config.language), ("task", lambda part: part.config.task),
+                         ("data", lambda part: [source.path for source in part.config.data]),
+                         ("context", lambda part: part.run["short_context"])):
+            if of(part) != of(first):
+                raise UserError(f"The runs do not belong together: their {name} differs",
+                                got=f"{first.folder}: {of(first)}, {part.folder}: {of(part)}",
+                                todo="mix runs from one base on the same data")
+    if not options.base_shares or not all(0 <= share < 1 for share in options.base_shares):
+        raise UserError("base_shares are shares of the base", got=options.base_shares, limit="0 to below 1",
+                        todo="[0, 0.2, 0.4], or [0] for none")
+    held = out / "run.json"
+    if out.is_dir() and any(out.iterdir()) and not (held.is_file() and "parts" in json.loads(held.read_text("utf-8"))):
+        raise UserError("The folder holds something else", got=out, todo="name another for the mixture")
+
+
+def _mean(parts: Sequence[Part]) -> Weights:
+    """Of the runs' weights, float32, one run in memory at a time."""
+    total: Weights = {}
+    for part in parts:
+        for path in sorted((part.folder / "model").glob("model*.safetensors")):
+            for name, weight in load_file(path).items():
+                own = weight.float() / len(parts)
+                total[name] = total[name] + own if name in total else own
+    return total
+
+
+def _mixed(mean: Weights, base: Weights, share: float) -> Weights:
+    """(1 - share) mean + share base; files leave out the output layer, which is tied to the embedding."""
+    tied = {"proj_out.weight": "model.decoder.embed_tokens.weight"}
+    return {name: torch.lerp(mean[name if name in mean else tied.get(name, name)], own.float(), share)
+            for name, own in base.items()}
+
+
+def _heard(model, mean: Weights, own: Weights, config: Config, options: Options, base, say
+           ) -> Iterator[tuple[float, dict[str, float]]]:
+    """Each share that is tried, and its rates on the validation clips."""
+    rows = open_split(config.data[0], "validation")
+    rows = rows.select(range(min(options.max_clips, len(rows)))) if options.max_clips else rows
+    validation = Validation(config, files(base, "transformers")[1], Clips(rows, config, training=False), lambda _: None)
+    for share in options.base_shares:
+        model.load_state_dict(_mixed(mean, own, share))
+        rates = validation.rates(model)
+        yield share, rates
+        say(f"base {share:4.0%}   validation WER {rates['wer']:6.2f} %   CER {rates['cer']:6.2f} %   {len(rows)} clips")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m training.soup", description="Mix runs into one checkpoint.")
+    parser.add_argument("out", help="the new run's folder, for example runs/italian-soup")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="finished runs; then key=value options")
+    given = parser.parse_args(arguments)
+    runs = [word for word in given.runs if "=" not in word]
+    if not runs:
+        parser.error("no run is named")
+    chosen = [word for word in given.runs if "=" in word]
+    return command.status(lambda: str(soup(given.out, runs, command.options(Options, chosen))))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
