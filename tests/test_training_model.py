@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import ctranslate2
 import numpy as np
@@ -134,24 +133,6 @@ def test_the_loss_is_per_token_over_all_batches():
     parts = [token_loss(type("Out", (), {"logits": logits[i : i + 1]}), labels[i : i + 1], n_tokens) for i in range(3)]
     assert torch.allclose(sum(parts), whole)
     assert torch.allclose(whole, torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten()), atol=1e-6)
-
-
-def test_smoothing_is_for_learning_only():
-    logits, labels = torch.randn(2, 4, 9), torch.randint(0, 9, (2, 4))
-    labels[1, 2:] = IGNORED
-    plain_loss = token_loss(SimpleNamespace(logits=logits), labels)
-    assert token_loss(SimpleNamespace(logits=logits), labels, smoothing=0.2) == plain_loss
-    learned = token_loss(SimpleNamespace(logits=logits.clone().requires_grad_()), labels, smoothing=0.2)
-    kept = labels != IGNORED
-    spread = -torch.log_softmax(logits, -1).mean(-1)[kept].mean()  # the share of the target that all tokens get
-    assert learned.item() == pytest.approx(0.8 * plain_loss.item() + 0.2 * spread.item(), rel=1e-5)
-
-
-def test_dropout_is_in_the_layers_and_not_in_what_is_saved(tmp_path):
-    _, model, _ = load_base(config(method=Method(dropout=0.1)))
-    assert {layer.dropout for layer in (*model.model.encoder.layers, *model.model.decoder.layers)} == {0.1}
-    model.save_pretrained(tmp_path)
-    assert WhisperForConditionalGeneration.from_pretrained(tmp_path).model.encoder.layers[0].dropout == 0.0
 
 
 def test_validation_hears_what_the_saved_checkpoint_hears(tmp_path):

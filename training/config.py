@@ -64,7 +64,6 @@ class Method:
     lora_rank: int = 16
     lora_alpha: int = 32  # the update is scaled by alpha / rank
     lora_dropout: float = 0.0
-    dropout: float = 0.0  # of what each layer adds, while training: against learning a small set by heart
     lora_targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
 
 
@@ -80,7 +79,6 @@ class Steps:
     schedule: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
     optimizer: Literal["adamw", "adagrad", "adafactor", "adamw-8bit"] = "adamw"
     weight_decay: float = 0.01
-    label_smoothing: float = 0.0  # share of the target spread over all tokens (arXiv:1512.00567); 0.1 suits small sets
     max_grad_norm: float = 1.0
     eval_steps: int = 100  # WER and loss on the validation split, then a checkpoint
     patience: int = 5  # evaluations without a better WER before the run stops; 0: never
@@ -138,9 +136,8 @@ def checked(config: Config) -> Config:
     if len(context.tail_seconds) != 2 or not 0 <= context.tail_seconds[0] <= context.tail_seconds[1] <= 30:
         raise UserError("context.tail_seconds must be two lengths, the shorter first", got=context.tail_seconds,
                         limit="0 to 30 s", todo="for example [0.2, 3.0]")
-    shares = {"dropout": config.method.dropout, "label_smoothing": steps.label_smoothing}
-    for part in (plain(config.augment), plain(config.extra), shares):
-        for key, value in part.items():
+    for part in (config.augment, config.extra):
+        for key, value in plain(part).items():
             if not 0 <= value <= 1:
                 raise UserError(f"{key} is a probability", got=value, limit="0 to 1", todo="0 turns it off")
     counts = (steps.max_steps, steps.batch_size, steps.accumulation, steps.eval_steps)

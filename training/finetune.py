@@ -47,8 +47,7 @@ class Trainer(Seq2SeqTrainer):
 
     def __init__(self, *, run: dict, config: Config, shares: np.ndarray | None, collators: tuple[Collator, ...],
                  validation: Callable[[int, int], Validation], **given):
-        super().__init__(data_collator=collators[0], **given, compute_loss_func=partial(
-            token_loss, smoothing=config.steps.label_smoothing))
+        super().__init__(data_collator=collators[0], compute_loss_func=token_loss, **given)
         self.run, self.config, self.shares, self.collators = run, config, shares, collators
         self.validation = validation(self.accelerator.process_index, self.accelerator.num_processes)
 

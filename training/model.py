@@ -55,8 +55,7 @@ def load_base(config: Config) -> tuple[Checkpoint, WhisperForConditionalGenerati
     Raises UserError if it is not to be had, or does not know the language.
     """
     checkpoint, folder = files(Checkpoint.parse(config.base), "transformers")
-    model = WhisperForConditionalGeneration.from_pretrained(folder, dtype=torch.float32, dropout=config.method.dropout)
-    model.config.dropout = 0.0  # the layers keep theirs; what is saved is for serving, and for others to train from
+    model = WhisperForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
     model.model.encoder.__class__ = ShortContextEncoder
     processor = WhisperProcessor.from_pretrained(folder)
     generation = model.generation_config
@@ -93,15 +92,12 @@ def trainable(model: WhisperForConditionalGeneration, config: Config, base: Chec
     return model
 
 
-def token_loss(outputs, labels: torch.Tensor, num_items_in_batch=None, *, smoothing: float = 0.0) -> torch.Tensor:
+def token_loss(outputs, labels: torch.Tensor, num_items_in_batch=None) -> torch.Tensor:
     """Cross entropy per token over all clips of one step, so that accumulation and more GPUs change nothing.
 
-    Whisper's own loss averages each forward pass by itself. smoothing: share of the target spread over all tokens where
-    something is learned from the loss; where it is only looked at, it is the plain one, to be compared between runs.
+    Whisper's own loss averages each forward pass by itself.
     """
-    logits = outputs.logits
-    total = cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="sum",
-                          label_smoothing=smoothing if logits.requires_grad else 0.0)
+    total = cross_entropy(outputs.logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="sum")
     return total / (num_items_in_batch if num_items_in_batch is not None else (labels != IGNORED).sum())
 
 
