@@ -204,3 +204,8 @@ def test_the_report_takes_medians_and_leaves_disturbed_runs_out(monkeypatch, spo
     assert (rows[0]["rtfx"], rows[0]["slowest"], rows[0]["rounds"], rows[0]["disturbed"]) == (8.0, 5.0, 3, False)
     assert rows[0]["wer"] == 0 and rows[1]["disturbed"]
     assert rows[1]["ours"].difference == -rows[1]["wer"] < 0
+    assert summary({"runs": runs}, "short-en", "single", extras=True) == []
+    runs.append(run("ours-words", 2.5, 0.0, said))
+    assert [row["system"] for row in summary({"runs": runs}, "short-en", "single")] == ["ours", "whisper-cpp"]
+    more = summary({"runs": runs}, "short-en", "single", extras=True)
+    assert [row["system"] for row in more] == ["ours", "ours-words"]

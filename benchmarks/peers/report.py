@@ -15,7 +15,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.peers.sets import SETS, BenchSet, bench_set
-from benchmarks.peers.systems import SYSTEMS
+from benchmarks.peers.systems import EXTRAS, SYSTEMS
 from shared.normalise import normalise
 from shared.wer import WordErrors, compare, interval, pooled, word_errors
 
@@ -26,7 +26,7 @@ ORIGINAL = "transformers"  # reads the weights as they were published
 
 def tables(content: dict[str, Any]) -> str:
     """Every set and mode as a Markdown table."""
-    found = [summary(content, name, mode) for name in SETS for mode in MODE_NAMES]
+    found = [summary(content, name, mode, extras) for name in SETS for mode in MODE_NAMES for extras in (False, True)]
     machine = content["machine"]
     head = (f"{content['checkpoint']}, {machine['cpu']} (family {machine['family']}, model {machine['model']}), "
             f"{machine['cores']} cores, {', '.join(machine['flags'])}")
@@ -34,10 +34,12 @@ def tables(content: dict[str, Any]) -> str:
     return "\n\n".join([head, *(_markdown(rows) for rows in found if rows), *missing]) + "\n"
 
 
-def summary(content: dict[str, Any], name: str, mode: str) -> list[dict[str, Any]]:
-    """One row a system, fastest first."""
-    runs = [run for run in content["runs"] if run["set"] == name and run["mode"] == mode]
-    if not runs:
+def summary(content: dict[str, Any], name: str, mode: str, extras: bool = False) -> list[dict[str, Any]]:
+    """One row a system, fastest first. extras: the second table, with word times and speakers, if that was run."""
+    more = {system for system in EXTRAS if not SYSTEMS[system].listed}
+    runs = [run for run in content["runs"] if run["set"] == name and run["mode"] == mode and (
+        run["system"] in EXTRAS if extras else run["system"] not in more)]
+    if not runs or (extras and not more & {run["system"] for run in runs}):
         return []
     whole = max((run["limit"] for run in runs), key=lambda limit: limit or 1e9)  # None: all prompts
     heard = bench_set(name, whole)
@@ -105,7 +107,9 @@ def by_part(parts: tuple[str, ...], text: str, language: str) -> list[WordErrors
 
 def _markdown(rows: list[dict[str, Any]]) -> str:
     first = rows[0]
-    lines = [f"**{first['set']}, {MODE_NAMES[first['mode']]}** ({first['words']} words)", "",
+    more = any(row["system"] in EXTRAS and not SYSTEMS[row["system"]].listed for row in rows)
+    title = f"{first['set']}, {MODE_NAMES[first['mode']]}{', and more than text' if more else ''}"
+    lines = [f"**{title}** ({first['words']} words)", "",
              "| | × real time (median, range, rounds) | per CPU second | word error % (95 %) | unlike the original % | "
              "first text, s | peak MB | ours − it, WER points |", "| --- | --- | --- | --- | --- | --- | --- | --- |"]
     lines += [_line(row) for row in rows]
