@@ -37,7 +37,7 @@ def youtube(page, link: str) -> None:
 
 
 def compare(page, link: str) -> None:
-    page.get_by_text("Italian: a full mailbox").click()
+    page.get_by_text("Italian: a greeting").click()
     page.locator("#compare-result .verdict").first.wait_for(timeout=PATIENCE_MS)
 
 

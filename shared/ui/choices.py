@@ -32,7 +32,7 @@ class Choices:
             self.task = gr.Dropdown([(name, task) for task, name in TASKS.items()], value="transcribe", label="Do what",
                                     visible=translate, filterable=False, min_width=140)
             self.speakers = gr.Dropdown(
-                [("Do not tell apart", NO_SPEAKERS), ("Tell apart", FIND_SPEAKERS),
+                [("Off", NO_SPEAKERS), ("Tell apart", FIND_SPEAKERS),
                  *((f"There are {n}", str(n)) for n in range(2, MOST_SPEAKERS + 1))],
                 value=NO_SPEAKERS, label="Speakers", visible=translate, filterable=False, min_width=140)
         with gr.Accordion("Advanced", open=False, elem_classes="advanced"):

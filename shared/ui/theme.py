@@ -24,4 +24,5 @@ def theme() -> gr.themes.Base:
         block_label_background_fill="transparent", block_label_background_fill_dark="transparent",
         block_label_text_color="*body_text_color", block_label_text_color_dark="*body_text_color",
         block_border_width="1px", block_border_width_dark="1px", block_shadow="none",
+        checkbox_border_width="1px", checkbox_border_color="*neutral_400", checkbox_border_color_dark="*neutral_500",
         body_text_color_subdued="*neutral_500", body_text_color_subdued_dark="*neutral_400")
