@@ -84,7 +84,9 @@ def test_what_does_not_belong_together_is_refused(world, runs, tmp_path):
     config = settings.load(runs[0] / "config.yaml")
     english = train(replace(config, name="english", out=str(tmp_path), language="en",
                             data=(replace(config.data[0], language="en"),)), say=lambda text: None)
+    mixed = soup(tmp_path / "mixed", runs, Options((0.0,)), say=lambda text: None)
     refused = [
+        ("mixture already", [mixed], Options(), tmp_path / "soup"),
         ("language differs", [runs[0], english], Options(), tmp_path / "soup"),
         ("no model yet", [tmp_path / "nothing"], Options(), tmp_path / "soup"),
         ("holds something else", runs, Options(), english),

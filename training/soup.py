@@ -89,8 +89,10 @@ def soup(out: str | Path, runs: Sequence[str | Path], options: Options = Options
 def _part(folder: Path) -> Part:
     if not (folder / "model" / COMPLETE).is_file():
         raise UserError("The run has no model yet", got=folder, todo="let `python -m training.finetune` end first")
-    return Part(folder, settings.load(folder / "config.yaml"),
-                json.loads((folder / "run.json").read_text(encoding="utf-8")))
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    if "parts" in run:
+        raise UserError("This is a mixture already", got=folder, todo="mix the runs it was made of")
+    return Part(folder, settings.load(folder / "config.yaml"), run)
 
 
 def _checked(parts: Sequence[Part], out: Path, options: Options) -> None:
