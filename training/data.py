@@ -63,6 +63,11 @@ def open_split(source: Data, split: str) -> datasets.Dataset:
     return rows
 
 
+def first_rows(rows: datasets.Dataset, n: int) -> datasets.Dataset:
+    """The first n rows; 0: all."""
+    return rows.select(range(min(n, len(rows)))) if n else rows
+
+
 class Clips(torch.utils.data.Dataset):
     """Rows as examples: by `Draw` in training, by plain index in evaluation, where nothing is changed."""
 

@@ -28,7 +28,7 @@ from shared.inference import Transcriber
 from training import command
 from training import config as settings
 from training.config import Data
-from training.data import open_split
+from training.data import first_rows, open_split
 from training.report import write_report
 
 SHORT, LONG = 3.0, 8.0  # seconds: the edges of the three lengths that are scored apart
@@ -75,14 +75,14 @@ def evaluate(run: str | Path, options: Options = Options(), *, say=print) -> dic
         raise UserError("The run has no model yet", got=run, todo="let `python -m training.finetune` end first")
     folder = run / "evaluation"
     folder.mkdir(exist_ok=True)
-    rows = _limited(open_split(config.data[0], options.split), options.max_clips)
+    rows = first_rows(open_split(config.data[0], options.split), options.max_clips)
     base, tuned = Checkpoint.parse(config.base), Checkpoint.parse(str(run / "model"))
     plans = {"base": (base, rows, True), "fine-tuned": (tuned, rows, False)}
     if options.full_context and config.context.crop:
         plans["fine-tuned, full context"] = (tuned, rows, True)
     if options.canary:
         splits = [open_split(Data(options.canary), split) for split in options.canary_split.split(",")]
-        canary = _limited(datasets.concatenate_datasets(splits), options.max_clips)
+        canary = first_rows(datasets.concatenate_datasets(splits), options.max_clips)
         plans |= {"base, canary": (base, canary, True), "fine-tuned, canary": (tuned, canary, False)}
     heard, used = {}, {}
     for name, (checkpoint, of, full) in plans.items():
@@ -218,10 +218,6 @@ def _key(checkpoint: Checkpoint, rows: datasets.Dataset, full: bool, options: Op
 def _digest(rows: datasets.Dataset) -> str:
     """Of the clips' ids and texts."""
     return hashlib.sha256(json.dumps([rows["id"][:], rows["text"][:]]).encode()).hexdigest()[:16]
-
-
-def _limited(rows: datasets.Dataset, n_clips: int) -> datasets.Dataset:
-    return rows.select(range(min(n_clips, len(rows)))) if n_clips else rows
 
 
 def _write(path: Path, text: str) -> None:

@@ -32,7 +32,7 @@ from training import preflight
 from training.command import status
 from training.config import Config
 from training.curves import curves
-from training.data import Clips, Collator, open_split
+from training.data import Clips, Collator, first_rows, open_split
 from training.memory import GiveBack, peak_mb
 from training.model import complete, is_multilingual, load_base, plain, token_loss, trainable
 from training.schedule import LengthGrouped, mixed
@@ -141,7 +141,7 @@ def _prepared(config: Config, say, *, measured: bool) -> Trainer:
     multilingual = is_multilingual(model)
     sources = [open_split(source, "train") for source in config.data]
     train_rows = datasets.concatenate_datasets(sources)
-    validation = _some(open_split(config.data[0], "validation"), config.eval_clips)
+    validation = first_rows(open_split(config.data[0], "validation"), config.eval_clips)
     tests = [open_split(source, "test") for source in config.data if list(Path(source.path, "data").glob("test-*"))]
     preflight.check_data(config, processor.tokenizer, train_rows, validation, tests, multilingual, say)
     model = trainable(model, config, base)
@@ -188,10 +188,6 @@ def _describe(config: Config, base) -> dict:
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__,
                      "python": sys.version.split()[0]},
     }
-
-
-def _some(rows: datasets.Dataset, n_clips: int) -> datasets.Dataset:
-    return rows.select(range(min(n_clips, len(rows)))) if n_clips else rows
 
 
 def _last_complete(folder: Path) -> str | None:

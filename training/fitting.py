@@ -37,10 +37,11 @@ def fitted(config: Config, model: torch.nn.Module, clips: Clips, collator: Colla
     model.to(device).train()
     if device == "cpu" and os.environ.get("WORLD_SIZE", "1") == "1":  # processes must not come to different sizes
         longest, widest = int(clips.durations.argmax()), _widest(config, collator)
+        available = free()  # before the trials, whose heap would count twice
         with contextlib.suppress(RuntimeError, MemoryError):  # refused already: below it is said so
             grown = [growth_mb(lambda n=n: _seconds(config, model, clips, widest, device, [longest] * n, 0))
                      for n in (1, 2)]
-            config = _foreseen(config, grown, free(), say)
+            config = _foreseen(config, grown, available, say)
     while True:
         try:
             return config, *_timed(config, model, clips, collator, device)

@@ -25,7 +25,7 @@ from shared.errors import UserError
 from training import command
 from training import config as settings
 from training.config import Config
-from training.data import Clips, open_split
+from training.data import Clips, first_rows, open_split
 from training.finetune import COMPLETE
 from training.model import complete, load_base
 from training.validation import Validation
@@ -75,6 +75,7 @@ def soup(out: str | Path, runs: Sequence[str | Path], options: Options = Options
         "timestamps": all(part.run["timestamps"] for part in parts),
         "parts": [{key: part.run[key] for key in ("name", "method", "step", "seconds", "validation_wer", "config")}
                   for part in parts]}
+    run.pop("peak_mb", None)  # of one run's training
     shutil.rmtree(out / "model", ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
     settings.save(config, out / "config.yaml")
@@ -136,8 +137,7 @@ def _mixed(mean: Weights, base: Weights, share: float) -> Weights:
 def _heard(model, mean: Weights, own: Weights, config: Config, options: Options, base, say
            ) -> Iterator[tuple[float, dict[str, float]]]:
     """Each share that is tried, and its rates on the validation clips."""
-    rows = open_split(config.data[0], "validation")
-    rows = rows.select(range(min(options.max_clips, len(rows)))) if options.max_clips else rows
+    rows = first_rows(open_split(config.data[0], "validation"), options.max_clips)
     validation = Validation(config, files(base, "transformers")[1], Clips(rows, config, training=False), lambda _: None)
     for share in options.base_shares:
         model.load_state_dict(_mixed(mean, own, share))

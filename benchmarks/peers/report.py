@@ -21,6 +21,7 @@ from shared.wer import WordErrors, compare, interval, pooled, word_errors
 
 DISTURBED = 0.05  # a share of CPU time that went elsewhere: speeds of such runs count only where there are no others
 MODE_NAMES = {"single": "one by one", "batch": "in batches", "long": "10 minutes"}
+MORE = {system for system in EXTRAS if not SYSTEMS[system].listed}  # only in the second table
 ORIGINAL = "transformers"  # reads the weights as they were published
 
 
@@ -36,10 +37,9 @@ def tables(content: dict[str, Any]) -> str:
 
 def summary(content: dict[str, Any], name: str, mode: str, extras: bool = False) -> list[dict[str, Any]]:
     """One row a system, fastest first. extras: the second table, with word times and speakers, if that was run."""
-    more = {system for system in EXTRAS if not SYSTEMS[system].listed}
     runs = [run for run in content["runs"] if run["set"] == name and run["mode"] == mode and (
-        run["system"] in EXTRAS if extras else run["system"] not in more)]
-    if not runs or (extras and not more & {run["system"] for run in runs}):
+        run["system"] in EXTRAS if extras else run["system"] not in MORE)]
+    if not runs or (extras and not MORE & {run["system"] for run in runs}):
         return []
     whole = max((run["limit"] for run in runs), key=lambda limit: limit or 1e9)  # None: all prompts
     heard = bench_set(name, whole)
@@ -107,7 +107,7 @@ def by_part(parts: tuple[str, ...], text: str, language: str) -> list[WordErrors
 
 def _markdown(rows: list[dict[str, Any]]) -> str:
     first = rows[0]
-    more = any(row["system"] in EXTRAS and not SYSTEMS[row["system"]].listed for row in rows)
+    more = any(row["system"] in MORE for row in rows)
     title = f"{first['set']}, {MODE_NAMES[first['mode']]}{', and more than text' if more else ''}"
     lines = [f"**{title}** ({first['words']} words)", "",
              "| | × real time (median, range, rounds) | per CPU second | word error % (95 %) | unlike the original % | "
