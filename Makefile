@@ -24,7 +24,7 @@ check: $(VENV)/.test  ## lint
 	$(RUFF) check .
 
 screenshots: $(VENV)/.test browser  ## take the pictures of docs/images again
-	$(PY) tests/screenshots.py
+	$(PY) tests/support/screenshots.py
 
 wheelhouse: $(VENV)/bin/python  ## a folder from which a machine without a network installs and runs everything
 	.ci/wheelhouse wheelhouse $(PY)

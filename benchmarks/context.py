@@ -18,10 +18,10 @@ import platform
 import time
 from pathlib import Path
 
-from shared import recognition
 from shared.audio import load_audio
 from shared.checkpoint import Checkpoint
 from shared.inference import Transcriber
+from shared.inference import window_decoder as recognition
 from shared.wer import WordErrors, compare, pooled, word_errors
 from training.config import Data
 from training.data import open_split

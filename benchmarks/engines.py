@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from shared.audio import SAMPLE_RATE, load_audio
+from shared.audio.features import log_mel, pad_or_trim
 from shared.checkpoint import Checkpoint
 from shared.errors import UserError
-from shared.features import log_mel, pad_or_trim
 from shared.inference import Transcriber
 
 ROUNDS = 3

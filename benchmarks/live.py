@@ -27,11 +27,12 @@ import numpy as np
 
 sys.path[:0] = [str(Path(__file__).parents[1])]
 
-from shared.agreement import key  # noqa: E402
 from shared.audio import SAMPLE_RATE, Waveform, load_audio  # noqa: E402
 from shared.checkpoint import Checkpoint  # noqa: E402
-from shared.inference import Options, Transcriber  # noqa: E402
+from shared.inference import Transcriber  # noqa: E402
+from shared.inference.window_decoder import Options  # noqa: E402
 from shared.live import LiveTranscriber  # noqa: E402
+from shared.live.local_agreement import key  # noqa: E402
 from shared.transcript import Transcript, Word  # noqa: E402
 from shared.wer import word_errors  # noqa: E402
 from training.config import Data  # noqa: E402

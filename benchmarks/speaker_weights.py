@@ -19,8 +19,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from shared.diarization import EMBEDDING, MODELS, SEGMENTATION
 from shared.errors import UserError
-from shared.speaker_models import EMBEDDING, MODELS, SEGMENTATION
 
 # In the wheel, and their SHA-256.
 SOURCES = {

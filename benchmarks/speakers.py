@@ -29,9 +29,9 @@ from pyannote.core import Annotation, Segment
 from pyannote.metrics.diarization import DiarizationErrorRate
 
 from shared.audio import SAMPLE_RATE, Waveform, load_audio
+from shared.audio.vad import windows
 from shared.diarization import Diarizer, Turn
 from shared.errors import UserError
-from shared.vad import windows
 
 COLLAR = 0.25
 ENOUGH_SECONDS = 25  # of clips that a voice must have

@@ -1,4 +1,4 @@
-"""How well the word times of `shared.alignment` hit where words begin and end.
+"""How well the word times of `shared.inference.word_times` hit where words begin and end.
 
     python -m benchmarks.word_times SOUNDS --peer ENV/bin/python --out benchmarks/results/word-times.json
 
@@ -6,7 +6,8 @@ Enters: SOUNDS, a folder with Debian's Asterisk prompts unpacked (asterisk-core-
 prompts (digits and letters) are trimmed to their speech by energy and joined, eight at a time, with gaps of 0 to 50 ms:
 so short that speech detection cannot give the answer away, and the place of each word is known to the sample. White
 noise fills the gaps. Where a prompt begins and ends is itself told by energy, so borders put right by the sound
-(`shared.alignment` does so) have an advantage here that they do not have in running speech; "attention alone" has not.
+(`shared.inference.word_times` does so) have an advantage here that they do not have in running speech; "attention
+alone" has not.
 Leaves: median and 90th percentile of the errors of starts and ends, in milliseconds, for each engine, language and
 half. The text is given, so that every word counts and nothing but alignment is measured; faster-whisper's word
 times come from its own alignment of the same text, in its own environment (--peer).
@@ -26,13 +27,13 @@ from pathlib import Path
 
 import numpy as np
 
-from shared.alignment import align_words
 from shared.audio import SAMPLE_RATE, load_audio
+from shared.audio.features import N_FRAMES_FULL, log_mel, pad_or_trim
 from shared.checkpoint import Checkpoint
-from shared.embedded import embedded_base
+from shared.checkpoint.embedded import embedded_base
 from shared.engines import ENGINES
-from shared.features import N_FRAMES_FULL, log_mel, pad_or_trim
 from shared.inference import Transcriber
+from shared.inference.word_times import align_words
 
 VOICES = {"en": "en_US_f_Allison", "it": "it_IT_m_Carlo", "es": "es_MX_f_Allison", "ru": "ru_RU_f_IvrvoiceRU"}
 DIGITS = {

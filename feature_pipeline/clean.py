@@ -25,9 +25,9 @@ from feature_pipeline.decode import decode
 from feature_pipeline.rows import AudioRef
 from feature_pipeline.store import CHECKED, read_listed, write_table
 from shared.audio import SAMPLE_RATE, Waveform, ffmpeg_executable
-from shared.embedded import embedded_base
+from shared.checkpoint.embedded import embedded_base
+from shared.checkpoint.tokenizer import tokens_of
 from shared.errors import UserError
-from shared.tokens import tokens_of
 
 UNDECODABLE = "undecodable"
 TOO_SHORT = "too short"

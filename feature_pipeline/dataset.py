@@ -16,12 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from feature_pipeline.card import card
 from feature_pipeline.chunks import Chunks
 from feature_pipeline.config import Config
 from feature_pipeline.label_check import write_labels
 from feature_pipeline.manifest import manifest
-from feature_pipeline.report import report, samples_of
+from feature_pipeline.report.card import card
+from feature_pipeline.report.report import report, samples_of
 from feature_pipeline.selection import Selection, split_sizes
 from feature_pipeline.store import SHARD, write_json, write_shard, write_text
 from shared.errors import UserError

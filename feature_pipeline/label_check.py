@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 from feature_pipeline.chunks import Chunks
 from feature_pipeline.config import Config
 from feature_pipeline.decode import decode
-from feature_pipeline.label_page import Doubtful, label_page
-from feature_pipeline.page import as_mp3
+from feature_pipeline.report.label_page import Doubtful, label_page
+from feature_pipeline.report.page import as_mp3
 from feature_pipeline.rows import AudioRef
 from feature_pipeline.selection import Selection
 from feature_pipeline.store import write_table, write_text

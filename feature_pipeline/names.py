@@ -12,8 +12,8 @@ from pathlib import Path
 
 from feature_pipeline.config import Clean
 from feature_pipeline.text import sentence_key
-from shared.embedded import embedded_base
-from shared.tokens import tokens_of
+from shared.checkpoint.embedded import embedded_base
+from shared.checkpoint.tokenizer import tokens_of
 
 MIN_TOKENS = 3  # "Stockholm" takes two, "Norrköping" four
 MIN_SHARE = 0.9  # of its places inside sentences, capitalised

@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from shared.normalise import normalise
+from shared.wer import normalise
 
 # Scripts of languages not written in Latin letters, as the first word of a letter's Unicode name.
 SCRIPTS = {

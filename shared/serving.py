@@ -18,13 +18,14 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 import spaces
+from shared.audio import AudioSource, Source
+from shared.audio.vad import Window
 from shared.checkpoint import Checkpoint, configured
+from shared.checkpoint.tokenizer import LANGUAGES
 from shared.errors import UserError
-from shared.inference import Options, Progress, Transcriber
-from shared.source import AudioSource, Source
-from shared.tokens import LANGUAGES
+from shared.inference import Progress, Transcriber
+from shared.inference.window_decoder import Options
 from shared.transcript import Transcript
-from shared.vad import Window
 
 ON_ZERO_GPU = bool(os.environ.get("SPACES_ZERO_GPU"))
 MAX_GUESTS = 2  # checkpoints kept beside the configured pair, least recently used out first

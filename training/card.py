@@ -12,8 +12,8 @@ from pathlib import Path
 
 import yaml
 
+from shared.checkpoint.tokenizer import LANGUAGES
 from shared.errors import UserError
-from shared.tokens import LANGUAGES
 from training import config as settings
 from training.config import Config
 
@@ -110,7 +110,7 @@ def _conditions(facts: Facts) -> str:
 
 def _use(facts: Facts, name: str, adapter: bool) -> str:
     if adapter:
-        return f"""It is this project's own fine-tuned half where there is no network. `shared.lora.merge_adapter`
+        return f"""It is this project's own fine-tuned half where there is no network. `shared.checkpoint.lora`
 (or peft) folds it into its base; naming it is enough:
 
 ```python

@@ -17,8 +17,8 @@ import torch
 from transformers import WhisperTokenizer
 
 from shared.audio import SAMPLE_RATE, load_audio
+from shared.audio.features import FRAMES_PER_SECOND, N_FRAMES_FULL, log_mel
 from shared.errors import UserError
-from shared.features import FRAMES_PER_SECOND, N_FRAMES_FULL, log_mel
 from training.augment import noise, spec_augment, wave_augment
 from training.config import Config, Data
 from training.schedule import MAX_SECONDS, Draw

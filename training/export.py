@@ -20,7 +20,7 @@ import numpy as np
 from shared import wer
 from shared.audio import Waveform, load_audio
 from shared.checkpoint import EMBEDDED, Checkpoint
-from shared.convert import to_ctranslate2
+from shared.checkpoint.to_ctranslate2 import to_ctranslate2
 from shared.errors import UserError
 from shared.inference import Transcriber
 from training import command

@@ -24,9 +24,8 @@ import torch
 import transformers
 from transformers import EarlyStoppingCallback, Seq2SeqTrainer, Seq2SeqTrainingArguments, set_seed
 
-from shared.checkpoint import Checkpoint, files
+from shared.checkpoint import Checkpoint, files, merge_adapter
 from shared.errors import UserError
-from shared.lora import merge_adapter
 from training import config as settings
 from training import preflight
 from training.command import status

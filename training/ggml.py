@@ -15,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 from safetensors.torch import load_file
 
-from shared.features import mel_filters
+from shared.audio.features import mel_filters
 
 MAGIC = 0x67676D6C
 FLOAT32, FLOAT16 = 0, 1

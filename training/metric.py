@@ -1,8 +1,7 @@
 """python -m training.metric FOLDER/honest_wer: this project's WER and CER as a module of the `evaluate` library.
 
 Leaves a folder that `evaluate.load` opens offline, and that `evaluate.load("user/honest_wer")` finds once it is pushed
-as a Space: the module, and copies of `shared.wer` and `shared.normalise`, so that it gives the same numbers. Defines
-nothing itself.
+as a Space: the module, and copies of `shared.wer`, so that it gives the same numbers. Defines nothing itself.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ MODULE = '''"""Word and character error rate from pooled counts, with intervals;
 import datasets
 import evaluate
 
-from .normalise import normalise
-from .wer import score
-from .wer import utterance_errors
+from .counts import score
+from .counts import utterance_errors
+from .normaliser import normalise
 
 
 class {name}(evaluate.Metric):
@@ -80,9 +79,9 @@ def write_metric(folder: str | Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     name = folder.name
     package = Path(shared.__file__).parent
-    for part in ("wer", "normalise"):
-        text = (package / f"{part}.py").read_text(encoding="utf-8")
-        (folder / f"{part}.py").write_text(text.replace("from shared.", "from ."), encoding="utf-8")
+    for part in sorted((package / "wer").glob("[a-z]*.py")):
+        text = part.read_text(encoding="utf-8")
+        (folder / part.name).write_text(text.replace("from shared.wer.", "from ."), encoding="utf-8")
     camel = "".join(part.title() for part in name.split("_"))
     files = {f"{name}.py": MODULE.format(name=camel), "app.py": APP.format(name=name),
              "README.md": CARD.format(name=name), "requirements.txt": REQUIREMENTS}

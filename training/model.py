@@ -21,7 +21,7 @@ from transformers import WhisperForConditionalGeneration, WhisperProcessor
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from shared.checkpoint import Checkpoint, files
-from shared.embedded import write_preprocessor_config
+from shared.checkpoint.embedded import write_preprocessor_config
 from shared.errors import UserError
 from training.config import Config
 from training.data import IGNORED

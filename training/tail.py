@@ -6,7 +6,7 @@ frozen: the gradient of the usual loss goes through the whole network into those
 'hush word' of WhisperFlow (arXiv 2412.11272).
 
 Enters: any Whisper checkpoint and data sets made by feature_pipeline. Leaves: `tail.npy`, float32 (n_mels, n_frames),
-and `tail.json`, which says how it was made. Put beside the weights, serving crops (`shared.recognition`).
+and `tail.json`, which says how it was made. Put beside the weights, serving crops (`shared.inference.window_decoder`).
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ import datasets
 import numpy as np
 import torch
 
+from shared.audio.features import FRAMES_PER_SECOND, N_FRAMES_FULL, silence_value
 from shared.checkpoint import TAIL_FILE, Checkpoint
 from shared.engines.hardware import has_bfloat16
 from shared.errors import UserError
-from shared.features import FRAMES_PER_SECOND, N_FRAMES_FULL, silence_value
-from shared.recognition import GAP_SECONDS
+from shared.inference.window_decoder import GAP_SECONDS
 from training import command
 from training.config import Config, Context, Data, Extra
 from training.data import Clips, Collator, open_split

@@ -15,12 +15,12 @@ from peft.tuners.lora import LoraLayer
 from tqdm import tqdm
 
 from shared import wer
+from shared.audio.vad import Window
 from shared.checkpoint import Facts
+from shared.checkpoint.tokenizer import tokens_of
 from shared.engines.hardware import has_vnni
 from shared.engines.torch_engine import TorchEngine
-from shared.recognition import Options, Recogniser
-from shared.tokens import tokens_of
-from shared.vad import Window
+from shared.inference.window_decoder import Options, Recogniser
 from training.config import Config
 from training.data import Clips
 from training.model import plain

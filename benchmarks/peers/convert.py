@@ -22,8 +22,8 @@ from typing import BinaryIO
 import numpy as np
 
 from benchmarks.peers.envs import python_of
-from shared.cache import made_once
 from shared.checkpoint import Checkpoint, files
+from shared.files import made_once
 from training.ggml import openai_name, write_ggml
 
 VERSION = 1  # of what is written here

@@ -16,8 +16,7 @@ from typing import Any
 
 from benchmarks.peers.sets import SETS, BenchSet, bench_set
 from benchmarks.peers.systems import EXTRAS, SYSTEMS
-from shared.normalise import normalise
-from shared.wer import WordErrors, compare, interval, pooled, word_errors
+from shared.wer import WordErrors, compare, interval, normalise, pooled, word_errors
 
 DISTURBED = 0.05  # a share of CPU time that went elsewhere: speeds of such runs count only where there are no others
 MODE_NAMES = {"single": "one by one", "batch": "in batches", "long": "10 minutes"}

@@ -23,9 +23,9 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from shared.audio import SAMPLE_RATE, load_audio
-from shared.cache import made_once
 from shared.errors import UserError
-from shared.normalise import normalise
+from shared.files import made_once
+from shared.wer import normalise
 
 HERE = Path(__file__).parent
 DATA = HERE.parents[1] / "data"

@@ -13,7 +13,7 @@ from pathlib import Path
 import ctranslate2
 import numpy as np
 
-from shared.engines import Decoded
+from shared.engines.engine import Decoded
 from shared.errors import Cancelled, UserError
 
 FRAME_SECONDS = 0.02  # the encoder halves the 10 ms log-mel frames

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from shared.engines import Decoded
+from shared.checkpoint.tokenizer import tokens_of
+from shared.engines.dtw import token_path
+from shared.engines.engine import Decoded
 from shared.engines.torch_decoding import Rules, beam, greedy
 from shared.engines.torch_model import States, WhisperNetwork
-from shared.engines.warping import token_path
 from shared.errors import UserError
-from shared.tokens import tokens_of
 
 COMPUTE_TYPES = {"cpu": ("int8", "float32", "bfloat16"), "cuda": ("float16", "bfloat16", "float32")}
 MEMORY_BYTES = 300e6  # of cross-attention keys and values in one batch; 8 full windows of whisper-base

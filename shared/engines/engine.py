@@ -1,0 +1,108 @@
+"""What an engine is: a Whisper encoder and decoder on some hardware, behind a few methods.
+
+An engine gets log-mel and token ids and gives token ids. It knows nothing of audio files, windows, languages by
+name or text. `torch_engine.py` and `ctranslate2_engine.py` are the two there are; `load_engine` picks one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from shared.engines.hardware import has_gpu, has_vnni
+from shared.errors import OtherForm, UserError
+
+ENGINES = ("auto", "torch", "ctranslate2")
+FORMS = {"torch": "transformers", "ctranslate2": "ctranslate2"}  # in which a checkpoint's folder must be
+DEFAULT_COMPUTE = {"cpu": "int8", "cuda": "float16"}
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One window's tokens (without prompt and end token) and how sure the model was.
+
+    avg_logprob: summed log-probability over tokens and end token, divided by their number (≤ 0).
+    no_speech_prob: probability of <|nospeech|> as the first token. finished: the end token was reached.
+    """
+
+    tokens: tuple[int, ...]
+    avg_logprob: float
+    no_speech_prob: float
+    finished: bool
+
+
+class Engine(Protocol):
+    name: str
+    device: str
+    compute_type: str
+    n_mels: int
+    batch_size: int  # windows decoded together
+    max_positions: int  # windows decoded together times the encoder positions (20 ms each) of the longest
+    encoder_batch: int  # windows encoded together; 1 where more gain nothing and only delay a cancel
+    ragged: bool  # whether windows of one batch may differ in length
+
+    def encode(self, features: Sequence[np.ndarray]) -> Any:
+        """Log-mel float32 (n_mels, n_frames), n_frames even and ≤ 3000, one a window → encoder states, opaque to the
+        caller. All of one n_frames unless the engine is `ragged`."""
+
+    def join(self, states: Sequence[Any]) -> Any:
+        """Encoder states as one batch; of equal n_frames unless the engine is `ragged`."""
+
+    def row(self, states: Any, index: int) -> Any:
+        """One row of a batch, as a batch of one."""
+
+    def detect_language(self, states: Any) -> list[dict[str, float]]:
+        """Probability of each language code, per row. Multilingual checkpoints only."""
+
+    def decode(
+        self, states: Any, prompt: Sequence[int], *, beam_size: int, max_tokens: int, no_repeat_ngram: int = 0,
+        cancel: threading.Event | None = None,
+    ) -> list[Decoded]:
+        """Decode every row from the same prompt. Timestamp rules apply unless the prompt forbids timestamps.
+
+        Nothing is sampled, so the same call gives the same tokens. no_repeat_ngram: forbid saying any so many tokens
+        twice (0: allow).
+        """
+
+    def align(
+        self, states: Any, row: int, prompt: Sequence[int], tokens: Sequence[int], n_frames: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Text tokens of one row against its frames, by cross-attention and dynamic time warping.
+
+        prompt: the start tokens before <|notimestamps|>. n_frames: log-mel frames that hold sound.
+        Returns (token index, seconds) along the path, each (n_steps,), and the probability of each token (n_tokens,).
+        """
+
+
+def load_engine(name: str, device: str, compute_type: str, folder_of: Callable[[str], Path]) -> Engine:
+    """Open a checkpoint on an engine. folder_of: gives the checkpoint's folder in the form asked for.
+
+    name: auto, torch or ctranslate2. Which one auto is follows from the hardware (`hardware` states the rule).
+    A checkpoint that comes in CTranslate2's form only is opened by CTranslate2.
+    Raises UserError for a name, device or compute type there is not.
+    """
+    if name not in ENGINES:
+        raise UserError("There is no such engine", got=name, limit=", ".join(ENGINES), todo="choose one of those")
+    if device == "auto":
+        device = "cuda" if has_gpu() else "cpu"
+    if device == "cuda" and not has_gpu():
+        raise UserError("There is no GPU that can be used", got="device cuda", todo="choose the device cpu")
+    folder = None
+    if name == "auto":
+        name = "torch" if device == "cuda" or has_vnni() else "ctranslate2"
+        try:
+            folder = folder_of(FORMS[name])
+        except OtherForm:
+            name = "ctranslate2"
+    if name == "ctranslate2":
+        from shared.engines.ctranslate2_engine import CTranslate2Engine as Chosen
+    else:
+        from shared.engines.torch_engine import TorchEngine as Chosen
+    if compute_type == "auto":
+        compute_type = DEFAULT_COMPUTE[device]
+    return Chosen(folder or folder_of(FORMS[name]), device=device, compute_type=compute_type)

@@ -1,0 +1,6 @@
+from shared.link.fetch import Caption, LinkInfo, Video, download, human_captions, look, parse_link
+from shared.link.reasons import link_error, megabytes
+
+__all__ = [
+    "Caption", "LinkInfo", "Video", "download", "human_captions", "link_error", "look", "megabytes", "parse_link",
+]

@@ -1,0 +1,234 @@
+"""A link in, a local audio file out, within limits.
+
+Enters: the address of a YouTube video, or of a media file on a host that ALLOWED_HOSTS names. Leaves: what there
+is to know before work starts (`look`), the sound as a file (`download`), and captions written by people
+(`human_captions`). It refuses every other host and every private address, redirects included, keeps nothing on
+disk when it fails, and decodes nothing: the caller cuts out the part it wants with `shared.audio`.
+
+Environment: ALLOWED_HOSTS and LINK_ALLOW_LOOPBACK (see `shared.link.hosts`); YOUTUBE_COOKIES, the path of a
+cookies.txt (Netscape form) of a signed-in browser, for a server that YouTube takes for a robot; HTTPS_PROXY, for
+YouTube only; SSL_CERT_FILE.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import re
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+from shared.audio import probe, spoken_time
+from shared.link import hosts as link_hosts
+from shared.link import media as link_media
+from shared.link.hosts import Target
+from shared.link.media import Progress
+from shared.link.process import ask_youtube
+from shared.link.reasons import link_error, too_large
+
+LOOK_SECONDS = 90.0
+DOWNLOAD_SECONDS = 30 * 60.0
+PICTURE_HOSTS = ("ytimg.com", "ggpht.com", "img.youtube.com")
+
+
+@dataclass(frozen=True)
+class Caption:
+    """A caption track of a video. human: written by people; otherwise it is a recogniser's output, and a score
+    against it would compare two recognisers, so it is never offered as a reference."""
+
+    language: str  # as the site names it: 'sv', 'pt-BR'
+    human: bool
+
+
+@dataclass(frozen=True)
+class LinkInfo:
+    """What is known of a link before anything is fetched.
+
+    duration, start: seconds; start is the one in the link (&t=…), 0 without one. size: bytes of the sound, None
+    if unknown. live: still running, so `download` will refuse. thumbnail: an https address of YouTube's.
+    """
+
+    title: str
+    duration: float | None
+    thumbnail: str | None = None
+    start: float = 0.0
+    live: bool = False
+    captions: tuple[Caption, ...] = ()
+    size: int | None = None
+
+    @property
+    def reference_languages(self) -> tuple[str, ...]:
+        """Languages in which `human_captions` has a text fit to score against."""
+        return tuple(caption.language for caption in self.captions if caption.human)
+
+
+@dataclass(frozen=True)
+class Video:
+    """A YouTube video by its 11-character id, and the second at which its link starts. Nothing else of the link
+    goes further than this."""
+
+    id: str
+    start: float
+
+
+def look(link: str, *, cancel: threading.Event | None = None) -> LinkInfo:
+    """Title, length, picture, start and captions of what is behind a link. Raises UserError or Cancelled."""
+    cancel = cancel or threading.Event()
+    where = parse_link(link)
+    if isinstance(where, Target):
+        title, duration, size = link_media.look(where, cancel)
+        return LinkInfo(title, duration, size=size)
+    with _job_folder(None) as folder:
+        found = ask_youtube({"action": "look", "video": where.id, "folder": str(folder)}, LOOK_SECONDS, cancel)
+    duration = float(found["duration"]) if found["duration"] else None
+    captions = tuple(Caption(language, human) for language, human in found["captions"])
+    return LinkInfo(found["title"], duration, _picture(found["thumbnail"]), where.start, found["live"], captions,
+                    found["size"])
+
+
+def download(
+    link: str,
+    folder: str | os.PathLike,
+    *,
+    start: float | None = None,
+    end: float | None = None,
+    max_seconds: float,
+    max_bytes: int,
+    progress: Progress | None = None,
+    cancel: threading.Event | None = None,
+) -> Path:
+    """Fetch the sound behind a link into `folder` as it is, without re-encoding; returns the file, to be removed
+    by the caller. The name is ours, never the remote's.
+
+    The whole recording is fetched; start and end (seconds) say which part will be used, and max_seconds limits
+    that part. max_bytes limits the file. progress(fraction in [0, 1] or None, text) is called a few times a second.
+    cancel, set from another thread, stops everything within about a second and raises Cancelled.
+    Raises UserError; nothing is left in `folder` then.
+    """
+    cancel, progress = cancel or threading.Event(), _at_times(progress)
+    where = parse_link(link)
+    part = {"start": start, "end": end, "max_seconds": max_seconds}
+    _check_part(start, end)
+    with _job_folder(folder) as job_folder:
+        if isinstance(where, Target):
+            file = job_folder / ("sound" + link_media.suffix_of(where))
+            link_media.fetch(where, file, max_bytes=max_bytes, progress=progress, cancel=cancel)
+        else:
+            job = {"action": "download", "video": where.id, "folder": str(job_folder), "max_bytes": max_bytes, **part}
+            file = job_folder / Path(ask_youtube(job, DOWNLOAD_SECONDS, cancel, progress)).name
+        _check_file(file, max_bytes, **part)
+        suffix = file.suffix if file.suffix in link_media.SUFFIXES else ".media"
+        kept = Path(folder, f"link-{os.urandom(8).hex()}{suffix}")
+        file.rename(kept)
+    return kept
+
+
+def human_captions(link: str, language: str, *, cancel: threading.Event | None = None) -> str | None:
+    """The captions that people wrote for a video in one language (ISO 639-1), as plain text, a line per caption.
+
+    None where there are none. Automatic captions are never returned: see `Caption`. Raises UserError or Cancelled.
+    """
+    where = parse_link(link)
+    if isinstance(where, Target):
+        return None
+    with _job_folder(None) as folder:
+        job = {"action": "captions", "video": where.id, "folder": str(folder), "language": language}
+        return ask_youtube(job, LOOK_SECONDS, cancel or threading.Event())
+
+
+def parse_link(link: str) -> Video | Target:
+    """Which YouTube video, or which media file on an allowed host; asks nobody. Raises UserError for anything else."""
+    target = link_hosts.read_link(link)
+    if not link_hosts.is_youtube(target.host):
+        link_hosts.check_media_host(target)
+        return target
+    parts = urlsplit(target.path)
+    query = parse_qs(parts.query)
+    names = [name for name in parts.path.split("/") if name]
+    if target.host.endswith("youtu.be"):
+        found = names[0] if names else ""
+    elif names[:1] == ["watch"] or not names:
+        found = (query.get("v") or [""])[0] or (names[1] if len(names) > 1 else "")
+    else:
+        found = names[1] if len(names) > 1 and names[0] in ("shorts", "live", "embed", "v", "e") else ""
+    if not re.fullmatch(r"[0-9A-Za-z_-]{11}", found) or found in ("videoseries", "live_stream"):
+        raise link_error("not_one_video", got=link.strip()[:80])
+    fragment = parse_qs(urlsplit(link.strip()).fragment)
+    times = [*query.get("t", ()), *query.get("start", ()), *query.get("time_continue", ()), *fragment.get("t", ())]
+    return Video(found, next(filter(None, map(_seconds, times)), 0.0))
+
+
+def _seconds(text: str) -> float:
+    """'90', '90s', '1m30s', '1h2m3s' or '1:30' in seconds; 0 for what is none of them, as YouTube takes it."""
+    if re.fullmatch(r"\d{1,7}(\.\d{1,3})?s?", text):
+        return float(text.rstrip("s"))
+    if re.fullmatch(r"(\d{1,3}:)?\d{1,3}:\d{1,2}", text):
+        return float(sum(int(value) * 60**place for place, value in enumerate(reversed(text.split(":")))))
+    found = re.fullmatch(r"(?:(\d{1,3})h)?(?:(\d{1,5})m)?(?:(\d{1,5})s)?", text)
+    if not found:
+        return 0.0
+    return sum(int(value or 0) * unit for value, unit in zip(found.groups(), (3600.0, 60.0, 1.0), strict=True))
+
+
+def _check_part(start: float | None, end: float | None) -> None:
+    first = 0.0 if start is None else start
+    if not math.isfinite(first) or first < 0 or (end is not None and not first < end < math.inf):
+        raise link_error("part", got=f"from {first:g} s" + (f" to {end:g} s" if end is not None else ""))
+
+
+def _check_file(file: Path, max_bytes: int, start: float | None, end: float | None, max_seconds: float) -> None:
+    """The limits once more, on what really came; a direct link tells its length only now."""
+    size = file.stat().st_size
+    if size > max_bytes:
+        raise too_large(size, max_bytes)
+    if size == 0:
+        raise link_error("not_media", got="0 bytes")
+    info = probe(file)
+    if not info.has_audio:
+        raise link_error("silent", got=file.name)
+    if info.duration is None:
+        return
+    first = start or 0.0
+    if first >= info.duration:
+        raise link_error("part", got=f"from {spoken_time(first)}", limit=spoken_time(info.duration))
+    wanted = min(info.duration, end if end is not None else math.inf) - first
+    if wanted > max_seconds:
+        raise link_error("long", got=spoken_time(wanted), limit=spoken_time(max_seconds))
+
+
+def _picture(url: str | None) -> str | None:
+    """A picture's address if it is YouTube's: a page shows it to a visitor, whose browser then asks for it."""
+    parts = urlsplit(url or "")
+    host = parts.hostname or ""
+    return url if parts.scheme == "https" and any(f".{host}".endswith(f".{name}") for name in PICTURE_HOSTS) else None
+
+
+def _at_times(progress: Progress | None) -> Progress:
+    """Progress for people: a few calls a second, and none lost at the end."""
+    last = -math.inf
+
+    def told(fraction: float | None, text: str) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if progress is not None and (now - last >= 0.2 or fraction == 1.0):
+            last = now
+            progress(fraction, text)
+
+    return told
+
+
+@contextlib.contextmanager
+def _job_folder(parent: str | os.PathLike | None) -> Iterator[Path]:
+    """A folder that is gone afterwards, whatever happens."""
+    folder = Path(tempfile.mkdtemp(prefix="link-", dir=parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,3 @@
+from shared.live.live_transcriber import LiveTranscriber, Update
+
+__all__ = ["LiveTranscriber", "Update"]

@@ -1,0 +1,103 @@
+"""What a model makes of a clip that may not be over yet.
+
+Enters: a Window, again and again as it grows. Leaves: words on the stream's clock, and the language. One look is
+greedy, without timestamps, on no more of the encoder's context than the checkpoint needs, and is thrown away when it
+looks wrong; `Looker.again` is the full treatment of a recording. Knows nothing of what is committed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from shared.audio.vad import Window
+from shared.inference import Transcriber
+from shared.inference import quality as judge
+from shared.inference.window_decoder import ROOM_SECONDS, TOKENS_PER_SECOND, Options
+from shared.transcript import Word
+
+# Speech to tell the language by, how sure to be, and when to take the best guess.
+DETECT_SECONDS, SURE, DETECT_AT_MOST = 1.5, 0.5, 6.0
+
+
+class Looker:
+    """One Transcriber in the service of one listener."""
+
+    def __init__(self, transcriber: Transcriber, options: Options,
+                 choose: Callable[[str], Transcriber] | None = None) -> None:
+        """choose: which Transcriber goes on once the language is known. Raises UserError, see `Transcriber.check`."""
+        transcriber.check(options)
+        self.transcriber, self.options = transcriber, options
+        self._choose = choose
+        self.cost = 0.0  # seconds the last look took
+        self._n_tokens = 0  # in the last look that was believed
+        self._votes: dict[str, float] = {}
+        if options.language is not None:
+            self._settle(options.language)
+
+    def look(self, window: Window, new: float | None = None) -> list[Word] | None:
+        """The words in a clip; none if it is no speech. None if they cannot be believed.
+
+        new: seconds that the last look did not hear. A look that runs away ends soon: it would only be thrown away.
+        """
+        begun = time.perf_counter()
+        recogniser, tokens, options = self.transcriber.recogniser, self.transcriber.tokens, self.options
+        states = recogniser.encode([window], room=ROOM_SECONDS)
+        prompt = tokens.prompt(options.language, options.task, timestamps=False, initial_prompt=options.initial_prompt)
+        fill = window.duration if new is None else min(window.duration, self._n_tokens / TOKENS_PER_SECOND + new)
+        decoded = recogniser.decode(states, prompt, fill, beam_size=options.beam_size)[0]
+        text = tokens.text(decoded.tokens)
+        words: list[Word] | None = []
+        if judge.looks_wrong(decoded, text):
+            words = [] if judge.is_silent(decoded) else None
+        elif text.strip():
+            ids = [i for i in decoded.tokens if i < tokens.end]
+            self._n_tokens = len(ids)
+            timed = recogniser.align(states, 0, prompt, ids, window, options)
+            words = [_moved(word, window.start) for word, _ in timed] or None
+        self.cost = time.perf_counter() - begun
+        return words
+
+    def again(self, window: Window) -> list[Word]:
+        """As a recording is heard: at full context if need be, with every second try there is."""
+        found = [new for _, _, new in self.transcriber.recognise([window], self.options, lambda done, reached: None)]
+        words: list[Word] = []
+        for segment in (segment for transcript in found for segment in transcript.segments):
+            words += segment.words or [Word(f" {text}", segment.start, segment.end, 0.0)
+                                       for text in segment.text.split()]
+        return words
+
+    def forget(self) -> None:
+        """What comes next has nothing to do with what came before."""
+        self._n_tokens = 0
+
+    def knows_language(self, window: Window, *, is_last: bool) -> bool:
+        """Tell the language by the first speech that is long and clear enough, once and for all.
+
+        is_last: there will be no more of this clip, so that the best guess must do.
+        """
+        if self.options.language is not None:
+            return True
+        if window.duration < DETECT_SECONDS and not is_last:
+            return False
+        served = self.transcriber.languages
+        if served is not None and len(served) == 1:
+            self._settle(served[0])
+            return True
+        for code, probability in self.transcriber.recogniser.detect(window).items():
+            if served is None or code in served:
+                self._votes[code] = self._votes.get(code, 0.0) + probability * window.duration
+        best, total = max(self._votes, key=self._votes.get), sum(self._votes.values())
+        if self._votes[best] >= SURE * total or is_last or window.duration >= DETECT_AT_MOST:
+            self._settle(best)
+        return self.options.language is not None
+
+    def _settle(self, language: str) -> None:
+        self.options = replace(self.options, language=language, words=True)
+        if self._choose is not None:
+            self.transcriber = self._choose(language)
+
+
+def _moved(word: Word, seconds: float) -> Word:
+    return replace(word, start=round(word.start + seconds, 3), end=round(word.end + seconds, 3))

@@ -1,0 +1,141 @@
+"""THE result panel, the same on every page: player with subtitles, text, corrections, downloads; and Stop beside it.
+
+A page makes one `Panel` where it shall appear, wires its main action with `Panel.runs`, and returns
+`Panel.show(result)` from it. The outputs begin with what a program wants (text, transcript, files), so a page's
+action is its API as well.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from shared.errors import UserError
+from shared.serving import Serving
+from shared.transcript import Segment, Transcript
+from shared.ui.render.transcript import EMPTY, result_html
+from shared.ui.server import jobs, results
+from shared.ui.server.results import KEPT_SECONDS, Result
+
+KEPT = ("What you send is deleted as soon as it has been read; a file you choose but never start goes within the hour. "
+        "The text, its files and a copy of the sound for the player stay for an hour at most, at an address only your "
+        "page knows. Nothing is used for anything else.")
+MODEL_QUEUE = "model"  # one queue for all that needs the model, on all pages
+
+
+def heading(title: str, text: str, serving: Serving) -> None:
+    """A page's top: what it does, and a banner if the fine-tuned checkpoint is missing."""
+    gr.HTML(f'<div class="heading"><h1>{escape(title)}</h1><p>{escape(text)}</p></div>')
+    if serving.problem:
+        gr.HTML(f'<p class="notice" role="status">{escape(serving.problem)}</p>')
+
+
+def footing(serving: Serving) -> None:
+    """A page's foot: what is kept and for how long, and which checkpoints are in use."""
+    gr.HTML(f'<div class="footing"><p>{escape(KEPT)}</p><p>{escape(serving.line())}</p></div>')
+
+
+class Panel:
+    """Rendered where it is made. page: a short name, unique in the app, for element and endpoint names."""
+
+    def __init__(self, page: str, empty: str = "The text appears here.", *, serving: Serving | None = None) -> None:
+        """serving: whose `problem` the page's heading shows already, so that no answer repeats it."""
+        self.page = page
+        self._known = serving.problem if serving else None
+        self.stop = gr.Button("Stop", variant="stop", visible=False, elem_id=f"{page}-stop")
+        self.view = gr.HTML(EMPTY.format(escape(empty)), elem_id=f"{page}-result")
+        with gr.Column(visible=False, elem_classes="after") as self.after:
+            self.files = gr.File(label="Downloads", file_count="multiple", interactive=False,
+                                 elem_id=f"{page}-downloads")
+            with gr.Accordion("Correct the text", open=False):
+                self.text = gr.Textbox(label="Text", info="One passage per line, as above. The downloads take your "
+                                       "corrections over.", lines=4, max_lines=16, buttons=["copy"],
+                                       elem_id=f"{page}-text")
+                self.save = gr.Button("Save corrections", variant="primary", size="sm")
+        self.data = gr.JSON(visible=False)
+        self.state = gr.State(None, time_to_live=KEPT_SECONDS)
+        self.stop.click(_stop, api_name=f"stop_{page}", queue=False,
+                        api_description="End the work of this session.")
+        self.corrected = self.save.click(self._save, [self.state, self.text], self.outputs, api_name=f"correct_{page}",
+                        api_description="Put corrected text, one line per segment, into this session's last result.")
+
+    @property
+    def outputs(self) -> list[gr.components.Component | gr.blocks.BlockContext]:
+        """Text, transcript as JSON, files, HTML, and two for the page itself."""
+        return [self.text, self.data, self.files, self.view, self.after, self.state]
+
+    def show(self, result: Result) -> list[Any]:
+        """The values of `outputs` for a result (`results.make`)."""
+        transcript = result.answer.transcript
+        return ["\n".join(segment.text for segment in transcript.segments), transcript.to_dict(),
+                [str(path) for path in result.files], result_html(result, self._known), gr.Column(visible=True), result]
+
+    def runs(
+        self, triggers: Sequence[Callable], work: Callable, inputs: Sequence[gr.components.Component], *, api_name: str,
+        outputs: Sequence[Any] = (), api_description: str | None = None, queue: str = MODEL_QUEUE, at_once: int = 1,
+    ) -> gr.events.Dependency:
+        """Wire a page's action: any trigger starts `work`, in the model's queue, with Stop in sight while it runs.
+
+        work: a function of `inputs`, `request: gr.Request` and `bar=gr.Progress()`; returns `show(…)` and a value for
+        each of `outputs` more. queue, at_once: for work that mostly waits for others. Returns the event.
+        """
+        return with_stop(self.stop, self.view, triggers, work, inputs, [*self.outputs, *outputs], concurrency_id=queue,
+                         concurrency_limit=at_once, api_name=api_name, api_description=api_description)
+
+    def _save(self, result: Result | None, text: str) -> list[Any]:
+        with jobs.messages():
+            if result is None:
+                raise UserError("There is no text to correct any more",
+                                todo="transcribe again; results stay an hour at most")
+            transcript = corrected(result.answer.transcript, text)
+            answer = dataclasses.replace(result.answer, transcript=transcript)
+            files = results.write_formats(answer, result.folder, result.name)
+            return self.show(dataclasses.replace(result, answer=answer, files=files))
+
+
+def with_stop(
+    stop: gr.Button, view: gr.HTML, triggers: Sequence[Callable], work: Callable, inputs: Sequence[Any],
+    outputs: Sequence[Any], **event: Any,
+) -> gr.events.Dependency:
+    """Any trigger starts `work`; while it runs, `stop` is there and `view` is in sight and shows how far it is.
+
+    event: as for any of Gradio's. Returns the event.
+    """
+    look = (f"() => {{ document.getElementById('{view.elem_id}').scrollIntoView({{block: 'nearest'}}); "
+            "return []; }")  # what it returns would be the inputs
+    shown = gr.on(triggers, lambda: gr.Button(visible=True), None, stop, queue=False, show_progress="hidden",
+                  api_visibility="private", js=look)
+    done = shown.then(work, list(inputs), list(outputs), show_progress_on=view, **event)
+    for after in (done.success, done.failure):  # the browser runs `then` after a success only
+        after(lambda: gr.Button(visible=False), None, stop, queue=False, show_progress="hidden",
+              api_visibility="private")
+    return done
+
+
+def _stop(request: gr.Request) -> None:
+    if not jobs.stop(request):
+        gr.Info("Nothing is running.", duration=3)
+
+
+def corrected(transcript: Transcript, text: str) -> Transcript:
+    """The transcript with each segment's text replaced by a line of `text`. An emptied line removes its segment.
+
+    A changed segment loses its word times, which were those of other words. Raises UserError if lines are missing.
+    """
+    lines = text.split("\n")
+    while len(lines) > len(transcript.segments) and not lines[-1].strip():
+        lines.pop()
+    if len(lines) != len(transcript.segments):
+        raise UserError("The corrections no longer match the passages", got=f"{len(lines)} lines",
+                        limit=f"{len(transcript.segments)} passages", todo="keep one line for each passage")
+    pairs = zip(transcript.segments, lines, strict=True)
+    segments = (_corrected(segment, " ".join(line.split())) for segment, line in pairs if line.strip())
+    return dataclasses.replace(transcript, segments=tuple(segments))
+
+
+def _corrected(segment: Segment, line: str) -> Segment:
+    return segment if line == segment.text.strip() else dataclasses.replace(segment, text=line, words=())

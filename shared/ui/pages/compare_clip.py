@@ -1,0 +1,155 @@
+"""One clip read by two checkpoints: what each heard, how far from the reference, or from each other.
+
+Enters: a file, two loaded checkpoints, and a reference where there is one. Leaves: plain values, and their HTML. One
+utterance has counts and rates, but no interval: the bootstrap is over utterances.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from html import escape
+
+from shared.checkpoint.tokenizer import LANGUAGES
+from shared.errors import UserError
+from shared.inference import Transcriber
+from shared.inference.window_decoder import Options
+from shared.serving import Answer, Serving, describe_engine
+from shared.ui.render import alignment as diff
+from shared.ui.render.transcript import long_time
+from shared.ui.server.jobs import Job
+from shared.wer import UtteranceErrors, normalise, unit, utterance_errors, word_errors
+
+NAMES = ("Base", "Fine-tuned")
+MAX_LETTERS = 20_000  # of a reference: about half an hour of speech; aligning costs its square
+TOO_SHORT = "One clip is too short to tell which model is better. A test set of some dozens can."
+
+
+@dataclass(frozen=True)
+class Side:
+    """errors: against the reference, None without one. engine: on which the checkpoint ran."""
+
+    name: str
+    answer: Answer
+    engine: str
+    errors: UtteranceErrors | None
+
+
+@dataclass(frozen=True)
+class Compared:
+    """sides: base, fine-tuned. notes: what the reader should know before the numbers."""
+
+    language: str
+    reference: str
+    sides: tuple[Side, Side]
+    notes: tuple[str, ...]
+
+
+def compare_clip(serving: Serving, path: str, pair: tuple[Transcriber, Transcriber], options: Options, engine: str,
+                 reference: str, work: Job) -> Compared:
+    """Both checkpoints on the same file, exactly these, whatever its language. Raises UserError, Cancelled."""
+    reference = reference.strip()
+    if len(reference) > MAX_LETTERS:
+        raise UserError("The reference is too long", got=f"{len(reference)} letters", limit=MAX_LETTERS,
+                        todo="compare a shorter clip, or send a test set")
+    if reference and not normalise(reference, options.language):
+        raise UserError("The reference holds no words", got=reference[:40],
+                        todo="write what is said, or leave it empty")
+    work.says("finding speech")
+    notes = []
+    if options.language is None:
+        language = serving.detect(path, options, cancel=work.cancel)
+        options = dataclasses.replace(options, language=language)
+        notes.append(f"{language_name(language)}, as the base model heard; both were told so.")
+    notes += tuning_notes(pair, options.language)
+    sides = []
+    for name, transcriber in zip(NAMES, pair, strict=True):
+        work.part(name)
+        answer = serving.transcribe_with(transcriber.checkpoint, path, options, engine=engine, progress=work.report,
+                                         cancel=work.cancel)
+        sides.append((name, answer, transcriber))
+    work.part("")
+    work.says("comparing")
+    notes += dict.fromkeys(warning for _, answer, _ in sides for warning in answer.transcript.warnings)
+    return Compared(options.language, reference, tuple(
+        Side(name, answer, describe_engine(transcriber),
+             utterance_errors(reference, answer.transcript.text, options.language) if reference else None)
+        for name, answer, transcriber in sides), tuple(notes))
+
+
+def tuning_notes(pair: tuple[Transcriber, Transcriber], language: str) -> list[str]:
+    """What to say if a checkpoint was tuned for other languages than the one spoken."""
+    return [f"{name} was tuned for {', '.join(map(language_name, one.languages))}, not for {language_name(language)}: "
+            "its text shows what tuning cost elsewhere." for name, one in zip(NAMES, pair, strict=True)
+            if one.languages is not None and language not in one.languages]
+
+
+def as_dict(compared: Compared) -> dict:
+    """For programs."""
+    return {"language": compared.language, "reference": compared.reference or None, "notes": list(compared.notes),
+            "verdict": "too short to tell" if compared.reference else None,
+            "sides": [_side_dict(side) for side in compared.sides]}
+
+
+def html(compared: Compared) -> str:
+    """Notes, the two sides, and the numbers."""
+    notes = "".join(f'<p class="notice" role="status">{escape(note)}</p>' for note in compared.notes)
+    sides = "".join(_side(side, compared.language) for side in compared.sides)
+    below = _numbers(compared) if compared.reference else _between(compared)
+    return f'<div class="comparison">{notes}<div class="sides">{sides}</div>{below}</div>'
+
+
+def language_name(code: str) -> str:
+    return LANGUAGES.get(code, code)
+
+
+def rate_titles(language: str | None) -> tuple[str, str]:
+    """What the two rates are called; where words are not parted by spaces both count characters."""
+    if unit(language) == "character":
+        return "Error rate, by character", "Character error rate"
+    return "Word error rate (WER)", "Character error rate (CER)"
+
+
+def _side(side: Side, language: str) -> str:
+    answer = side.answer
+    parts = [f"<h3>{side.name}</h3>", f'<p class="who">{escape(answer.checkpoint.describe())}</p>',
+             '<p class="label">As written</p>', diff.text_html(answer.transcript.text, language)]
+    if side.errors:
+        parts += ['<p class="label">Aligned to the reference</p>', diff.aligned_html(side.errors.words, language)]
+    parts.append(f'<p class="small">{long_time(answer.transcript.duration)} of sound read in {answer.seconds:.1f} s, '
+                 f"{answer.rtfx:.1f}× real time · {escape(side.engine)}</p>")
+    return f'<section class="side" aria-label="{side.name}">{"".join(parts)}</section>'
+
+
+def _numbers(compared: Compared) -> str:
+    words, characters = rate_titles(compared.language)
+    errors = [side.errors for side in compared.sides]
+    rows = [(words, [diff.rate(one.words) for one in errors]),
+            (characters, [diff.rate(one.characters) for one in errors]),
+            ("Counts", [diff.counts(one.words) for one in errors]),
+            (f"{words}, as written", [diff.rate(one.raw_words) for one in errors]),
+            (f"{characters}, as written", [diff.rate(one.raw_characters) for one in errors])]
+    return (f"{diff.LEGEND}<p><b>Reference</b></p>{diff.text_html(compared.reference, compared.language)}"
+            f'{diff.rates_table(NAMES, rows)}<p class="verdict">{TOO_SHORT}</p><p class="small">The first rows leave '
+            "case and punctuation out; “as written” counts them. Speed is of this one run.</p>")
+
+
+def _between(compared: Compared) -> str:
+    first, second = (side.answer.transcript.text for side in compared.sides)
+    between = word_errors(first, second, compared.language)
+    said = ("The two texts are the same, but for case and punctuation." if not between.errors else
+            f"They differ in {between.errors} of {between.hits + between.errors} places.")
+    return (f'<div class="between"><p><b>The two texts against each other</b></p><p>{said}</p>'
+            f"{diff.aligned_html(between, compared.language)}{diff.between_legend(*NAMES)}"
+            '<p class="small">Without a reference nobody knows which of them is right, so there is no error rate.</p>'
+            "</div>")
+
+
+def _side_dict(side: Side) -> dict:
+    answer = side.answer
+    errors = side.errors and {kind: diff.as_dict(getattr(side.errors, kind)) for kind in
+                              ("words", "characters", "raw_words", "raw_characters")}
+    alignment = side.errors and [list(step) for step in side.errors.words.alignment]
+    return {"name": side.name, "checkpoint": str(answer.checkpoint), "engine": side.engine,
+            "text": answer.transcript.text, "audio_seconds": answer.transcript.duration,
+            "work_seconds": answer.seconds, "rtfx": answer.rtfx, "errors": errors, "alignment": alignment}

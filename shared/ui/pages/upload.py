@@ -1,0 +1,135 @@
+"""The upload page: one or many audio or video files, each read in turn, and one zip of all that came out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+import gradio as gr
+
+from shared.errors import Cancelled, UserError
+from shared.serving import Serving
+from shared.ui.components import choices, example_clips
+from shared.ui.components.panel import Panel, footing, heading
+from shared.ui.render.transcript import long_time
+from shared.ui.server import results
+from shared.ui.server.jobs import job
+from shared.ui.server.results import KEPT_SECONDS, Result, received
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one file: a result, or the reason why there is none."""
+
+    name: str
+    result: Result | None = None
+    problem: str | None = None
+
+
+def page(serving: Serving) -> None:
+    """Render the page into the Blocks that is open."""
+    heading("Files", "Drop audio or video files of any kind and length; take the texts and subtitles home.", serving)
+    with gr.Row(elem_classes="page"):
+        with gr.Column(scale=2, min_width=300):
+            files = gr.File(label="Audio or video files", file_count="multiple", type="filepath", height=170,
+                            elem_id="upload-files")
+            chosen = choices.Choices()
+            go = gr.Button("Transcribe", variant="primary", elem_id="upload-go")
+            examples = example_clips.row()
+        with gr.Column(scale=3, min_width=300):
+            overview = gr.HTML(visible=False, elem_id="upload-overview")
+            with gr.Row(visible=False) as many:
+                which = gr.Dropdown(label="Show", filterable=False, interactive=True, elem_id="upload-which")
+                archive = gr.DownloadButton("Download all as one zip", elem_id="upload-zip")
+            panel = Panel("upload", serving=serving)
+            report = gr.JSON(visible=False)
+            outcomes = gr.State([], time_to_live=KEPT_SECONDS)
+    footing(serving)
+
+    def read(path, name, options, engine, work) -> Result:
+        work.says("finding speech")
+        answer = serving.transcribe(path, options, engine=engine, progress=work.report, cancel=work.cancel)
+        return results.make(answer, path, name, cancel=work.cancel)
+
+    def read_all(paths, options, engine, work) -> list[Outcome]:
+        done = []
+        for number, path in enumerate(paths, 1):
+            name = Path(path).name
+            work.part(f"{name} ({number} of {len(paths)})" if len(paths) > 1 else "")
+            try:
+                with received(path):
+                    done.append(Outcome(name, read(path, name, options, engine, work)))
+            except UserError as error:
+                done.append(Outcome(name, problem=str(error)))
+            except Cancelled:  # what was read before is kept
+                return done + [Outcome(Path(left).name, problem="Stopped before it was read.")
+                               for left in paths[number - 1 :]]
+        return done
+
+    def transcribe(files, language, task, engine, beam_size, quiet_speech, names, speakers,
+                   request: gr.Request, bar=gr.Progress()):  # noqa: B008
+        with job(request, bar) as work, received(*files or ()):
+            if not files:
+                raise UserError("No file was chosen yet", todo="drop one or more audio or video files")
+            options = choices.read(language, task, beam_size, quiet_speech, names, speakers)
+            return [*_values(panel, read_all(files, options, engine, work), work), None]
+
+    def transcribe_example(example, language, task, engine, beam_size, quiet_speech, names, speakers,
+                           request: gr.Request, bar=gr.Progress()):  # noqa: B008
+        with job(request, bar) as work:
+            options = choices.read(language, task, beam_size, quiet_speech, names, speakers)
+            clip = example_clips.clip(example)
+            return _values(panel, [Outcome(clip.file, read(clip.path, clip.file, options, engine, work))], work)
+
+    own = [overview, many, which, archive, report, outcomes]
+    panel.runs([go.click], transcribe, [files, *chosen.inputs], outputs=[*own, files], api_name="transcribe_files",
+               api_description="Transcribe files. Returns text, transcript and files of the first that could be read, "
+                               "a zip of all, and a report with text or error of each.")
+    panel.runs([examples.click], transcribe_example, [examples, *chosen.inputs], outputs=own,
+               api_name="transcribe_file_example",
+               api_description="Transcribe one of the clips that come with the app.")
+    which.input(lambda number, outcomes: panel.show(outcomes[number].result), [which, outcomes], panel.outputs,
+                queue=False, api_visibility="private")
+    panel.corrected.success(_take_over, [panel.state, outcomes], [outcomes, archive], api_visibility="private")
+
+
+def _values(panel: Panel, outcomes: list[Outcome], work) -> list:
+    """Values for the panel and for `own`. One file alone that could not be read is an error like any other."""
+    read = [outcome for outcome in outcomes if outcome.result]
+    if not read and len(outcomes) == 1:
+        raise Cancelled if work.cancel.is_set() else gr.Error(outcomes[0].problem, duration=20, print_exception=False)
+    if not read:
+        raise gr.Error("None of the files could be read. " + " — ".join(f"{o.name}: {o.problem}" for o in outcomes),
+                       duration=30, print_exception=False)
+    several = len(outcomes) > 1
+    shown = next(number for number, outcome in enumerate(outcomes) if outcome.result)
+    names = [(outcome.name, number) for number, outcome in enumerate(outcomes) if outcome.result]
+    archive = str(results.zip_of([outcome.result for outcome in read]))
+    return [*panel.show(read[0].result), gr.HTML(_overview(outcomes), visible=several), gr.Row(visible=several),
+            gr.Dropdown(choices=names, value=shown), archive, [_report(outcome) for outcome in outcomes], outcomes]
+
+
+def _take_over(corrected: Result, outcomes: list[Outcome]) -> tuple[list[Outcome], str]:
+    """Corrections go into the list and the zip as well."""
+    outcomes = [Outcome(outcome.name, corrected) if outcome.result and outcome.result.folder == corrected.folder
+                else outcome for outcome in outcomes]
+    return outcomes, str(results.zip_of([outcome.result for outcome in outcomes if outcome.result]))
+
+
+def _overview(outcomes: list[Outcome]) -> str:
+    rows = "".join(f'<li class="{"done" if outcome.result else "failed"}"><b>{escape(outcome.name)}</b>'
+                   f"<span>{escape(_said(outcome))}</span></li>" for outcome in outcomes)
+    return f'<ul class="overview">{rows}</ul>'
+
+
+def _said(outcome: Outcome) -> str:
+    if outcome.result is None:
+        return f"✗ {outcome.problem}"
+    transcript = outcome.result.answer.transcript
+    return f"✓ {long_time(transcript.duration)}, {len(transcript.text.split())} words"
+
+
+def _report(outcome: Outcome) -> dict:
+    text = outcome.result.answer.transcript.text if outcome.result else None
+    return {"file": outcome.name, "text": text, "error": outcome.problem}

@@ -1,0 +1,208 @@
+"""The page for links: paste one, see what it is, choose a part, read what is said in it.
+
+The download runs beside the model's queue, so a slow server keeps nobody waiting; the model's own work takes turns.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from dataclasses import asdict
+from html import escape
+from urllib.parse import unquote
+
+import gradio as gr
+
+from shared import link as links
+from shared.checkpoint.tokenizer import LANGUAGES
+from shared.errors import UserError
+from shared.link import link_error, megabytes
+from shared.serving import Serving
+from shared.ui import ROOT
+from shared.ui.components import choices
+from shared.ui.components.panel import Panel, footing, heading, with_stop
+from shared.ui.render import alignment as diff
+from shared.ui.render.transcript import long_time, short_clock
+from shared.ui.server import results
+from shared.ui.server.jobs import job
+from shared.ui.server.results import received
+from shared.wer import word_errors
+
+LINK_QUEUE, AT_ONCE = "links", 3
+MAX_SECONDS, MAX_BYTES = 12 * 3600.0, 4_000_000_000  # where the app has no limits of its own
+NO_REFERENCE = "none"
+
+
+def page(serving: Serving) -> None:
+    """Render the page into the Blocks that is open."""
+    heading("Videos", "Paste a link to a YouTube video, and read what is said in it. Only its sound is fetched.",
+            serving)
+    with gr.Row(elem_classes="page"):
+        with gr.Column(scale=2, min_width=300):
+            link = gr.Textbox(label="Link", placeholder="https://www.youtube.com/watch?v=…", max_length=2000,
+                              elem_id="youtube-link")
+            look = gr.Button("Look it up", variant="primary", elem_id="youtube-look")
+            with gr.Column(visible=False) as about:
+                card = gr.HTML(elem_id="youtube-card")
+            found = gr.JSON(visible=False)
+            with gr.Column(visible=False) as part:
+                with gr.Row():
+                    start = gr.Textbox("", label="From", placeholder="beginning, or 1:30", min_width=100, max_length=12,
+                                       elem_id="youtube-start")
+                    end = gr.Textbox("", label="To", placeholder="end", min_width=100, max_length=12,
+                                     elem_id="youtube-end")
+                captions = gr.Dropdown([("Do not compare", NO_REFERENCE)], value=NO_REFERENCE, visible=False,
+                                       label="Compare with the video's own captions",
+                                       info="Those that people wrote; automatic ones are a recogniser's.")
+            chosen = choices.Choices()
+            go = gr.Button("Transcribe", variant="primary", visible=False, elem_id="youtube-go")
+            with gr.Accordion("Or choose a file instead", open=False, elem_id="youtube-file-fold") as fold:
+                file = gr.File(label="Audio or video file", type="filepath", height=140, elem_id="youtube-file")
+        with gr.Column(scale=3, min_width=300):
+            panel = Panel("youtube", serving=serving)
+            with gr.Column(visible=False) as below:
+                score = gr.HTML(elem_id="youtube-score", elem_classes="result")
+    footing(serving)
+    max_seconds, max_bytes = serving.max_seconds or MAX_SECONDS, serving.max_bytes or MAX_BYTES
+
+    def look_up(link, request: gr.Request, bar=gr.Progress()):  # noqa: B008
+        with job(request, bar) as work:
+            work.says("asking what is behind the link")
+            info = links.look(_given(link), cancel=work.cancel)
+            ready = not info.live
+            languages = [("Do not compare", NO_REFERENCE)]
+            languages += [(f"{_language(code)} ({code})", code) for code in info.reference_languages]
+            return [{**asdict(info), "reference_languages": info.reference_languages},
+                    _card(info, max_seconds, max_bytes), short_clock(info.start) if info.start else "", "",
+                    gr.Column(visible=True), gr.Column(visible=ready),
+                    gr.Dropdown(languages, value=NO_REFERENCE, visible=len(languages) > 1), gr.Button(visible=ready)]
+
+    def transcribe(link, start, end, captions, language, task, engine, beam_size, quiet_speech, names, speakers,
+                   request: gr.Request, bar=gr.Progress()):  # noqa: B008
+        with job(request, bar) as work, tempfile.TemporaryDirectory(prefix="link-", dir=ROOT) as folder:
+            options = choices.read(language, task, beam_size, quiet_speech, names, speakers)
+            first, last = seconds(start), seconds(end)
+            wanted = None if captions in (None, "", NO_REFERENCE) else captions
+            _check_reference(wanted, first, last, task)
+            work.says("fetching the sound")
+            path = links.download(_given(link), folder, start=first, end=last, max_seconds=max_seconds,
+                                  max_bytes=max_bytes, cancel=work.cancel,
+                                  progress=lambda fraction, text: work.says(text, fraction))
+            reference = None
+            if wanted:
+                work.says("fetching the captions")
+                reference = links.human_captions(link, wanted, cancel=work.cancel)
+            work.says("finding speech")
+            answer = serving.transcribe(path, options, engine=engine, start=first or 0.0, end=last,
+                                        progress=work.report, cancel=work.cancel)
+            made = results.make(answer, path, _name(link), start=first or 0.0, end=last, cancel=work.cancel)
+            html = _score(answer, reference, wanted) if wanted else ""
+            return [*panel.show(made), html, gr.Column(visible=bool(html))]
+
+    def transcribe_file(file, language, task, engine, beam_size, quiet_speech, names, speakers,
+                        request: gr.Request, bar=gr.Progress()):  # noqa: B008
+        with job(request, bar) as work, received(file):
+            if file is None:
+                raise UserError("No file was chosen yet", todo="choose an audio or video file")
+            options = choices.read(language, task, beam_size, quiet_speech, names, speakers)
+            answer = serving.transcribe(file, options, engine=engine, progress=work.report, cancel=work.cancel)
+            return [*panel.show(results.make(answer, file, cancel=work.cancel)), "", gr.Column(visible=False), None]
+
+    looked = with_stop(panel.stop, panel.view, [look.click, link.submit], look_up, [link],
+                       [found, card, start, end, about, part, captions, go], concurrency_id=LINK_QUEUE,
+                       concurrency_limit=AT_ONCE, api_name="look_up_link",
+                       api_description="Title, length, size and captions of a link, before anything is fetched.")
+    looked.success(lambda: gr.Button(variant="secondary"), None, look, queue=False, show_progress="hidden",
+                   api_visibility="private")
+    link.input(lambda: [gr.Column(visible=False), gr.Column(visible=False), gr.Button(visible=False),
+                        gr.Button(variant="primary")], None, [about, part, go, look], queue=False,
+               show_progress="hidden", api_visibility="private")
+    read = panel.runs([go.click], transcribe, [link, start, end, captions, *chosen.inputs], outputs=[score, below],
+                      queue=LINK_QUEUE, at_once=AT_ONCE, api_name="transcribe_link",
+                      api_description="Transcribe what is behind a link, or the part from start to end.")
+    panel.runs([file.upload], transcribe_file, [file, *chosen.inputs], outputs=[score, below, file],
+               api_name="transcribe_link_file", api_description="Transcribe a file where a link cannot be had.")
+    for event in (looked, read):
+        event.failure(lambda: gr.Accordion(open=True), None, fold, queue=False, show_progress="hidden",
+                      api_visibility="private")
+
+
+def seconds(text: str | None) -> float | None:
+    """'90', '1:30' or '1:02:03' in seconds, None for nothing. Raises UserError for anything else.
+
+    >>> seconds("1:30"), seconds(" "), seconds("2.5")
+    (90.0, None, 2.5)
+    """
+    text = (text or "").strip()
+    if not text:
+        return None
+    if not re.fullmatch(r"(\d{1,3}:){0,2}\d{1,6}([.,]\d{1,3})?", text):
+        raise UserError("This is not a time", got=text[:20], todo="write it as 1:30 or 1:02:03, or leave it empty")
+    value = 0.0
+    for piece in text.replace(",", ".").split(":"):
+        value = 60 * value + float(piece)
+    return value
+
+
+def _given(link: str | None) -> str:
+    if not (link or "").strip():
+        raise link_error("malformed", got="nothing")
+    return link
+
+
+def _name(link: str) -> str:
+    """What the downloads are called: the video's id, or the media file's name."""
+    where = links.parse_link(link)
+    if isinstance(where, links.Video):
+        return where.id
+    return unquote(where.path.partition("?")[0].rpartition("/")[2]) or where.host
+
+
+def _check_reference(language: str | None, start: float | None, end: float | None, task: str) -> None:
+    if language and (start or end):
+        raise UserError("A part cannot be compared with the captions of the whole video", got="a chosen start or end",
+                        todo="transcribe the whole video, or do not compare")
+    if language and task != "transcribe":
+        raise UserError("A translation cannot be compared with captions", got=task, todo="choose “Transcribe”")
+
+
+def _card(info: links.LinkInfo, max_seconds: float, max_bytes: int) -> str:
+    """What is behind the link. The picture is YouTube's, asked for without saying from which page."""
+    picture = ""
+    if info.thumbnail:
+        picture = (f'<img src="{escape(info.thumbnail)}" alt="" referrerpolicy="no-referrer" '
+                   'onerror="this.remove()">')
+    known = [long_time(info.duration) if info.duration else "length unknown", megabytes(info.size) if info.size else "",
+             f"starts at {short_clock(info.start)}" if info.start else ""]
+    notes = []
+    if info.live:
+        notes.append("This is a live stream that is still running. Come back when it is over, or choose a file.")
+    if info.duration and info.duration > max_seconds:
+        notes.append(f"This is longer than the {long_time(max_seconds)} this app reads: choose a part of it.")
+    if info.size and info.size > max_bytes:
+        notes.append(f"Its sound is larger than the {megabytes(max_bytes)} this app fetches: choose a file instead.")
+    if info.captions and not info.reference_languages:
+        notes.append("Its captions are automatic, so there is nothing to compare with.")
+    warned = "".join(f'<p class="notice" role="status">{escape(note)}</p>' for note in notes)
+    return (f'<div class="video">{picture}<div><h3>{escape(info.title)}</h3>'
+            f"<p>{escape(' · '.join(filter(None, known)))}</p></div></div>{warned}")
+
+
+def _language(code: str) -> str:
+    return LANGUAGES.get(code.split("-")[0].lower(), code)
+
+
+def _score(answer, reference: str | None, language: str) -> str:
+    """How far the text is from the captions. One video is one utterance: counts, no interval."""
+    if not (reference or "").strip():
+        return '<p class="notice" role="status">These captions hold no text, so there is nothing to compare with.</p>'
+    spoken, heard = language.split("-")[0].lower(), answer.transcript.text
+    if spoken != answer.transcript.language:
+        return (f'<p class="notice" role="status">The captions are in {escape(_language(language))}, the speech is '
+                f"in {escape(_language(answer.transcript.language))}, so they were not compared.</p>")
+    errors, raw = word_errors(reference, heard, spoken), word_errors(reference, heard, spoken, raw=True)
+    table = diff.rates_table(["against the captions"], [
+        ("Word error rate", [diff.rate(errors)]), ("Counts", [diff.counts(errors)]), ("As written", [diff.rate(raw)])])
+    return (f'<div class="comparison"><h3>Compared with the captions</h3>{table}{diff.aligned_html(errors, spoken)}'
+            f'{diff.LEGEND}<p class="small">Captions often leave words out or tidy them, so this counts differences, '
+            "not only mistakes. One video is too short to tell how good a model is.</p></div>")

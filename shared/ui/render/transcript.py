@@ -1,0 +1,118 @@
+"""A transcript as HTML: times that seek the player, uncertain words marked, speakers named. Pure functions of values.
+
+`panel.js` gives life to `data-seek` and `data-copy`. Everything a visitor or a model wrote is escaped here.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from urllib.parse import quote
+
+from shared.checkpoint.tokenizer import LANGUAGES
+from shared.transcript import Segment, Transcript, Word
+from shared.ui.server.results import Result
+
+UNSURE = 0.5  # a word the model gave less than even odds is marked
+RIGHT_TO_LEFT = {"ar", "fa", "he", "ps", "sd", "ur", "yi"}
+
+EMPTY = '<div class="result-body"><div class="empty"><p>{}</p></div></div>'
+
+SILENT = ('<div class="empty"><p>No speech was found. If there is some, move “Find quieter speech” under Advanced to '
+          "the right and try again.</p></div>")
+
+
+def result_html(result: Result, known: str | None = None) -> str:
+    """The whole panel but its downloads: notices, player, text, legend, and what answered.
+
+    known: a notice that stands on the page already.
+    """
+    transcript = result.answer.transcript
+    text = transcript_html(transcript) if transcript.segments else SILENT
+    return f'<div class="result-body">{_notices(result, known)}{_player(result)}{text}{_facts(result)}</div>'
+
+
+def transcript_html(transcript: Transcript) -> str:
+    """Segments with their times, a Copy button, and a legend if a word is marked."""
+    direction = "rtl" if transcript.language in RIGHT_TO_LEFT else "ltr"
+    rows = "".join(_segment(segment) for segment in transcript.segments)
+    legend = ""
+    if any(map(_is_unsure, transcript.words)):
+        legend = ('<p class="legend"><span class="unsure">Dotted</span> words are ones the model was unsure of; '
+                  "hold the pointer over one to see how sure.</p>")
+    head = '<h3>Transcript</h3><button type="button" class="quiet" data-copy>Copy text</button>'
+    return (f'<div class="transcript-head">{head}</div><div class="transcript" lang="{transcript.language}" '
+            f'dir="{direction}">{rows}</div>{legend}')
+
+
+def _segment(segment: Segment) -> str:
+    words = "".join(map(_word, segment.words)) if segment.words else escape(segment.text)
+    speaker = ""
+    if segment.speaker:
+        number = segment.speaker.rpartition(" ")[2]
+        speaker = f'<span class="speaker" data-speaker="{escape(number)}">{escape(segment.speaker)}</span> '
+    start, clock = f"{segment.start:.3f}", short_clock(segment.start)
+    return (f'<div class="segment" data-start="{start}" data-end="{segment.end:.3f}">'
+            f'<button type="button" class="time" data-seek="{start}" aria-label="Play from {clock}">{clock}</button>'
+            f'<p>{speaker}<span class="said">{words.strip()}</span></p></div>')
+
+
+def _is_unsure(word: Word) -> bool:
+    return word.probability < UNSURE and any(letter.isalnum() for letter in word.text)
+
+
+def _word(word: Word) -> str:
+    if not _is_unsure(word):
+        return escape(word.text)
+    space = " " if word.text.startswith(" ") else ""
+    return (f'{space}<span class="unsure" title="The model was {word.probability:.0%} sure of this word">'
+            f"{escape(word.text.strip())}</span>")
+
+
+def _notices(result: Result, known: str | None) -> str:
+    texts = [result.answer.notice, *result.answer.transcript.warnings]
+    return "".join(f'<p class="notice" role="status">{escape(text)}</p>' for text in texts if text and text != known)
+
+
+def _player(result: Result) -> str:
+    """The browser's own player: unlike a drawn waveform it streams, so three hours cost no more than three minutes."""
+    if result.player is None:
+        return ""
+    return (f'<audio class="player" controls preload="metadata" src="{_address(result.player)}">'
+            f'<track kind="captions" src="{_address(result.subtitles)}" srclang="{result.answer.transcript.language}" '
+            f'default></audio><p class="caption" aria-live="off"></p>')
+
+
+def _address(path) -> str:
+    return escape(f"./gradio_api/file={quote(str(path))}")
+
+
+def _facts(result: Result) -> str:
+    """One line: the language, which checkpoint answered, and at what pace."""
+    answer = result.answer
+    language = LANGUAGES.get(answer.transcript.language, answer.transcript.language)
+    return (f'<p class="facts">{escape(language)} · {long_time(answer.transcript.duration)} of sound read in '
+            f"{answer.seconds:.1f} s ({answer.rtfx:.1f}× real time) by {escape(answer.checkpoint.describe())}</p>")
+
+
+def short_clock(seconds: float) -> str:
+    """As players write it.
+
+    >>> short_clock(7.4), short_clock(3725)
+    ('0:07', '1:02:05')
+    """
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
+
+
+def long_time(seconds: float) -> str:
+    """As a person says it.
+
+    >>> long_time(4.24), long_time(75), long_time(3725)
+    ('4.2 s', '1 min 15 s', '1 h 02 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    if seconds < 3600:
+        return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
+    return f"{int(seconds) // 3600} h {int(seconds) % 3600 // 60:02d} min"

@@ -1,0 +1,100 @@
+"""From pages to a running app: one queue, the limits, the temporary folders, the address.
+
+Enters: the pages to show. Leaves: an app that serves until it is stopped. Knows nothing of what the pages do.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import gradio as gr
+from starlette.middleware import Middleware
+
+from shared.errors import UserError
+from shared.serving import Serving, serving
+from shared.ui import RESULTS
+from shared.ui.server import jobs, results
+from shared.ui.server.theme import HEAD, STYLES, theme
+from shared.ui.server.uploads import OwnUploadFolders
+
+QUEUE_PLACES = 64  # visitors waiting; the next one is told that the app is busy
+SPACE_SECONDS = 3600  # a shared machine's limits; one's own has none but MAX_MB
+SPACE_MB, OWN_MB = 500, 4000
+_said: set[str] = set()  # what `_on_stderr` has printed
+
+
+@dataclass(frozen=True)
+class Page:
+    """title: in the navigation. path: in the address. render: draws it into the open Blocks."""
+
+    title: str
+    path: str
+    render: Callable[[Serving], None]
+
+
+def launch(title: str, pages: Sequence[Page]) -> None:
+    """Load the checkpoints, say where the app listens, and serve until stopped.
+
+    Environment: GRADIO_SERVER_NAME, GRADIO_SERVER_PORT, MAX_MINUTES and MAX_MB of a recording (0: no limit),
+    MCP_SERVER=1, ALLOWED_CHECKPOINTS (Hub ids that compare may load, separated by spaces; on one's own machine any).
+    """
+    on_space = bool(os.environ.get("SPACE_ID"))
+    max_seconds = 60 * float(os.environ.get("MAX_MINUTES") or (SPACE_SECONDS / 60 if on_space else 0)) or None
+    max_mb = float(os.environ.get("MAX_MB") or (SPACE_MB if on_space else OWN_MB))
+    max_bytes = int(max_mb * 1e6) or None
+    allowed = os.environ.get("ALLOWED_CHECKPOINTS", "").replace(",", " ").split()
+    try:
+        served = serving(max_seconds=max_seconds, max_bytes=max_bytes, allowed=tuple(allowed) if on_space else None,
+                         progress=_on_stderr)
+    except UserError as error:
+        sys.exit(str(error))
+    print(served.line(), flush=True)
+    demo = build(title, pages, served)
+    start(demo, max_bytes=max_bytes, server_name="0.0.0.0" if on_space else "127.0.0.1")
+
+
+def build(title: str, pages: Sequence[Page], served: Serving) -> gr.Blocks:
+    """The app, not running yet. The first page is the front page."""
+    first, *others = pages
+    with gr.Blocks(title=title, analytics_enabled=False) as demo:
+        gr.Navbar(visible=bool(others), main_page_name=first.title)
+        first.render(served)
+        demo.unload(_leave)
+    for page in others:
+        with demo.route(page.title, f"/{page.path}"):
+            gr.Navbar(visible=True, main_page_name=first.title)
+            page.render(served)
+            demo.unload(_leave)
+    return demo.queue(default_concurrency_limit=1, max_size=QUEUE_PLACES)
+
+
+def start(demo: gr.Blocks, *, max_bytes: int | None, server_name: str = "127.0.0.1", block: bool = True) -> str:
+    """Serve a built app. Returns its address, at once if `block` is False."""
+    results.open_folders()
+    _, address, _ = demo.launch(
+        server_name=os.environ.get("GRADIO_SERVER_NAME") or server_name, prevent_thread_lock=True, quiet=True,
+        theme=theme(), css_paths=STYLES, head=HEAD, footer_links=["api", "settings"], max_file_size=max_bytes,
+        allowed_paths=[str(RESULTS)], app_kwargs={"middleware": [Middleware(OwnUploadFolders)]}, ssr_mode=False,
+        show_error=False, mcp_server=os.environ.get("MCP_SERVER") == "1", share=False)
+    print(f"Listening on {address}", flush=True)
+    if block:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the temporary folders go, as after Ctrl-C
+        demo.block_thread()
+    return address
+
+
+def _leave(request: gr.Request) -> None:
+    """Nobody is waiting for this visitor's work any more."""
+    jobs.stop(request)
+
+
+def _on_stderr(fraction: float, text: str) -> None:
+    """A line for each tenth, which reads as well in a Space's log as in a terminal."""
+    line = f"{text} {int(fraction * 10) * 10} %"
+    if line not in _said:
+        _said.add(line)
+        print(line, file=sys.stderr, flush=True)

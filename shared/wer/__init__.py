@@ -1,0 +1,38 @@
+from shared.wer.counts import (
+    MIN_UTTERANCES,
+    Aligned,
+    Comparison,
+    Interval,
+    Rate,
+    Score,
+    UtteranceErrors,
+    WordErrors,
+    character_errors,
+    compare,
+    interval,
+    pooled,
+    score,
+    utterance_errors,
+    word_errors,
+)
+from shared.wer.normaliser import normalise, unit
+
+__all__ = [
+    "MIN_UTTERANCES",
+    "Aligned",
+    "Comparison",
+    "Interval",
+    "Rate",
+    "Score",
+    "UtteranceErrors",
+    "WordErrors",
+    "character_errors",
+    "compare",
+    "interval",
+    "normalise",
+    "pooled",
+    "score",
+    "unit",
+    "utterance_errors",
+    "word_errors",
+]

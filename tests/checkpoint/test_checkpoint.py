@@ -1,0 +1,207 @@
+"""Every way to name weights, every way that can fail, and both engines from one set of files."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hub_server import HubServer, environment
+from paths import ROOT
+from speech import clips
+
+from shared.checkpoint import Checkpoint, Facts, configured, facts, files
+from shared.checkpoint.embedded import embedded_base, embedded_base_transformers
+from shared.checkpoint.hub import fetch
+from shared.errors import UserError
+from shared.inference import Transcriber
+
+CLIP = clips("it")[1]
+
+
+@pytest.fixture(scope="module")
+def weights() -> Path:
+    return embedded_base_transformers()
+
+
+def test_names():
+    assert Checkpoint.parse("openai/whisper-small") == Checkpoint("openai/whisper-small")
+    assert str(Checkpoint.parse("a/b@" + "0" * 40)) == "a/b@" + "0" * 40
+    assert Checkpoint.parse("embedded:whisper-base").origin == "embedded"
+    assert Checkpoint.parse(str(Path(__file__).parent)).origin == "folder"
+    assert Checkpoint.parse("a/b@" + "1" * 40).describe() == "a/b (Hugging Face Hub at commit 11111111)"
+    for wrong in ("", "no-such-thing", "a/b/c", "embedded:nothing", "../../nothing", "~nobody", "~nobody/x"):
+        with pytest.raises(UserError, match="What to do"):
+            Checkpoint.parse(wrong)
+
+
+def test_what_is_served_where(monkeypatch):
+    for name in ("BASE", "FINE_TUNED", "SPACE_ID"):
+        monkeypatch.delenv(name, raising=False)
+    assert configured() == ("embedded:whisper-base", "embedded:whisper-base-it")
+    monkeypatch.setenv("SPACE_ID", "me/suite")
+    assert all(Checkpoint.parse(name).origin == "Hub" for name in configured())
+    monkeypatch.setenv("FINE_TUNED", "me/whisper@" + "a" * 40)
+    assert configured()[1] == "me/whisper@" + "a" * 40
+
+
+def test_a_hub_checkpoint_brings_only_what_is_needed(hub, weights):
+    content = {path.name: path for path in weights.iterdir()}
+    commit = hub.add("model", "me/whisper", {
+        **{name: path.read_bytes() for name, path in content.items()},
+        "pytorch_model.bin": b"pickle", "flax_model.msgpack": b"flax", "tf_model.h5": b"tf", "training.log": b"x",
+        "README.md": b"---\nlanguage: sv\n---\n# A Swedish one\n",
+    })
+    told = []
+    checkpoint, folder = files(Checkpoint.parse("me/whisper"), "transformers", lambda part, text: told.append(part))
+    assert checkpoint == Checkpoint("me/whisper", commit)
+    fetched = set(hub.downloads("me/whisper"))
+    assert "model.safetensors" in fetched
+    assert not fetched & {"pytorch_model.bin", "flax_model.msgpack", "tf_model.h5", "training.log"}
+    assert told and told == sorted(told) and told[-1] == 1.0
+    assert facts(folder).languages == ("sv",)
+
+    hub.fail(".*", status=500)  # from here on nothing answers: a pinned commit in the cache needs nobody
+    assert files(Checkpoint.parse(f"me/whisper@{commit}"), "transformers")[1] == folder
+
+
+def test_a_hub_checkpoint_is_converted_once_and_says_the_same(hub, weights, base, tmp_path, monkeypatch):
+    monkeypatch.setenv("WHISPER_SPACES_CACHE", str(tmp_path))
+    config = json.loads((weights / "config.json").read_text()) | {"finetuned_languages": ["it"], "short_context": "any"}
+    hub.add("model", "me/italian", {**{path.name: path.read_bytes() for path in weights.iterdir()},
+                                    "config.json": json.dumps(config).encode()})
+    asked = Checkpoint.parse("me/italian")
+    first = Transcriber(asked, engine="ctranslate2", device="cpu")
+    assert first.languages == ("it",) and first.facts == Facts(("it",), "any", True)
+    converted = files(asked, "ctranslate2")[1]
+    written = (converted / "model.bin").stat().st_mtime_ns
+    assert files(asked, "ctranslate2")[1] == converted and (converted / "model.bin").stat().st_mtime_ns == written
+    assert {"tokenizer.json", "preprocessor_config.json"} <= {path.name for path in converted.iterdir()}
+
+
+def test_hub_errors_say_what_to_do(hub, monkeypatch):
+    hub.add("model", "me/private", {"config.json": b"{}"}, private=True)
+    hub.add("model", "me/pickled", {"config.json": b'{"model_type": "whisper"}', "pytorch_model.bin": b"x"})
+    hub.add("model", "me/bert", {"config.json": b'{"model_type": "bert"}', "model.safetensors": b"x"})
+    with pytest.raises(UserError, match="no such model"):
+        fetch("me/nothing", None)
+    with pytest.raises(UserError, match="no such revision"):
+        fetch("me/pickled", "0" * 40)
+    with pytest.raises(UserError, match="no weights in safetensors"):
+        fetch("me/pickled", None)
+    with pytest.raises(UserError, match=r"not Whisper.*bert"):
+        files(Checkpoint.parse("me/bert"), "transformers")
+    with pytest.raises(UserError, match="too large"):
+        fetch("me/bert", None, max_bytes=0)
+    monkeypatch.delenv("HF_TOKEN")
+    with pytest.raises(UserError, match=r"private.*HF_TOKEN.*hf auth login"):
+        fetch("me/private", None)
+
+
+def test_no_network_is_said_at_once(tmp_path):
+    """A port nobody listens on. (An address that swallows packets is bounded by `hub.CONNECT_SECONDS`.)"""
+    code = ("import time; from shared.checkpoint.hub import fetch; from shared.errors import UserError\n"
+            "begun = time.monotonic()\n"
+            "try: fetch('openai/whisper-small', None)\n"
+            "except UserError as error: print(f'{time.monotonic() - begun:.2f}|{error}')")
+    env = os.environ | {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=60,
+                          cwd=ROOT)
+    seconds, message = done.stdout.strip().split("|")
+    assert "could not be reached" in message and "embedded:whisper-base" in message
+    assert float(seconds) < 2
+
+
+def damaged(weights: Path, folder: Path, name: str) -> Path:
+    shutil.copytree(weights, folder)
+    if name == "half-downloaded":
+        path = folder / "model.safetensors"
+        with path.open("r+b") as file:
+            file.truncate(path.stat().st_size // 2)
+    elif name == "not safetensors":
+        (folder / "model.safetensors").write_bytes(b"\x80\x04 this is a pickle" * 100)
+    elif name == "no weights":
+        (folder / "model.safetensors").unlink()
+    elif name == "no config":
+        (folder / "config.json").unlink()
+    elif name == "broken config":
+        (folder / "config.json").write_text('{"model_type": "whis')
+    elif name == "not whisper":
+        (folder / "config.json").write_text('{"model_type": "wav2vec2"}')
+    elif name == "missing shard":
+        index = '{"weight_map": {"a": "model-00002-of-00002.safetensors"}}'
+        (folder / "model.safetensors.index.json").write_text(index)
+    elif name == "no tokenizer":
+        for path in folder.glob("*tokenizer*"):
+            path.unlink()
+    return folder
+
+
+@pytest.mark.parametrize("name, said", [
+    ("half-downloaded", "not complete"), ("not safetensors", "damaged"), ("no weights", "no weights"),
+    ("no config", "not complete"), ("broken config", "damaged"), ("not whisper", "not Whisper"),
+    ("missing shard", "not complete"), ("no tokenizer", "no tokenizer"),
+])
+def test_damaged_folders_say_what_is_wrong(weights, tmp_path, name, said):
+    folder = damaged(weights, tmp_path / "checkpoint", name)
+    with pytest.raises(UserError, match=said):
+        Transcriber(Checkpoint.parse(str(folder)), engine="torch", device="cpu")
+
+
+def test_a_ctranslate2_folder_serves_its_own_engine_only(base):
+    folder = str(embedded_base())
+    assert Transcriber(Checkpoint.parse(folder), engine="ctranslate2").transcribe(CLIP.path, language="it").text
+    with pytest.raises(UserError, match="CTranslate2's form only"):
+        Transcriber(Checkpoint.parse(folder), engine="torch")
+
+
+def test_a_checkpoint_without_tokenizer_json_is_served(weights, tmp_path):
+    """As many a student's checkpoint of 2022: vocab.json and merges.txt only."""
+    folder = tmp_path / "old"
+    shutil.copytree(weights, folder)
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "vocab.json").write_text(json.dumps(tokenizer["model"]["vocab"]))
+    merges = tokenizer["model"]["merges"]
+    (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(
+        merge if isinstance(merge, str) else " ".join(merge) for merge in merges))
+    (folder / "added_tokens.json").write_text(json.dumps(
+        {token["content"]: token["id"] for token in tokenizer["added_tokens"]}))
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "WhisperTokenizer"}')
+    (folder / "generation_config.json").unlink()
+    for engine in ("ctranslate2", "torch"):
+        heard = Transcriber(Checkpoint.parse(str(folder)), engine=engine, device="cpu").transcribe(
+            CLIP.path, language="it").text
+        assert "casella di posta" in heard
+
+
+def test_card_languages(tmp_path):
+    for card, languages in {
+        "---\nlanguage: sv\n---": ("sv",), "---\nlanguage:\n- hi\n- en\nlicense: mit\n---": ("hi", "en"),
+        "---\nlicense: mit\n---": None, "# no front matter": None,
+        "---\nlanguage:\n" + "\n".join(f"- {a}{b}" for a in "abcde" for b in "fghij") + "\n---": None,
+    }.items():
+        (tmp_path / "config.json").write_text('{"model_type": "whisper"}')
+        (tmp_path / "README.md").write_text(card + "\n# Card\n")
+        assert facts(tmp_path).languages == languages
+
+
+def test_the_hub_server_of_another_process_is_reached_as_the_real_one(tmp_path, weights):
+    """Download progress, commit and text, as on a Space: nothing shared with this process but the address."""
+    server = HubServer().start()
+    try:
+        commit = server.add("model", "me/w", {path.name: path.read_bytes() for path in weights.iterdir()})
+        code = ("import sys; from shared.checkpoint import Checkpoint; from shared.inference import Transcriber\n"
+                "t = Transcriber(Checkpoint.parse('me/w'), engine='torch', device='cpu')\n"
+                "print(t.checkpoint.revision, t.transcribe(sys.argv[1], language='it').text, sep='|')")
+        done = subprocess.run([sys.executable, "-c", code, str(CLIP.path)], capture_output=True, text=True,
+                              env=os.environ | environment(server, tmp_path), cwd=ROOT)
+        assert done.returncode == 0, done.stderr
+        revision, text = done.stdout.strip().splitlines()[-1].split("|")
+        assert revision == commit and "casella di posta" in text
+    finally:
+        server.stop()

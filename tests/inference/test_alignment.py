@@ -1,0 +1,99 @@
+"""Word times: real speech put together at known places, found again by both engines; and what is left if they fail."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from speech import clips
+
+from shared.audio import SAMPLE_RATE, Waveform, load_audio
+from shared.inference.word_times import _by_sound
+
+CLIPS = clips("it")
+
+
+def spoken(path) -> np.ndarray:
+    """A clip without the silence at both ends."""
+    samples = load_audio(path).samples
+    loud = np.flatnonzero(np.abs(samples) > 0.03 * np.abs(samples).max())
+    return samples[loud[0] : loud[-1] + 1]
+
+
+@pytest.fixture(scope="module")
+def joined() -> tuple[Waveform, list[tuple[float, float]]]:
+    """Three sentences half a second apart, and where each begins and ends."""
+    parts, places, at = [np.zeros(SAMPLE_RATE // 2)], [], 0.5
+    for clip in CLIPS[:3]:
+        samples = spoken(clip.path)
+        parts += [samples, np.zeros(SAMPLE_RATE // 2)]
+        places.append((at, at + len(samples) / SAMPLE_RATE))
+        at = places[-1][1] + 0.5
+    return Waveform(np.concatenate(parts).astype(np.float32)), places
+
+
+@pytest.mark.parametrize("engine", ["base", "base_torch"])
+def test_first_and_last_words_are_where_the_sound_is(engine, joined, request):
+    waveform, places = joined
+    words = request.getfixturevalue(engine).transcribe(waveform, language="it", words=True).words
+    errors = [min(abs(word.start - start) for word in words) for start, _ in places]
+    errors += [min(abs(word.end - end) for word in words) for _, end in places]
+    assert np.median(errors) < 0.08 and max(errors) < 0.25, errors
+
+
+@pytest.mark.parametrize("engine", ["base", "base_torch"])
+def test_times_are_in_order_and_no_word_lies_in_silence(engine, joined, request):
+    waveform, places = joined
+    transcript = request.getfixturevalue(engine).transcribe(waveform, language="it", words=True)
+    assert "".join(word.text for word in transcript.words).split() == transcript.text.split()
+    last = 0.0
+    for word in transcript.words:
+        assert last - 1e-6 <= word.start <= word.end <= waveform.duration
+        last = word.start
+        inside = [min(word.end, end + 0.1) - max(word.start, start - 0.1) for start, end in places]
+        assert max(inside) >= word.end - word.start - 0.1, word
+
+
+def test_the_engines_agree(base, base_torch):
+    differences = []
+    for clip in CLIPS:
+        one, other = (engine.transcribe(clip.path, language="it", words=True).words for engine in (base, base_torch))
+        if [word.text for word in one] == [word.text for word in other]:
+            differences += [abs(a.start - b.start) for a, b in zip(one, other, strict=True)]
+    assert len(differences) > 20 and np.median(differences) < 0.05
+
+
+def test_borders_move_to_the_dip_and_ends_leave_the_silence():
+    noise = np.random.default_rng(0).normal(0, 0.1, 2 * SAMPLE_RATE)
+    noise[: SAMPLE_RATE // 2] *= 1e-3  # silence, a word, a dip of 40 ms, a word, silence
+    noise[int(0.98 * SAMPLE_RATE) : int(1.02 * SAMPLE_RATE)] *= 1e-2
+    noise[int(1.5 * SAMPLE_RATE) :] *= 1e-3
+    first, second = _by_sound([(0.0, 0.9), (0.9, 2.0)], noise.astype(np.float32))
+    assert first == pytest.approx((0.5, 0.98), abs=0.02) and second == pytest.approx((1.02, 1.5), abs=0.02)
+    steady = _by_sound([(0.2, 0.9), (0.9, 1.8)], np.random.default_rng(0).normal(0, 0.1, 2 * SAMPLE_RATE))
+    assert steady[0][1] == pytest.approx(0.9, abs=0.15) and steady[0][1] == steady[1][0]
+
+
+def test_a_segment_stands_where_the_alignment_fails(base, monkeypatch):
+    monkeypatch.setattr(base.engine, "_model", _WithoutAlignment(base.engine._model))
+    transcript = base.transcribe(CLIPS[0].path, language="it", words=True)
+    plain = base.transcribe(CLIPS[0].path, language="it")
+    assert transcript.text == plain.text and transcript.segments and transcript.words == ()
+
+
+class _WithoutAlignment:
+    """CTranslate2's model, whose alignment finds no path (as it does for a window without frames)."""
+
+    def __init__(self, model) -> None:
+        self._model = model
+
+    def __getattr__(self, name: str):
+        return getattr(self._model, name)
+
+    def align(self, *arguments, **named):
+        results = self._model.align(*arguments, **named)
+        return [_NoPath(result) for result in results]
+
+
+class _NoPath:
+    def __init__(self, result) -> None:
+        self.alignments, self.text_token_probs = [], result.text_token_probs

@@ -1,0 +1,287 @@
+"""The inference module on real speech: two engines, any length, any source, stopped at will, the same text always."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from speech import clips, joined
+
+from shared.audio import AudioSource, Waveform, ffmpeg_executable, load_audio
+from shared.checkpoint import Checkpoint
+from shared.checkpoint.embedded import embedded_base_transformers
+from shared.errors import Cancelled, UserError
+from shared.inference import Transcriber
+from shared.inference.window_decoder import Options
+from shared.wer import pooled, word_errors
+
+ITALIAN, ENGLISH = clips("it"), clips("en")
+
+
+def wer(texts: dict) -> float:
+    return pooled(word_errors(clip.text, text, clip.language) for clip, text in texts.items()).wer
+
+
+def test_real_speech_in_four_languages(base):
+    texts = {clip: base.transcribe(clip.path, language=clip.language).text for clip in clips()}
+    assert wer(texts) < 0.2
+
+
+def test_the_engines_agree(base, base_torch):
+    texts = {}
+    for clip in clips():
+        one = base.transcribe(clip.path, language=clip.language).text
+        other = base_torch.transcribe(clip.path, language=clip.language).text
+        texts[clip] = (one, other)
+    assert pooled(word_errors(one, other) for one, other in texts.values()).wer < 0.1
+
+
+def test_language_is_detected(base, base_torch):
+    for clip in (ITALIAN[0], ENGLISH[1], clips("ru")[0]):
+        assert base.transcribe(clip.path).language == clip.language
+    assert base_torch.transcribe(clips("ru")[0].path).language == "ru"
+
+
+def test_translation_into_english(base):
+    text = base.transcribe(ITALIAN[3].path, language="it", task="translate").text.lower()
+    assert "call" in text and "chiamata" not in text
+
+
+def test_path_waveform_and_blocks_give_the_same(base):
+    path = ITALIAN[2].path
+    waveform = load_audio(path)
+    blocks = (waveform.samples[i : i + 4000] for i in range(0, len(waveform.samples), 4000))
+    whole = base.transcribe(path, language="it")
+    assert whole.segments
+    assert base.transcribe(waveform, language="it") == whole == base.transcribe(blocks, language="it")
+
+
+def test_long_audio_keeps_every_clip_in_its_place(base):
+    spoken = ENGLISH * 6
+    audio = joined([clip.path for clip in spoken], pause=1.5)
+    told, before = [], base.recogniser.n_windows
+    transcript = base.transcribe(audio, language="en", words=True, progress=lambda *now: told.append(now))
+    n_windows = len(list(base.windows(AudioSource(audio), Options("en"))))
+    assert base.recogniser.n_windows - before > n_windows + 1  # several were left early, and what was left taken up
+    assert word_errors(" ".join(clip.text for clip in spoken), transcript.text, "en").wer < 0.2
+    assert audio.duration > 60 and transcript.duration == pytest.approx(audio.duration)
+    starts = [segment.start for segment in transcript.segments]
+    assert starts == sorted(starts)
+    assert all(0 <= s.start <= s.end <= audio.duration for s in transcript.segments)
+    at, words = 0.0, transcript.words
+    for clip in spoken:
+        length = load_audio(clip.path).duration
+        first = word_errors(clip.text, " ".join(w.text.strip() for w in words
+                                                if at - 0.3 <= (w.start + w.end) / 2 <= at + length + 0.3), "en")
+        assert first.hits >= first.reference_length / 2, clip.text
+        at += length + 1.5
+    assert told[-1][0] == told[-1][1] > 1
+
+
+def test_word_times_are_in_order_and_within_the_clip(base, base_torch):
+    for transcriber in (base, base_torch):
+        transcript = transcriber.transcribe(ITALIAN[0].path, language="it", words=True)
+        words = transcript.words
+        assert "".join(word.text for word in words).strip() == transcript.text
+        assert all(0 <= word.start <= word.end <= transcript.duration for word in words)
+        assert [word.start for word in words] == sorted(word.start for word in words)
+        assert all(0 <= word.probability <= 1 for word in words)
+
+
+def test_the_same_call_gives_the_same_transcript(base, base_torch):
+    hard = Waveform((load_audio(clips("es")[0].path).samples
+                     + np.random.default_rng(1).normal(0, 0.05, len(load_audio(clips("es")[0].path).samples))
+                     ).astype(np.float32))
+    for transcriber in (base, base_torch):
+        assert transcriber.transcribe(hard, words=True) == transcriber.transcribe(hard, words=True)
+    assert base.transcribe(hard, beam_size=5) == base.transcribe(hard, beam_size=5)
+
+
+def test_initial_prompt_brings_a_name(base):
+    clip = ITALIAN[0]
+    plain = base.transcribe(clip.path, language="it").text
+    prompted = base.transcribe(clip.path, language="it", initial_prompt="GRAZIE, ATTENDA, INTERLOCUTORE.").text
+    assert plain != prompted and word_errors(clip.text, prompted, "it").wer < 0.4
+
+
+@pytest.mark.parametrize("engine", ["base", "base_torch"])
+def test_no_text_where_nobody_speaks(request, engine):
+    transcriber = request.getfixturevalue(engine)
+    t = np.arange(20 * 16_000) / 16_000
+    for sound in (np.zeros(len(t)), np.random.default_rng(0).normal(0, 0.1, len(t)), 0.3 * np.sin(2764.6 * t),
+                  np.zeros(100), np.zeros(0)):
+        transcript = transcriber.transcribe(Waveform(sound.astype(np.float32)))
+        assert transcript.text == "" and transcript.duration == pytest.approx(len(sound) / 16_000)
+
+
+def test_quiet_speech_and_speech_over_noise_survive(base):
+    clip = ITALIAN[1]
+    samples = load_audio(clip.path).samples
+    quiet = samples * (0.01 / np.sqrt(np.mean(samples**2)))  # -40 dBFS
+    hum = samples + 0.02 * np.sin(2 * np.pi * 110 * np.arange(len(samples)) / 16_000)
+    for sound in (quiet, hum):
+        text = base.transcribe(Waveform(sound.astype(np.float32)), language="it").text
+        assert word_errors(clip.text, text, "it").wer < 0.5
+
+
+@pytest.fixture(scope="module")
+def lecture(tmp_path_factory) -> Path:
+    """Four minutes of speech in a file."""
+    path = tmp_path_factory.mktemp("long") / "lecture.wav"
+    samples = joined([clip.path for clip in clips()] * 5, pause=0.5).samples
+    raw = ["-f", "f32le", "-ar", "16000", "-ac", "1", "-i", "-"]
+    subprocess.run([ffmpeg_executable(), "-v", "error", *raw, str(path)], input=samples.tobytes(), check=True)
+    return path
+
+
+@pytest.mark.parametrize("engine", ["base", "base_torch"])
+def test_cancel_ends_within_two_seconds(request, engine, lecture):
+    transcriber = request.getfixturevalue(engine)
+    cancel, left = threading.Event(), {}
+
+    def work() -> None:
+        try:
+            transcriber.transcribe(lecture, language="en", progress=lambda done, total: begun.set(), cancel=cancel)
+        except Cancelled:
+            left["at"] = time.monotonic()
+
+    begun = threading.Event()
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert begun.wait(120)
+    asked = time.monotonic()
+    cancel.set()
+    thread.join(30)
+    # A promise of the program, not a measure of speed: one encoder call is the longest it cannot interrupt.
+    assert left["at"] - asked < 2.0
+    running = subprocess.run(["ps", "-wweo", "args"], capture_output=True, text=True, check=True).stdout
+    assert str(lecture) not in running
+
+
+def test_a_stock_checkpoint_in_doubt_about_a_cropped_clip_hears_it_at_full_context(base_torch):
+    full = Transcriber(Checkpoint.parse("embedded:whisper-base"), engine="torch", device="cpu", compute_type="float32",
+                       full_context=True)
+    clean = load_audio(ITALIAN[0].path).samples
+    noise = np.random.default_rng(0).standard_normal(len(clean)).astype(np.float32)
+    noisy = clean + noise * np.sqrt(np.mean(clean**2))
+    again = []
+    for samples in (clean, noisy):
+        before = base_torch.recogniser.n_again
+        cropped = base_torch.transcribe(Waveform(samples), language="it").text
+        again.append(base_torch.recogniser.n_again - before)
+        assert cropped == full.transcribe(Waveform(samples), language="it").text
+    assert base_torch.recogniser.crops and again == [0, 1]
+
+
+def test_cancelled_before_it_began(base):
+    cancel = threading.Event()
+    cancel.set()
+    with pytest.raises(Cancelled):
+        base.transcribe(ITALIAN[0].path, cancel=cancel)
+
+
+def test_two_callers_at_once_do_not_mix(base):
+    expected = {clip: base.transcribe(clip.path, language=clip.language) for clip in clips()}
+    got = {}
+    threads = [threading.Thread(target=lambda c=clip: got.update({c: base.transcribe(c.path, language=c.language)}))
+               for clip in clips()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert got == expected
+
+
+def test_a_cut_off_file_gives_what_there_is_and_a_warning(base, tmp_path):
+    whole = tmp_path / "whole.wav"
+    subprocess.run([ffmpeg_executable(), "-v", "error", "-i", str(ITALIAN[0].path), str(whole)], check=True)
+    cut = tmp_path / "cut.wav"
+    cut.write_bytes(whole.read_bytes()[: 3 * 32_000])
+    transcript = base.transcribe(cut, language="it")
+    assert "Grazie" in transcript.text and "cut off" in transcript.warnings[0]
+
+
+def test_unbroken_speech_is_cut_without_losing_or_doubling_a_word(base):
+    """Prompts without their pauses: what is heard around each cut is what is heard where nothing is cut."""
+    said = [clip for clip in clips("it") if load_audio(clip.path).duration < 12] * 4
+    voiced = Waveform(np.concatenate([load_audio(clip.path).samples[4000:-4000] for clip in said]))
+    assert voiced.duration > 50
+    whole = base.transcribe(voiced, language="it", vad_onset=0.02)
+    assert word_errors(" ".join(clip.text for clip in said), whole.text, "it").wer < 0.35
+    words = base.transcribe(voiced, language="it", vad_onset=0.02, words=True).words
+    assert [word.start for word in words] == sorted(word.start for word in words)
+    assert "".join(word.text for word in words).split() == whole.text.split()
+    assert not any(segment.words for segment in whole.segments)
+
+
+def test_wrong_options(base):
+    for options, said in (({"language": "xx"}, "language"), ({"task": "summarise"}, "no such task"),
+                          ({"beam_size": 99}, "beam size"), ({"vad_onset": 2.0}, "threshold")):
+        with pytest.raises(UserError, match=said):
+            base.transcribe(ITALIAN[0].path, **options)
+    for choice in ({"engine": "magic"}, {"device": "cuda"}, {"engine": "torch", "compute_type": "int3"},
+                   {"engine": "ctranslate2", "compute_type": "int3"}):
+        with pytest.raises(UserError):
+            Transcriber(Checkpoint.parse("embedded:whisper-base"), **choice)
+
+
+@pytest.fixture(scope="module")
+def english_only(tmp_path_factory) -> str:
+    """whisper-base in the form of an English-only checkpoint: one token fewer, so every special id one lower."""
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path_factory.mktemp("models") / "base.en"
+    shutil.copytree(embedded_base_transformers(), folder)
+    state = load_file(folder / "model.safetensors")
+    name = "model.decoder.embed_tokens.weight"
+    state[name] = state[name][[i for i in range(len(state[name])) if i != 50256]].clone()
+    state.pop("proj_out.weight", None)
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    tokenizer["model"]["vocab"] = {token: i - (i > 50256) for token, i in vocabulary.items() if i != 50256}
+    for token in tokenizer["added_tokens"]:
+        token["id"] -= 1
+    for special in tokenizer["post_processor"].get("special_tokens", {}).values():
+        special["ids"] = [i - 1 for i in special["ids"]]
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"vocab_size": 51864, "eos_token_id": 50256, "bos_token_id": 50256, "pad_token_id": 50256,
+               "decoder_start_token_id": 50257}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "generation_config.json").unlink()
+    return str(folder)
+
+
+@pytest.mark.parametrize("engine", ["ctranslate2", "torch"])
+def test_english_only_checkpoints(english_only, engine):
+    transcriber = Transcriber(Checkpoint.parse(english_only), engine=engine, device="cpu")
+    assert transcriber.languages == ("en",)
+    prompt = transcriber.tokens.prompt("en", "transcribe", timestamps=True)
+    assert prompt == [transcriber.tokens.start]
+    transcript = transcriber.transcribe(ENGLISH[1].path)  # these weights want a language, so no bound on the text
+    assert transcript.language == "en" and transcript.duration > 4
+    with pytest.raises(UserError, match="cannot translate"):
+        transcriber.transcribe(ENGLISH[0].path, task="translate")
+    with pytest.raises(UserError, match="language"):
+        transcriber.transcribe(ENGLISH[0].path, language="it")
+
+
+@pytest.mark.slow
+def test_three_hours_in_bounded_memory(base, tmp_path):
+    """Mostly silence, so that it is decoding and speech detection that are measured."""
+    import resource
+
+    path = tmp_path / "three-hours.flac"
+    subprocess.run([ffmpeg_executable(), "-v", "error", "-i", str(ITALIAN[0].path), "-af", "apad=whole_dur=10800",
+                    str(path)], check=True)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    transcript = base.transcribe(path, language="it")
+    assert "Grazie" in transcript.text and transcript.duration == pytest.approx(10_800, abs=1)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB

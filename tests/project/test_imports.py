@@ -1,0 +1,100 @@
+"""The rules of the house that a machine can check: who may import whom, and nothing that shadows `spaces`."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from paths import ROOT
+
+OURS = {"shared", "feature_pipeline", "training"}
+MAY_IMPORT = {"shared": {"shared"}, "feature_pipeline": {"feature_pipeline", "shared"},
+              "training": {"training", "feature_pipeline", "shared"}, "spaces": {"shared"}}
+
+
+def imported(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            found.add(node.module.split(".")[0])
+    return found & OURS
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_imports_go_one_way(package):
+    files = list((ROOT / package).rglob("*.py"))
+    assert files
+    wrong = {str(path.relative_to(ROOT)): extra for path in files if (extra := imported(path) - MAY_IMPORT[package])}
+    assert wrong == {}
+
+
+def test_the_spaces_folder_shadows_nothing():
+    assert not list((ROOT / "spaces").rglob("__init__.py"))
+    import spaces
+
+    assert "site-packages" in spaces.__file__ and callable(spaces.GPU)
+
+
+LEVELS = {"errors": 0, "files": 0, "languages": 0, "units": 0, "transcript": 0, "wer": 0, "audio": 1, "checkpoint": 1,
+          "engines": 2, "diarization": 2, "testset": 2, "link": 2, "inference": 3, "live": 4, "serving": 4, "cli": 5,
+          "ui": 5}
+WITHIN = {("wer", "languages"), ("transcript", "languages")}
+
+
+def imports_within_shared():
+    """(file, entry of `shared` it is in, entry it imports), for each import from one entry to another."""
+    for path in sorted((ROOT / "shared").rglob("*.py")):
+        source = path.relative_to(ROOT / "shared").parts[0].removesuffix(".py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module == "shared":
+                targets = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("shared."):
+                targets = [node.module.split(".")[1]]
+            elif isinstance(node, ast.Import):
+                targets = [alias.name.split(".")[1] for alias in node.names if alias.name.startswith("shared.")]
+            else:
+                targets = []
+            yield from ((path, source, target) for target in targets if target != source)
+
+
+def test_imports_within_shared_go_down():
+    found = list(imports_within_shared())
+    assert len(found) > 40
+    wrong = [f"{path.relative_to(ROOT)}: {source} may not import {target}" for path, source, target in found
+             if LEVELS[target] >= LEVELS[source] and (source, target) not in WITHIN]
+    assert wrong == []
+
+
+def test_every_entry_of_shared_has_a_level():
+    entries = {path.name.removesuffix(".py") for path in (ROOT / "shared").iterdir()
+               if path.suffix == ".py" or (path / "__init__.py").exists()} - {"__init__"}
+    assert entries <= set(LEVELS)
+
+
+DOORS = sorted({path.parent.name for path in (ROOT / "shared").glob("*/__init__.py")} - {"ui"})
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_door_defines_nothing(door):
+    text = (ROOT / "shared" / door / "__init__.py").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 45  # one name a line, as ruff lays it out
+    kinds = {type(node).__name__ for node in ast.parse(text).body}
+    assert kinds <= {"Expr", "ImportFrom", "Assign"}
+
+
+@pytest.mark.parametrize("door", ["shared.wer", "shared.transcript", "shared.audio", "shared.checkpoint"])
+def test_light_doors_import_no_heavy_library(door):
+    code = f"import sys, {door}; print(sorted({{'torch', 'transformers', 'gradio'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_folder_with_code_is_a_package():
+    """A folder without __init__.py works in place and is missing from a wheel."""
+    there = {path.parent for name in OURS for path in (ROOT / name).rglob("*.py")}
+    assert [str(folder) for folder in sorted(there) if not (folder / "__init__.py").is_file()] == []

@@ -1,0 +1,37 @@
+"""The suite's pages, really launched in this process, once: for the tests that call it and those that look at it."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.serving import Serving
+from shared.ui import RESULTS, UPLOADS
+from shared.ui.pages.suite import PAGES
+from shared.ui.server.launch import build, start
+
+MAX_SECONDS, MAX_BYTES = 4 * 3600.0, 300_000_000
+
+
+@dataclass(frozen=True)
+class RunningApp:
+    address: str
+    uploads: Path = UPLOADS
+    results: Path = RESULTS
+
+    def received(self) -> list[Path]:
+        """Files with something in them under Gradio's folder that are nobody's download."""
+        kinds = {".txt", ".srt", ".vtt", ".tsv", ".json", ".zip", ".csv", ".jsonl"}
+        return [path for path in self.uploads.rglob("*")
+                if path.is_file() and path.suffix not in kinds and path.stat().st_size]
+
+
+@functools.cache
+def running_app(fine_tuned: str = "embedded:whisper-base") -> RunningApp:
+    served = Serving("embedded:whisper-base", fine_tuned, max_seconds=MAX_SECONDS, max_bytes=MAX_BYTES)
+    demo = build("Whisper suite", PAGES, served)
+    address = start(demo, max_bytes=MAX_BYTES, block=False)
+    atexit.register(demo.close)
+    return RunningApp(address.rstrip("/"))

@@ -1,0 +1,39 @@
+"""The clips of tests/data and what is said in them, for every test that listens."""
+
+from __future__ import annotations
+
+import csv
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from paths import DATA
+
+from shared.audio import Waveform, load_audio
+
+
+@dataclass(frozen=True)
+class Clip:
+    path: Path
+    language: str
+    text: str
+
+
+@functools.cache
+def clips(language: str | None = None) -> tuple[Clip, ...]:
+    """Every clip, or those of one language."""
+    with (DATA / "clips.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return tuple(Clip(DATA / row["file"], row["language"], row["text"]) for row in rows
+                 if language in (None, row["language"]))
+
+
+def joined(paths: list[Path], pause: float = 0.8, seed: int = 0) -> Waveform:
+    """Clips one after the other, parted by `pause` seconds of faint noise."""
+    noise = np.random.default_rng(seed)
+    parts: list[np.ndarray] = []
+    for path in paths:
+        quiet = noise.normal(0, 2e-4, int(pause * 16_000)).astype(np.float32)
+        parts += [load_audio(path).samples, quiet]
+    return Waveform(np.concatenate(parts))

@@ -1,0 +1,68 @@
+"""For the tests of training: a two-layer cut of whisper-base and a small data set of the clips in tests/data."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from paths import DATA
+from safetensors.torch import load_file, save_file
+
+from shared.audio import load_audio
+from shared.checkpoint.embedded import embedded_base_transformers
+from training.config import Config, Data, Steps
+
+N_LAYERS = 2
+AUDIO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+COLUMNS = pa.schema([
+    ("id", pa.string()), ("audio", AUDIO), ("text", pa.string()), ("language", pa.string()), ("speaker", pa.string()),
+    ("duration", pa.float32()), ("source", pa.string()),
+])
+
+
+def small_base(folder: Path) -> Path:
+    """whisper-base with its first two encoder and decoder layers: real weights, too few to be good."""
+    source = embedded_base_transformers()
+    shutil.copytree(source, folder)
+    weights = {name: weight for name, weight in load_file(source / "model.safetensors").items()
+               if ".layers." not in name or int(name.split(".layers.")[1].split(".")[0]) < N_LAYERS}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"encoder_layers": N_LAYERS, "decoder_layers": N_LAYERS, "num_hidden_layers": N_LAYERS}
+    (folder / "config.json").write_text(json.dumps(config))
+    generation = json.loads((folder / "generation_config.json").read_text())
+    generation["alignment_heads"] = [[1, 0]]
+    (folder / "generation_config.json").write_text(json.dumps(generation))
+    return folder
+
+
+def small_data(folder: Path, **splits: list[str]) -> Path:
+    """A data set as feature_pipeline writes it; splits: names of clips in tests/data."""
+    with (DATA / "clips.csv").open(encoding="utf-8") as file:
+        clips = {row["file"]: row for row in csv.DictReader(file)}
+    (folder / "data").mkdir(parents=True)
+    for split, names in splits.items():
+        rows = [{
+            "id": f"clips/{name}", "audio": {"bytes": (DATA / name).read_bytes(), "path": name},
+            "text": clips[name]["text"], "language": clips[name]["language"], "speaker": name[:2],
+            "duration": load_audio(DATA / name).duration, "source": "clips",
+        } for name in names]
+        pq.write_table(pa.Table.from_pylist(rows, schema=COLUMNS), folder / "data" / f"{split}-00000-of-00001.parquet")
+    sizes = {split: {"rows": len(names), "hours": len(names) / 1000, "speakers": len({name[:2] for name in names})}
+             for split, names in splits.items()}
+    (folder / "manifest.json").write_text(json.dumps({
+        "name": folder.name, "title": "Test clips", "licence": "cc-by-3.0", "credit": "Carlo Flora and others",
+        "splits": sizes, "sources": [], "config": {"split": {"by": ["sentence"]}},
+    }))
+    return folder
+
+
+def tiny(world, out: Path, name: str = "run", **changed) -> Config:
+    base, data = world
+    steps = Steps(max_steps=6, batch_size=2, accumulation=1, learning_rate=1e-3, eval_steps=2, patience=0)
+    given = {"steps": steps, "language": "it", "base": str(base), "out": str(out), **changed}
+    return Config(name=name, data=(Data(str(data)),), **given)

@@ -1,0 +1,158 @@
+"""training.evaluation, publish and export on the shipped adapter's model and the clips in tests/data."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from paths import DATA
+from training_world import small_data
+
+from shared import wer
+from shared.checkpoint import Checkpoint, facts, files
+from shared.errors import UserError
+from shared.inference import Transcriber
+from training import config as settings
+from training import evaluation, export
+from training.card import gather, write_card
+from training.config import Config, Data
+from training.curves import curves
+from training.ggml import openai_name
+from training.publish import publish
+
+ITALIAN = ["it_priv-introsaved.flac", "it_vm-mailboxfull.flac", "it_vm-tmpexists.flac"]
+ENGLISH = ["en_austen-0880.flac", "en_austen-0890.ogg"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A run's folder as training.finetune leaves it, with the model of the shipped adapter."""
+    folder = tmp_path_factory.mktemp("runs") / "shipped"
+    data = small_data(folder.parent / "set", train=ENGLISH, validation=ENGLISH, test=ITALIAN)
+    _, model = files(Checkpoint.parse("embedded:whisper-base-it"), "transformers")
+    shutil.copytree(model, folder / "model")
+    described = json.loads((model / "run.json").read_text()) | {"seconds": 60.0, "step": 1, "validation_wer": 10.0}
+    for path in (folder / "run.json", folder / "model" / "run.json"):
+        path.write_text(json.dumps(described))
+    settings.save(Config(name="shipped", data=(Data(str(data)),), language="it"), folder / "config.yaml")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scores(run) -> dict:
+    return evaluation.evaluate(run, evaluation.Options(full_context=False), say=lambda text: None)
+
+
+def test_raw_hypotheses_are_kept_and_give_the_scores(run, scores):
+    for name in ("base", "fine-tuned"):
+        (path,) = (run / "evaluation").glob(f"hypotheses-{name}-*.jsonl")
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        assert [line["id"] for line in lines] == [f"clips/{clip}" for clip in ITALIAN]
+        counted = wer.pooled(wer.word_errors(line["reference"], line["hypothesis"], "it") for line in lines)
+        assert scores["systems"][name]["wer"] == pytest.approx(100 * counted.wer)
+        assert any(letter.isupper() for letter in lines[0]["hypothesis"])  # raw: not normalised
+    assert scores["systems"]["fine-tuned"]["wer"] <= 15
+    assert scores["differences"]["fine-tuned against base"]["verdict"] == "too short to tell"
+    assert scores["used"]["fine-tuned"]["short_context"] == "any"
+
+
+def test_the_apps_reproduce_the_score(run, scores):
+    transcriber = Transcriber(Checkpoint.parse(str(run / "model")))
+    folder = DATA
+    (path,) = (run / "evaluation").glob("hypotheses-fine-tuned-*.jsonl")
+    line = json.loads(path.read_text(encoding="utf-8").splitlines()[0])
+    assert transcriber.transcribe(folder / ITALIAN[0], language="it").text == line["hypothesis"]
+
+
+def test_an_interrupted_evaluation_goes_on_after_the_last_whole_line(run, scores):
+    (path,) = (run / "evaluation").glob("hypotheses-base-*.jsonl")
+    text = path.read_text(encoding="utf-8")
+    first, second, _ = text.splitlines(keepends=True)
+    path.write_text(first.replace('"speaker": "it"', '"speaker": "kept"') + second[:40], encoding="utf-8")
+    again = evaluation.evaluate(run, evaluation.Options(full_context=False), say=lambda text: None)
+    assert '"kept"' in path.read_text(encoding="utf-8")  # the first was not heard again
+    assert again["systems"]["base"]["wer"] == scores["systems"]["base"]["wer"]
+
+
+def test_the_report_plays_the_worst_clips(run, scores):
+    page = (run / "evaluation" / "report.html").read_text(encoding="utf-8")
+    assert "<audio controls" in page and "data:audio/" in page and "fine-tuned against base" in page
+    assert "src=http" not in page and "https://" not in page
+
+
+def test_the_card_states_the_scores_and_the_limits(run, scores):
+    card = write_card(gather(run), "tester/whisper-base-it")
+    front = yaml.safe_load(card.split("---\n")[1])
+    metric = front["model-index"][0]["results"][0]["metrics"][0]
+    assert (metric["type"], metric["value"]) == ("wer", round(scores["systems"]["fine-tuned"]["wer"], 2))
+    assert front["base_model"] == "openai/whisper-base" and front["language"] == ["it"]
+    for words in ("What it is bad at", "faster-whisper", "whisper.cpp", "pipeline(", "too short to tell"):
+        assert words in card
+
+
+def test_publishing_gives_a_checkpoint_that_the_apps_open_at_that_commit(run, scores, hub):
+    said: list[str] = []
+    checkpoint = publish(run, "tester/whisper-base-it", say=said.append)
+    assert len(checkpoint.revision) == 40 and "heard on reloading" in said[0]
+    on_hub = hub.read("model", "tester/whisper-base-it", checkpoint.revision)
+    assert {"model.safetensors", "config.json", "generation_config.json", "tokenizer.json", "preprocessor_config.json",
+            "processor_config.json", "run.json", "README.md", "scores.json", "config.yaml",
+            "data-manifest-0.json"} <= on_hub.keys()
+    resolved, folder = files(Checkpoint.parse(str(checkpoint)), "transformers")
+    assert resolved == checkpoint and facts(folder).languages == ("it",)
+
+
+def test_a_broken_push_goes_on_without_sending_the_weights_again(run, scores, hub):
+    hub.fail("/commit/", method="POST", status=500)
+    with pytest.raises(UserError, match=r"refused|broke off"):
+        publish(run, "tester/again", say=lambda text: None)
+    sent = [entry for entry in hub.requests if entry.method == "PUT"]
+    assert sent  # the weights; small files travel in the commit
+    assert publish(run, "tester/again", say=lambda text: None).revision
+    assert [entry for entry in hub.requests if entry.method == "PUT"] == sent
+    assert "model.safetensors" in hub.read("model", "tester/again")
+
+
+def test_publishing_needs_an_evaluated_run_and_a_name(run, scores, hub, tmp_path):
+    with pytest.raises(UserError, match="evaluated"):
+        publish(tmp_path, "tester/x", say=lambda text: None)
+    with pytest.raises(UserError, match="name on the Hub"):
+        publish(run, "not a name", say=lambda text: None)
+
+
+@pytest.mark.slow
+def test_exports_open_in_the_real_programs_and_score_alike(run, tmp_path):
+    pytest.importorskip("faster_whisper")
+    pytest.importorskip("pywhispercpp")
+    found = export.export(run, export.Options(bound=10.0), say=lambda text: None)
+    folder = run / "export"
+    assert {"model.bin", "tokenizer.json", "preprocessor_config.json", "config.json"} <= {
+        path.name for path in (folder / "ctranslate2-int8").iterdir()}
+    assert (folder / "ctranslate2-float16" / "model.bin").stat().st_size > 1.5 * (
+        folder / "ctranslate2-int8" / "model.bin").stat().st_size
+    assert all(found[form] <= found["original"] + 10 for form in export.FORMS[:3])
+
+
+@pytest.mark.slow
+def test_an_export_beyond_the_bound_fails_and_is_removed(run):
+    pytest.importorskip("faster_whisper")
+    with pytest.raises(UserError, match="worse than the original"):
+        export.export(run, export.Options(forms=("ctranslate2-int8",), bound=-200.0), say=lambda text: None)
+    assert not (run / "export" / "ctranslate2-int8").exists()
+
+
+def test_ggml_names():
+    assert openai_name("model.decoder.layers.3.encoder_attn.k_proj.weight") == "decoder.blocks.3.cross_attn.key.weight"
+    assert openai_name("model.encoder.layer_norm.bias") == "encoder.ln_post.bias"
+    assert openai_name("model.encoder.conv1.weight") == "encoder.conv1.weight"
+
+
+def test_curves_show_what_was_measured():
+    history = [{"step": 10, "loss": 2.0, "learning_rate": 1e-4}, {"step": 20, "loss": 1.0, "learning_rate": 5e-5},
+               {"step": 20, "eval_loss": 1.5, "eval_wer": 30.0}]
+    picture = curves(history)
+    assert picture.count("<polyline") == 2 and "WER" not in picture  # one point makes no line
+    assert "20 steps" in picture

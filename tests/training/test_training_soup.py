@@ -1,0 +1,97 @@
+"""training.soup: runs mixed into one checkpoint, on the shipped adapter's model and real clips."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from training_world import small_base, small_data, tiny
+
+from shared.checkpoint import facts
+from shared.errors import UserError
+from training import config as settings
+from training import evaluation
+from training.card import gather, write_card
+from training.finetune import train
+from training.publish import hear
+from training.soup import Options, soup
+
+CLIPS = ["it_priv-introsaved.flac", "it_vm-mailboxfull.flac"]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("world")
+    data = small_data(folder / "set", train=CLIPS, validation=["it_vm-tmpexists.flac"], test=["en_austen-0930.flac"])
+    return small_base(folder / "base"), data
+
+
+@pytest.fixture(scope="module")
+def runs(world, tmp_path_factory) -> list[Path]:
+    """Two runs that differ in their seed."""
+    out = tmp_path_factory.mktemp("runs")
+    configs = [tiny(world, out, f"seed-{seed}", seed=seed) for seed in (1, 2)]
+    short = [replace(config, steps=replace(config.steps, max_steps=2)) for config in configs]
+    return [train(config, say=lambda text: None) for config in short]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def test_the_mixture_is_the_mean_of_the_runs_and_a_share_of_the_base(world, runs, tmp_path):
+    out = soup(tmp_path / "soup", runs, Options((0.25,)), say=lambda text: None)
+    base, mixed = weights(world[0]), weights(out / "model")
+    one, other = (weights(run / "model") for run in runs)
+    assert set(mixed) == set(one)
+    for name, weight in mixed.items():
+        expected = 0.75 * (one[name] + other[name]) / 2 + 0.25 * base[name].float()
+        assert torch.allclose(weight, expected, atol=1e-6), name
+    assert not torch.equal(one["model.decoder.layers.0.fc1.weight"], other["model.decoder.layers.0.fc1.weight"])
+    run = json.loads((out / "run.json").read_text())
+    assert [part["name"] for part in run["parts"]] == ["seed-1", "seed-2"] and run["base_share"] == 0.25
+    assert facts(out / "model").short_context == "any"
+
+
+def test_the_share_of_the_base_is_the_one_that_does_best_on_the_validation_split(runs, tmp_path):
+    said: list[str] = []
+    out = soup(tmp_path / "soup", runs[:1], Options((0.0, 0.5, 0.9)), say=said.append)
+    rows = [line.split() for line in said if line.startswith("base ")]
+    rates = {int(row[1][:-1]) / 100: (float(row[4]), float(row[7])) for row in rows}
+    assert list(rates) == [0.0, 0.5, 0.9]
+    run = json.loads((out / "run.json").read_text())
+    assert rates[run["base_share"]] == min(rates.values())
+    assert run["validation_wer"] == pytest.approx(rates[run["base_share"]][0], abs=0.01)
+
+
+def test_a_mixture_is_evaluated_and_described_as_any_run_is(runs, tmp_path):
+    out = soup(tmp_path / "soup", runs, Options((0.1,)), say=lambda text: None)
+    evaluation.evaluate(out, evaluation.Options(full_context=False), say=lambda text: None)
+    card = write_card(gather(out), "someone/soup")
+    assert "mean of the weights of 2 run(s) with 10% of the base" in card
+    assert "seed 1" in card and "seed 2" in card
+    assert hear(out / "model", gather(out)).strip()  # opened from disk, as before it is published
+    again = soup(out, runs, Options((0.3,)), say=lambda text: None)  # a mixture may be made anew
+    assert json.loads((again / "run.json").read_text())["base_share"] == 0.3
+
+
+def test_what_does_not_belong_together_is_refused(world, runs, tmp_path):
+    config = settings.load(runs[0] / "config.yaml")
+    english = train(replace(config, name="english", out=str(tmp_path), language="en",
+                            data=(replace(config.data[0], language="en"),)), say=lambda text: None)
+    mixed = soup(tmp_path / "mixed", runs, Options((0.0,)), say=lambda text: None)
+    refused = [
+        ("mixture already", [mixed], Options(), tmp_path / "soup"),
+        ("language differs", [runs[0], english], Options(), tmp_path / "soup"),
+        ("no model yet", [tmp_path / "nothing"], Options(), tmp_path / "soup"),
+        ("holds something else", runs, Options(), english),
+        ("shares of the base", runs, Options((0.0, 1.0)), tmp_path / "soup"),
+    ]
+    for text, given, options, out in refused:
+        with pytest.raises(UserError, match=text):
+            soup(out, given, options, say=lambda text: None)
+    assert not (tmp_path / "soup").exists()

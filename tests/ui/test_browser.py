@@ -1,0 +1,152 @@
+"""The pages as people use them: a real Chromium, real speech, at desk and in hand.
+
+UI tests of the other pages are in files of their own; `visit` and the `chromium` fixture serve them too.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+from browser import MARKS, PATIENCE_MS, SCREENS, choose, chromium, download, record, text_of, visit
+from paths import DATA
+from running_app import running_app
+
+from shared.audio import ffmpeg_executable, probe
+from shared.wer import word_errors
+
+pytestmark = MARKS
+
+MAILBOX = "Spiacente, ma la casella di posta dell'utente non può accettare ulteriori messaggi."
+GREETING = "C'è un saluto temporaneo, che viene usato al posto del tuo messaggio di benvenuto standard."
+
+
+@pytest.fixture(scope="module")
+def app():
+    return running_app()
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory) -> Path:
+    """The mailbox prompt as a WAV for the fake microphone, with half a second of silence around it."""
+    path = tmp_path_factory.mktemp("speech") / "clip.wav"
+    subprocess.run([ffmpeg_executable(), "-v", "error", "-i", str(DATA / "it_vm-mailboxfull.flac"), "-af",
+                    "adelay=500,apad=pad_dur=2", "-ar", "48000", str(path)], check=True)
+    return path
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_microphone(app, speech, screen):
+    with chromium(speech) as browser, visit(browser, app.address, screen) as page:
+        record(page, probe(speech).duration - 1.0)
+        assert word_errors(MAILBOX, text_of(page, "microphone"), "it").wer <= 0.3
+        assert "-->" in download(page, "microphone", ".srt")
+        page.locator("#microphone-result .time").first.click()
+        player = "document.querySelector('#microphone-result .player')"
+        page.wait_for_function(f"{player}.currentTime > 0.3")
+        page.wait_for_function("document.querySelector('#microphone-result .segment.now') !== null")
+        page.wait_for_function("document.querySelector('#microphone-result .caption').innerText.length > 10")
+        page.get_by_role("button", name="Record", exact=True).wait_for()  # ready for the next one
+
+
+def test_without_a_microphone_the_page_says_so_and_goes_on(app):
+    with chromium() as browser, visit(browser, app.address, expected="accessing the microphone") as page:
+        page.get_by_role("button", name="Record", exact=True).click()
+        page.get_by_text("No microphone found").first.wait_for(state="attached")
+        page.get_by_text("English: Jane Austen").click()
+        assert "ill-disposed" in text_of(page, "microphone").lower()
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_upload(app, screen, tmp_path):
+    bad = tmp_path / "notes.mp3"
+    bad.write_text("Nothing to hear here. " * 40)
+    with chromium() as browser, visit(browser, f"{app.address}/files", screen) as page:
+        choose(page, DATA / "it_vm-mailboxfull.flac", bad, DATA / "it_vm-tmpexists.flac")
+        page.locator("#upload-go").click()
+        assert word_errors(MAILBOX, text_of(page, "upload"), "it").wer <= 0.3
+        assert "What to do" in page.locator("#upload-overview .failed").inner_text()
+        page.locator("#upload-which input").click()
+        page.get_by_role("option", name="it_vm-tmpexists").click()
+        page.locator("#upload-result").filter(has_text="saluto").wait_for()
+        assert word_errors(GREETING, text_of(page, "upload"), "it").wer <= 0.3
+        with page.expect_download() as waiting:
+            page.locator("#upload-zip").click()
+        with zipfile.ZipFile(waiting.value.path()) as archive:
+            assert "it_vm-mailboxfull.vtt" in archive.namelist() and len(archive.namelist()) == 10
+
+
+def test_a_bad_file_alone_is_a_message(app, tmp_path):
+    bad = tmp_path / "empty.wav"
+    bad.write_bytes(b"")
+    with chromium() as browser, visit(browser, f"{app.address}/files") as page:
+        page.locator("#upload-go").click()
+        page.locator(".toast-body").filter(has_text="No file was chosen").wait_for()
+        choose(page, bad)
+        page.locator("#upload-go").click()
+        page.locator(".toast-body").filter(has_text="empty").wait_for(timeout=PATIENCE_MS)
+        page.get_by_text("English: Jane Austen").click()
+        assert "ill-disposed" in text_of(page, "upload").lower()
+
+
+def test_corrections_are_taken_over(app):
+    from playwright.sync_api import expect
+
+    with chromium() as browser, visit(browser, f"{app.address}/files") as page:
+        page.get_by_text("English: Jane Austen").click()
+        text_of(page, "upload")
+        page.get_by_text("Correct the text").click()
+        # The page fills the box a moment after it shows the text; what is typed before that is lost.
+        expect(page.locator("#upload-text textarea")).to_have_value(re.compile("selfish"), timeout=PATIENCE_MS)
+        page.locator("#upload-text textarea").fill("Nobody said <b>this</b>.")
+        page.get_by_role("button", name="Save corrections").click()
+        page.locator("#upload-result").filter(has_text="Nobody said <b>this</b>.").wait_for()
+        assert download(page, "upload", ".txt").strip() == "Nobody said <b>this</b>."
+
+
+def test_two_visitors_at_once(app):
+    """Each sees their own text, and neither's work undoes the other's."""
+    before = set(app.received())
+    address = f"{app.address}/files"
+    with chromium() as browser, visit(browser, address) as first, visit(browser, address, "phone") as second:
+        for page, clip in ((first, "it_vm-mailboxfull.flac"), (second, "it_vm-tmpexists.flac")):
+            choose(page, DATA / clip)
+        for page in (first, second):
+            page.locator("#upload-go").click()
+        assert word_errors(MAILBOX, text_of(first, "upload"), "it").wer <= 0.3
+        assert word_errors(GREETING, text_of(second, "upload"), "it").wer <= 0.3
+    assert set(app.received()) <= before
+
+
+@pytest.fixture
+def long_file(tmp_path) -> Path:
+    subprocess.run([ffmpeg_executable(), "-v", "error", "-stream_loop", "60", "-i",
+                    str(DATA / "it_vm-mailboxfull.flac"), str(tmp_path / "long.wav")], check=True)
+    return tmp_path / "long.wav"
+
+
+def test_stop_in_the_page(app, long_file):
+    with chromium() as browser, visit(browser, f"{app.address}/files") as page:
+        choose(page, long_file)
+        page.locator("#upload-go").click()
+        page.get_by_text("passage").first.wait_for(timeout=PATIENCE_MS)
+        page.locator("#upload-stop").click()
+        page.locator(".toast-body").filter(has_text="Stopped").wait_for()
+        page.locator("#upload-stop").wait_for(state="hidden")
+
+
+def test_leaving_the_page_ends_its_work(app, long_file):
+    before = set(app.received())
+    with chromium() as browser:
+        with visit(browser, f"{app.address}/files") as page:
+            choose(page, long_file)
+            page.locator("#upload-go").click()
+            page.get_by_text("passage").first.wait_for(timeout=PATIENCE_MS)
+            assert set(app.received()) - before
+        with visit(browser, f"{app.address}/files") as page:  # the queue is free again
+            page.get_by_text("English: Jane Austen").click()
+            assert "ill-disposed" in text_of(page, "upload").lower()
+    assert set(app.received()) <= before

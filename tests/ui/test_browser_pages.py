@@ -1,0 +1,145 @@
+"""Links and comparison as people use them: a real Chromium, real speech, a real video on loopback."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import zipfile
+from pathlib import Path
+
+import pytest
+from browser import CHROMIUM, PATIENCE_MS, SCREENS, chromium, download, text_of, visit
+from media_server import serves, video_of
+from speech import clips
+
+from shared.serving import Serving
+from shared.ui.pages import compare, youtube
+from shared.ui.server.launch import Page, build, start
+from shared.wer import word_errors
+
+pytestmark = [pytest.mark.browser,
+              pytest.mark.skipif(CHROMIUM is None, reason="SKIPPED: no Chromium; `make browser` installs one")]
+
+MAILBOX, AUSTEN = clips("it")[1], clips("en")[1]
+PAGES = (Page("Compare", "compare", compare.page), Page("Videos", "videos", youtube.page))
+
+
+@pytest.fixture(scope="module")
+def app():
+    serving = Serving("embedded:whisper-base", "embedded:whisper-base-it", max_seconds=600.0, max_bytes=50_000_000)
+    demo = build("Compare", PAGES, serving)
+    yield start(demo, max_bytes=50_000_000, block=False).rstrip("/")
+    demo.close()
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("media")
+    video_of(AUSTEN.path, folder / "talk.mp4")
+    with serves(folder) as address, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LINK_ALLOW_LOOPBACK", "1")
+        patch.setenv("ALLOWED_HOSTS", address.removeprefix("http://"))
+        yield f"{address}/talk.mp4"
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("set") / "set.zip"
+    table = io.StringIO()
+    rows = [(clip.path.name, clip.text) for clip in clips("it")]
+    csv.writer(table).writerows([("file", "text"), *rows, ("gone.wav", "x")])
+    with zipfile.ZipFile(path, "w") as zipped:
+        zipped.writestr("texts.csv", table.getvalue())
+        for clip in clips("it"):
+            zipped.write(clip.path, clip.path.name)
+    return path
+
+
+def look_up(page, link: str) -> None:
+    page.locator("#youtube-link").locator("textarea, input").first.fill(link)
+    page.locator("#youtube-look").click()
+
+
+def toast(page, text: str):
+    return page.locator(".toast-body").filter(has_text=text)
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_a_link(app, video, screen):
+    with chromium() as browser, visit(browser, f"{app}/videos", screen) as page:
+        assert page.locator("#youtube-go").is_hidden()
+        look_up(page, video)
+        page.locator("#youtube-card").filter(has_text="talk.mp4").filter(has_text=re.compile(r"5\.[34] s")).wait_for()
+        page.locator("#youtube-go").click()
+        assert word_errors(AUSTEN.text, text_of(page, "youtube"), "en").wer <= 0.3
+        assert "-->" in download(page, "youtube", ".vtt")
+        page.locator("#youtube-start").locator("textarea, input").first.fill("0:03")
+        page.locator("#youtube-go").click()
+        part = page.locator("#youtube-result .facts").filter(has_text=re.compile(r"2\.[34] s of sound"))
+        part.wait_for(timeout=PATIENCE_MS)
+
+
+def test_a_refused_link_is_a_message_and_offers_a_file(app, video):
+    with chromium() as browser, visit(browser, f"{app}/videos", "phone") as page:
+        look_up(page, "https://example.org/talk.mp4")
+        toast(page, "Links to this host are not allowed here").wait_for()
+        assert page.locator("#youtube-go").is_hidden()
+        page.locator("#youtube-file input[type=file]").set_input_files(AUSTEN.path)  # the fold has opened by itself
+        assert word_errors(AUSTEN.text, text_of(page, "youtube"), "en").wer <= 0.3
+        look_up(page, video.replace("talk", "none"))
+        toast(page, "404").wait_for()
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_one_clip(app, screen):
+    with chromium() as browser, visit(browser, app, screen) as page:
+        page.get_by_text("Italian: a full mailbox").click()
+        result = page.locator("#compare-result")
+        result.locator(".verdict").filter(has_text="too short to tell").wait_for(timeout=PATIENCE_MS)
+        for name in ("Base", "Fine-tuned"):
+            side = result.locator(f"section[aria-label='{name}']")
+            text = side.locator(".as-written").inner_text()
+            errors = word_errors(MAILBOX.text, text, "it")
+            assert errors.wer <= 0.4
+            assert side.locator(".sub").count() == errors.substitutions
+            assert side.locator(".gone").count() == errors.deletions
+        page.locator("#compare-clip input[type=file]").set_input_files(MAILBOX.path)
+        page.locator("#compare-clip audio, #compare-clip .waveform-container").first.wait_for(state="attached")
+        page.locator("#compare-go").click()
+        result.locator(".between").filter(has_text="no error rate").wait_for(timeout=PATIENCE_MS)
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_a_test_set(app, archive, screen):
+    with chromium() as browser, visit(browser, app, screen) as page:
+        page.get_by_role("tab", name="A test set").click()
+        page.locator("#compare-set-go").click()
+        toast(page, "No zip was chosen").wait_for()
+        page.locator("#compare-stop").wait_for(state="hidden")
+        page.wait_for_timeout(1000)  # the page puts its fields back after an error
+        page.locator("#compare-zip input[type=file]").set_input_files(archive)
+        page.get_by_text("set.zip").first.wait_for()
+        page.locator("#compare-set-go").click()
+        page.get_by_text("of 4 clips read").first.wait_for(timeout=PATIENCE_MS)
+        result = page.locator("#compare-result")
+        result.locator(".plots svg").nth(2).wait_for(timeout=PATIENCE_MS)
+        assert result.locator(".clips-table tbody tr").count() == 4
+        result.get_by_text("1 clip could not be scored").click()
+        result.get_by_text("gone.wav").wait_for()
+        result.locator(".clips-table summary").first.click()
+        result.locator(".clips-table .diff").first.wait_for()
+        assert json.loads(download(page, "compare", "summary.json"))["n_clips"] == 4
+        rows = list(csv.DictReader(io.StringIO(download(page, "compare", "clips.csv").removeprefix("\ufeff"))))
+        assert len(rows) == 9 and rows[-1]["clip"] == "gone.wav"
+
+
+def test_two_visitors_at_once(app, video):
+    with chromium() as browser, visit(browser, app) as first, visit(browser, f"{app}/videos", "phone") as second:
+        first.get_by_text("English: Jane Austen").click()
+        look_up(second, video)
+        second.locator("#youtube-go").click()
+        assert word_errors(AUSTEN.text, text_of(second, "youtube"), "en").wer <= 0.3
+        first.locator("#compare-result .verdict").wait_for(timeout=PATIENCE_MS)
+        first.locator("#compare-result .notice").filter(has_text="tuned for Italian, not for English").wait_for()

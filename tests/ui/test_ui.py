@@ -1,0 +1,247 @@
+"""The pages as programs use them: every action by name, through the real client, on real speech and on bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import threading
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from paths import DATA
+from running_app import running_app
+
+from shared.audio import ffmpeg_executable
+from shared.transcript import FORMATS, Segment, Transcript, Word
+from shared.ui.components.panel import corrected
+from shared.ui.render.transcript import transcript_html
+from shared.ui.server.results import received, safe_name, sweep
+from shared.wer import word_errors
+
+MAILBOX = "Spiacente, ma la casella di posta dell'utente non può accettare ulteriori messaggi."
+GREETING = "C'è un saluto temporaneo, che viene usato al posto del tuo messaggio di benvenuto standard."
+AUSTEN = "He was not an ill-disposed young man,"
+CHOICES = ("detect", "transcribe", "auto", 1, 0.5, "")
+ACTIONS = {"/transcribe_microphone", "/transcribe_example", "/stop_microphone", "/correct_microphone",
+           "/transcribe_files", "/transcribe_file_example", "/stop_upload", "/correct_upload"}
+
+
+@pytest.fixture(scope="module")
+def app():
+    return running_app()
+
+
+@pytest.fixture
+def client(app):
+    return Client(app.address, verbose=False)
+
+
+def listen(client: Client, path: Path | str, *choices, name: str = "/transcribe_microphone") -> tuple:
+    return client.predict(handle_file(str(path)), *(choices or CHOICES), api_name=name)
+
+
+def read_files(client: Client, *paths: Path | str, choices=CHOICES) -> tuple:
+    return client.predict([handle_file(str(path)) for path in paths], *choices, api_name="/transcribe_files")
+
+
+def ffmpeg(*arguments: str | Path) -> None:
+    subprocess.run([ffmpeg_executable(), "-v", "error", "-y", *map(str, arguments)], check=True)
+
+
+def test_every_action_is_a_named_endpoint(client):
+    assert set(client.view_api(return_format="dict", print_info=False)["named_endpoints"]) >= ACTIONS
+
+
+def test_a_recording_is_read_and_written_in_every_format(client, app):
+    text, transcript, files, html, _ = listen(client, DATA / "it_vm-mailboxfull.flac")
+    assert word_errors(MAILBOX, text, "it").wer <= 0.2
+    assert transcript["language"] == "it"
+    assert [Path(path).name for path in files] == [f"recording.{kind}" for kind in FORMATS]
+    assert Transcript.from_dict(json.loads(Path(files[4]).read_text())).text == text
+    assert "whisper-base" in html and "data-seek" in html
+    assert app.received() == []
+
+
+def test_a_recording_is_translated(client):
+    text, *_ = listen(client, DATA / "it_vm-mailboxfull.flac", "it", "translate", "auto", 5, 0.5, "")
+    assert {"mailbox", "messages"} & set(text.lower().replace(".", "").split()), text
+
+
+def test_examples_run_again_and_again(client):
+    for _ in range(2):
+        text, *_ = client.predict(2, *CHOICES, api_name="/transcribe_example")
+        assert "ill-disposed" in text.lower()
+
+
+def test_many_files_and_one_zip(client, app, tmp_path):
+    bad = tmp_path / "notes.mp3"
+    bad.write_text("This is no music at all. " * 50)
+    odd = tmp_path / "Möte 3 – 'Привет' \"日本\" (1).ogg"
+    shutil.copy(DATA / "en_austen-0890.ogg", odd)
+    text, _, files, _, _, _, archive, report, _ = read_files(
+        client, DATA / "it_vm-mailboxfull.flac", bad, odd, DATA / "it_vm-tmpexists.flac")
+    assert word_errors(MAILBOX, text, "it").wer <= 0.2
+    assert Path(files[0]).name == "it_vm-mailboxfull.txt"
+    assert word_errors(GREETING, report[3]["text"], "it").wer <= 0.3
+    assert report[1]["text"] is None and "notes" in report[1]["error"]
+    assert "Привет" in report[2]["file"] and "日本" in report[2]["file"]
+    with zipfile.ZipFile(archive) as content:
+        names = content.namelist()
+        assert content.read("it_vm-mailboxfull.txt").decode().strip() == text
+    assert len(names) == 3 * len(FORMATS) and not any("notes" in name for name in names)
+    assert app.received() == []
+
+
+def test_files_of_one_name_stay_apart(client, tmp_path):
+    for folder, clip in (("a", "en_austen-0880.flac"), ("b", "it_vm-mailboxfull.flac")):
+        (tmp_path / folder).mkdir()
+        shutil.copy(DATA / clip, tmp_path / folder / "clip.flac")
+    *_, archive, report, _ = read_files(client, tmp_path / "a/clip.flac", tmp_path / "b/clip.flac")
+    with zipfile.ZipFile(archive) as content:
+        assert content.read("clip.txt").decode().strip() == report[0]["text"]
+        assert content.read("clip (2).txt").decode().strip() == report[1]["text"]
+
+
+def test_a_video_is_read(client, tmp_path):
+    ffmpeg("-f", "lavfi", "-i", "testsrc=size=160x120:rate=5", "-i", DATA / "en_austen-0880.flac", "-shortest",
+           tmp_path / "film.mp4")
+    text, *_ = read_files(client, tmp_path / "film.mp4")
+    assert word_errors(AUSTEN, text, "en").wer <= 0.3
+
+
+@pytest.mark.parametrize(("name", "message"), [
+    ("empty.wav", "empty"), ("text.mp3", "not"), ("silent film.mp4", "no sound"), ("list.m3u8", "not"),
+])
+def test_bad_files_get_a_message_and_the_app_goes_on(client, app, tmp_path, name, message):
+    path = tmp_path / name
+    if name == "silent film.mp4":
+        ffmpeg("-f", "lavfi", "-i", "testsrc=size=160x120:rate=5", "-t", "1", path)
+    else:
+        path.write_text({"empty.wav": "", "text.mp3": "Only words. " * 99, "list.m3u8": "#EXTM3U\nfile:///etc/passwd\n"}[name])
+    with pytest.raises(AppError, match=f"(?i){message}.*What to do"):
+        listen(client, path)
+    with pytest.raises(AppError, match=f"(?i){message}.*What to do"):
+        read_files(client, path)
+    assert app.received() == []
+    assert client.predict(2, *CHOICES, api_name="/transcribe_example")[0]
+
+
+def test_nothing_sent_and_wrong_choices(client):
+    with pytest.raises(AppError, match="Nothing was recorded yet"):
+        client.predict(None, *CHOICES, api_name="/transcribe_microphone")
+    with pytest.raises(AppError, match="No file was chosen yet"):
+        client.predict([], *CHOICES, api_name="/transcribe_files")
+    with pytest.raises(AppError, match=r"99.*10"):
+        client.predict(0, "it", "transcribe", "auto", 99, 0.5, "", api_name="/transcribe_example")
+    with pytest.raises(AppError, match="no such example"):
+        client.predict(7, *CHOICES, api_name="/transcribe_example")
+
+
+@pytest.mark.parametrize("kind", ["silence", "noise"])
+def test_without_speech_there_is_no_text(client, tmp_path, kind):
+    source = "anullsrc=r=16000:cl=mono" if kind == "silence" else "anoisesrc=r=16000:a=0.02:seed=7"
+    ffmpeg("-f", "lavfi", "-i", source, "-t", "5", tmp_path / "clip.wav")
+    text, transcript, files, html, _ = listen(client, tmp_path / "clip.wav")
+    assert text == "" and transcript["segments"] == [] and len(files) == len(FORMATS)
+    assert "No speech was found" in html
+
+
+@pytest.mark.slow
+def test_three_hours(client, app, tmp_path):
+    ffmpeg("-i", DATA / "it_vm-mailboxfull.flac", "-af", "adelay=10800000", tmp_path / "long.flac")
+    text, transcript, *_ = listen(client, tmp_path / "long.flac", "it", "transcribe", "auto", 1, 0.5, "")
+    assert word_errors(MAILBOX, text, "it").wer <= 0.2
+    assert transcript["segments"][0]["start"] >= 10799
+    assert app.received() == []
+
+
+def test_a_file_on_the_server_cannot_be_read(client, app):
+    with pytest.raises(AppError):
+        client.predict({"path": "/etc/hostname", "meta": {"_type": "gradio.FileData"}}, *CHOICES,
+                       api_name="/transcribe_microphone")
+
+
+def test_two_visitors_with_the_same_file_at_once(app, tmp_path):
+    texts: dict[int, str] = {}
+
+    def visit(number: int) -> None:
+        texts[number] = listen(Client(app.address, verbose=False), DATA / "it_vm-mailboxfull.flac")[0]
+
+    visitors = [threading.Thread(target=visit, args=(number,)) for number in range(3)]
+    for visitor in visitors:
+        visitor.start()
+    for visitor in visitors:
+        visitor.join()
+    assert len(texts) == 3 and len(set(texts.values())) == 1
+    assert app.received() == []
+
+
+def test_stop_ends_work_and_keeps_nothing(client, app, tmp_path):
+    long = tmp_path / "long.wav"
+    ffmpeg("-stream_loop", "60", "-i", DATA / "it_vm-mailboxfull.flac", long)
+    before = set(app.results.iterdir())
+    running = client.submit(handle_file(str(long)), *CHOICES, api_name="/transcribe_microphone")
+    while "passage" not in str(running.status().progress_data):
+        assert not running.done(), running.exception()
+        time.sleep(0.1)
+    client.predict(api_name="/stop_microphone")
+    with pytest.raises(AppError, match="Stopped"):
+        running.result(timeout=60)
+    assert set(app.results.iterdir()) == before and app.received() == []
+
+
+def test_corrections_reach_the_files(client):
+    text, *_ = listen(client, DATA / "en_austen-0880.flac")
+    _, transcript, files, html, = client.predict("He was <b>my</b> uncle.", api_name="/correct_microphone")
+    assert transcript["text"] == "He was <b>my</b> uncle." != text
+    assert all("my" in Path(path).read_text() for path in files)
+    assert "&lt;b&gt;my&lt;/b&gt;" in html and "<b>my</b>" not in html
+    with pytest.raises(AppError, match="2 lines"):
+        client.predict("two\nlines", api_name="/correct_microphone")
+
+
+def test_corrections_keep_what_they_do_not_touch():
+    word = Word(" one", 0.0, 0.5, 0.9)
+    segments = (Segment("one", 0.0, 1.0, (word,)), Segment("too", 1.0, 2.0), Segment("x", 2.0, 3.0))
+    transcript = Transcript(segments, "en", 3.0)
+    changed = corrected(transcript, "one\ntwo\n\n")
+    assert [segment.text for segment in changed.segments] == ["one", "two"]
+    assert changed.segments[0].words == (word,) and changed.segments[1].start == 1.0
+
+
+def test_what_is_left_goes_within_the_hour_but_not_under_running_work(app):
+    left, busy, new = (app.uploads / name / "clip.wav" for name in ("left", "busy", "new"))
+    result = app.results / "old" / "clip.txt"
+    for path in (left, busy, new, result):
+        path.parent.mkdir()
+        path.write_text("x")
+    for path in (left, busy, result):
+        for one in (path, path.parent):
+            os.utime(one, (time.time() - 3500,) * 2)
+    with received(str(busy), str(DATA / "clips.csv")):
+        sweep()
+        assert busy.exists() and new.exists() and not left.exists() and not result.exists()
+    assert not busy.exists() and (DATA / "clips.csv").exists()
+    sweep(older_than=-1)
+    assert not new.exists()
+
+
+def test_uncertain_words_speakers_and_markup_in_text():
+    words = (Word(" <i>", 0.0, 0.5, 0.9), Word(" maybe", 0.5, 1.0, 0.21))
+    html = transcript_html(Transcript((Segment("<i> maybe", 3725.0, 3726.0, words, speaker="A & B"),), "ar", 3726.0))
+    assert "&lt;i&gt;" in html and "A &amp; B" in html and 'dir="rtl"' in html and ">1:02:05<" in html
+    assert html.count('class="unsure" title="The model was 21% sure of this word"') == 1
+
+
+@pytest.mark.parametrize(("name", "safe"), [
+    ("../../etc/passwd", "etc passwd"), ('a "b" <c>.mp3', "a b c"), ("日本.mp3", "日本"), (".mp3", "transcript"),
+    ("x" * 300 + ".wav", "x" * 80), ("...", "transcript"),
+])
+def test_file_names(name, safe):
+    assert safe_name(name) == safe
