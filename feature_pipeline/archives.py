@@ -49,7 +49,7 @@ def unpacked(archive: Path, digest: str, wanted: Callable[[str], bool] = lambda 
         try:
             _unpack(archive, folder, wanted)
         except (tarfile.TarError, zipfile.BadZipFile, EOFError, lzma.LZMAError, zlib.error) as error:
-            raise UserError("The archive is damaged", got=f"{archive.name} ({error})", todo="fetch it again") from None
+            raise UserError("The archive is damaged", got=f"{archive.name} ({error})", hint="fetch it again") from None
 
     return made_once(f"corpus-{archive.name.split('.tar')[0].removesuffix('.zip')}-{digest[:16]}", build)
 
@@ -100,7 +100,7 @@ def _deb_data(file: io.BufferedIOBase, name: str) -> io.BufferedIOBase:
         if member.startswith("data.tar"):
             if member.endswith(".zst"):
                 raise UserError("The package is compressed with zstd, which Python 3.11 cannot read", got=name,
-                                todo="unpack it with `dpkg -x` and read the folder")
+                                hint="unpack it with `dpkg -x` and read the folder")
             return file
         file.seek(size + size % 2, io.SEEK_CUR)  # members are padded to even sizes
-    raise UserError("The Debian package is damaged", got=name, todo="fetch it again")
+    raise UserError("The Debian package is damaged", got=name, hint="fetch it again")

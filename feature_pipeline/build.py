@@ -34,9 +34,10 @@ from feature_pipeline.label_check import hear
 from feature_pipeline.publish import publish
 from feature_pipeline.rows import Row
 from feature_pipeline.selection import finish, select, split_sizes
-from feature_pipeline.store import CHUNK_BYTES, ROWS_PER_CHUNK, full_disk_said, write_json, write_listed
-from shared.audio import spoken_time
+from feature_pipeline.store import CHUNK_BYTES, ROWS_PER_CHUNK, write_json, write_listed
 from shared.errors import Cancelled, UserError
+from shared.files import full_disk_said
+from shared.units import spoken_time
 
 FORMAT = 1  # of the work folder; a new number makes every build start anew
 Runner = Callable[[workers.Stage, Iterable[workers.Job]], Iterator[int]]
@@ -53,7 +54,7 @@ def build(config: Config, runner: Runner | None = None, say: Callable[[str], Non
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise UserError("Another build is writing here", got=out, todo="wait for it, or set another `out`") from None
+        raise UserError("Another build is writing here", got=out, hint="wait for it, or set another `out`") from None
     with lock:
         for draft in work.rglob(".*.draft"):  # of a run that was killed
             draft.unlink(missing_ok=True)
@@ -75,11 +76,11 @@ def read_verdicts(paths: Sequence[str]) -> dict[str, tuple[str, str]]:
             table = csv.DictReader(file)
             if not {"id", "verdict", "text"} <= set(table.fieldnames or ()):
                 raise UserError("A file of verdicts needs the columns id, verdict, text", got=path,
-                                todo=f"it has {', '.join(table.fieldnames or ['none'])}")
+                                hint=f"it has {', '.join(table.fieldnames or ['none'])}")
             for row in table:
                 if row["verdict"] not in ("keep", "drop", "text"):
                     raise UserError("A verdict is none of keep, drop, text", got=f"{row['verdict']!r} for {row['id']}",
-                                    todo=f"correct it in {path}")
+                                    hint=f"correct it in {path}")
                 verdicts[row["id"]] = (row["verdict"], row["text"])
     return verdicts
 
@@ -89,7 +90,7 @@ def _make(config: Config, out: Path, work: Path, verdicts: dict, runner: Runner,
     counts = list_rows(config, work)
     n_rows = sum(counts.values())
     if not n_rows:
-        raise UserError("The sources hold no row", got=", ".join(counts), todo="check their paths and options")
+        raise UserError("The sources hold no row", got=", ".join(counts), hint="check their paths and options")
     listed = sorted((work / "listed").glob("*.parquet"))
     check = Check(config.clean, config.output, verdicts)
     checked = run_stage("checking", check, listed, work / "checked", n_rows, runner)
@@ -102,7 +103,7 @@ def _make(config: Config, out: Path, work: Path, verdicts: dict, runner: Runner,
     finish(selection, config)
     sizes = split_sizes(selection)
     if not sizes:
-        raise UserError("No row is left", got=f"{n_rows} rows, all dropped", todo=_reasons(selection))
+        raise UserError("No row is left", got=f"{n_rows} rows, all dropped", hint=_reasons(selection))
     write_dataset(selection, checked, out, work, config, counts)
     selection.db.close()
     same_state(work, config, say, complete=True)

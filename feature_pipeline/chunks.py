@@ -40,5 +40,5 @@ def _unchanged(ref: AudioRef, digest: str) -> bytes:
         data = b""
     if hashlib.sha256(data).hexdigest() != digest:
         raise UserError("A file changed while the data set was built", got=ref.name,
-                        todo="run the build again: it starts anew")
+                        hint="run the build again: it starts anew")
     return data

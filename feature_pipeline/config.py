@@ -112,10 +112,10 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     data = parsed(path, overrides, Path(__file__).with_name("configs"))
     config = read(Config, data, path.name)
     if not config.sources:
-        raise UserError("The config names no source", got=path.name, todo="add one under sources:")
+        raise UserError("The config names no source", got=path.name, hint="add one under sources:")
     names = [source.name for source in config.sources]
     if len(set(names)) != len(names):
-        raise UserError("Two sources have one name", got=", ".join(names), todo="give each its own `name`")
+        raise UserError("Two sources have one name", got=", ".join(names), hint="give each its own `name`")
     return dataclasses.replace(
         config,
         out=config.out or f"data/{config.name}",
@@ -133,14 +133,14 @@ def parsed(path: Path, overrides: Sequence[str], examples: Path) -> dict:
     """
     if not path.is_file():
         near = sorted(file.name for file in examples.glob("*.yaml"))
-        raise UserError("There is no such config", got=path, todo=f"choose a file, or one of {', '.join(near)}")
+        raise UserError("There is no such config", got=path, hint=f"choose a file, or one of {', '.join(near)}")
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise UserError("The config is not valid YAML", got=" ".join(str(error).split()), todo="mend it") from None
+        raise UserError("The config is not valid YAML", got=" ".join(str(error).split()), hint="mend it") from None
     if not isinstance(data, dict):
         raise UserError("The config is not a table of keys", got=path,
-                        todo=f"start from a file in {examples.parent.name}/{examples.name}")
+                        hint=f"start from a file in {examples.parent.name}/{examples.name}")
     for override in overrides:
         _override(data, override)
     return data
@@ -151,14 +151,14 @@ def read(kind: type, data: object, where: str) -> Any:
     if kind is Source:
         return _source(data, where)
     if not isinstance(data, Mapping):
-        raise UserError(f"{where} must be a table of keys", got=repr(data), todo=f"legal keys: {_legal(kind)}")
+        raise UserError(f"{where} must be a table of keys", got=repr(data), hint=f"legal keys: {_legal(kind)}")
     hints = _hints(kind)
     for key in data:
         if key not in hints:
             raise _unknown(key, hints, where)
     missing = [f.name for f in dataclasses.fields(kind) if f.name not in data and not _has_default(f)]
     if missing:
-        raise UserError(f"{where} lacks {', '.join(missing)}", todo=f"add it; legal keys: {_legal(kind)}")
+        raise UserError(f"{where} lacks {', '.join(missing)}", hint=f"add it; legal keys: {_legal(kind)}")
     return kind(**{key: _value(hints[key], value, f"{where}: {key}") for key, value in data.items()})
 
 
@@ -190,10 +190,10 @@ def named_files(config: Config) -> dict[str, Path]:
 
 def _source(data: object, where: str) -> Source:
     if not isinstance(data, Mapping) or "kind" not in data:
-        raise UserError(f"{where} must say its kind", got=repr(data), todo=f"kind: one of {', '.join(CORPORA)}")
+        raise UserError(f"{where} must say its kind", got=repr(data), hint=f"kind: one of {', '.join(CORPORA)}")
     kind = data["kind"]
     if kind not in CORPORA:
-        raise UserError(f"{where} is of an unknown kind", got=kind, todo=f"choose one of {', '.join(CORPORA)}")
+        raise UserError(f"{where} is of an unknown kind", got=kind, hint=f"choose one of {', '.join(CORPORA)}")
     own = {key: value for key, value in data.items() if key not in ("kind", "name", "weight")}
     hints = _hints(CORPORA[kind])
     for key in own:
@@ -216,7 +216,7 @@ def _value(hint: Any, value: object, where: str) -> Any:
     if origin is Literal:
         if value not in inner:
             raise UserError(f"{where} is not one of its values", got=value,
-                            todo=f"choose from {', '.join(map(str, inner))}")
+                            hint=f"choose from {', '.join(map(str, inner))}")
         return value
     if dataclasses.is_dataclass(hint):
         return read(hint, value, where)
@@ -225,7 +225,7 @@ def _value(hint: Any, value: object, where: str) -> Any:
     if origin is dict or hint in (dict, Any):
         return value
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise UserError(f"{where} must be of type {hint.__name__}", got=repr(value), todo="write it so")
+        raise UserError(f"{where} must be of type {hint.__name__}", got=repr(value), hint="write it so")
     return value
 
 
@@ -233,7 +233,7 @@ def _override(data: dict, override: str) -> None:
     """Set `a.b.0.c=value` in parsed YAML; the value is read as YAML too."""
     key, equals, text = override.partition("=")
     if not equals:
-        raise UserError("An override must read key=value", got=override, todo="for example clean.max_seconds=20")
+        raise UserError("An override must read key=value", got=override, hint="for example clean.max_seconds=20")
     *parents, last = key.split(".")
     place: Any = data
     for name in parents:
@@ -244,7 +244,7 @@ def _override(data: dict, override: str) -> None:
                 place[name] = {}
             place = place[name]
         if not isinstance(place, (dict, list)):
-            raise UserError("An override reaches into a plain value", got=key, todo="name a key that holds keys")
+            raise UserError("An override reaches into a plain value", got=key, hint="name a key that holds keys")
     value = yaml.safe_load(text) if text else None
     if isinstance(place, list):
         place[_position(place, last, key)] = value
@@ -255,7 +255,7 @@ def _override(data: dict, override: str) -> None:
 def _position(items: list, name: str, key: str) -> int:
     if not name.isdigit() or int(name) >= len(items):
         raise UserError("An override names an item that is not there", got=key, limit=f"0 to {len(items) - 1}",
-                        todo="count from 0")
+                        hint="count from 0")
     return int(name)
 
 
@@ -263,7 +263,7 @@ def _beside(config: Path, name: str) -> Path:
     """A file named in a config: from where the command runs, else beside the config."""
     found = Path(name) if Path(name).is_file() else config.parent / name
     if not found.is_file():
-        raise UserError("A file named in the config is not there", got=name, todo=f"put it beside {config.name}")
+        raise UserError("A file named in the config is not there", got=name, hint=f"put it beside {config.name}")
     return found
 
 
@@ -284,4 +284,4 @@ def _legal(kind: type) -> str:
 def _unknown(key: object, legal: Mapping[str, object], where: str) -> UserError:
     near = difflib.get_close_matches(str(key), list(legal), n=1)
     hint = f"did you mean {near[0]}? " if near else ""
-    return UserError(f"{where} has an unknown key", got=key, todo=f"{hint}legal keys: {', '.join(legal)}")
+    return UserError(f"{where} has an unknown key", got=key, hint=f"{hint}legal keys: {', '.join(legal)}")

@@ -23,8 +23,9 @@ from feature_pipeline.manifest import manifest
 from feature_pipeline.report.card import card
 from feature_pipeline.report.report import report, samples_of
 from feature_pipeline.selection import Selection, split_sizes
-from feature_pipeline.store import SHARD, write_json, write_shard, write_text
+from feature_pipeline.store import SHARD, write_json, write_shard
 from shared.errors import UserError
+from shared.files import write_text
 
 HEARD = [("hypothesis", pa.string()), ("wer", pa.float32()), ("cer", pa.float32())]
 
@@ -69,7 +70,7 @@ def _check_columns(checked: Sequence[Path], columns: Sequence[str]) -> None:
             return
     if missing:
         raise UserError("The sources have no such column", got=", ".join(sorted(missing)),
-                        limit=", ".join(sorted(there)) or "no further columns", todo="correct `keep`")
+                        limit=", ".join(sorted(there)) or "no further columns", hint="correct `keep`")
 
 
 def _shards(selection: Selection, config: Config) -> Iterator[tuple[str, str, tuple[int, int]]]:

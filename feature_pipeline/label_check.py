@@ -25,10 +25,11 @@ from feature_pipeline.report.label_page import Doubtful, label_page
 from feature_pipeline.report.page import as_mp3
 from feature_pipeline.rows import AudioRef
 from feature_pipeline.selection import Selection
-from feature_pipeline.store import write_table, write_text
+from feature_pipeline.store import write_table
 from feature_pipeline.workers import Stage
 from shared.checkpoint import Checkpoint
 from shared.errors import UserError
+from shared.files import write_text
 from shared.wer import character_errors, word_errors
 
 NO_LIMIT = 3600.0  # seconds; the chunk's clips passed the check, whose limit is far below

@@ -26,7 +26,7 @@ def run_on_ray(stage: Stage, jobs: Iterable[Job]) -> Iterator[int]:
         import ray
         from ray.data import ActorPoolStrategy
     except ImportError:
-        raise UserError("Ray is not installed", got="--on ray", todo="pip install 'ray[data]'") from None
+        raise UserError("Ray is not installed", got="--on ray", hint="pip install 'ray[data]'") from None
     items = [{"source": str(source.absolute()), "target": str(target.absolute())} for source, target in jobs]
     if not items:
         return

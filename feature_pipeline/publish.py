@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from feature_pipeline.config import Config
-from feature_pipeline.store import whole_file
 from shared.errors import UserError
+from shared.files import whole_file
 
 FILES = ("README.md", "report.html", "labels.html", "labels.parquet", "manifest.json")  # it says "complete": last
 
@@ -44,7 +44,7 @@ def to_fsspec(folder: Path, url: str) -> str:
         files, root = fsspec.core.url_to_fs(url)
     except (ImportError, ValueError) as error:
         raise UserError("This address cannot be written to", got=f"{url}: {error}",
-                        todo="install what fsspec needs for it (s3fs, gcsfs, adlfs), or correct the address") from None
+                        hint="install what fsspec needs for it (s3fs, gcsfs, adlfs), or correct the address") from None
     root = root.rstrip("/")
     manifest = f"{root}/manifest.json"
     if files.exists(manifest):  # never a manifest beside shards that it does not describe
@@ -73,14 +73,14 @@ def to_hub(folder: Path, repo: str, private: bool) -> str:
     except (HfHubHTTPError, LocalTokenNotFoundError) as error:
         reason = str(error).strip().splitlines()[-1]
         raise UserError("The Hub did not take the data set", got=f"{repo}: {reason}",
-                        todo="log in with `hf auth login` as someone who may write there, or set HF_TOKEN") from None
+                        hint="log in with `hf auth login` as someone who may write there, or set HF_TOKEN") from None
     return f"{repo}@{commit.oid}"
 
 
 def _contents(folder: Path) -> Iterator[tuple[Path, str]]:
     """The data set's files with their names in it; the manifest comes last."""
     if not (folder / "manifest.json").is_file():
-        raise UserError("This folder holds no finished data set", got=folder, todo="build it first")
+        raise UserError("This folder holds no finished data set", got=folder, hint="build it first")
     for path in sorted((folder / "data").glob("*.parquet")):
         yield path, f"data/{path.name}"
     for name in FILES:

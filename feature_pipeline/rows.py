@@ -59,7 +59,7 @@ class AudioRef:
                 return bundle.read(self.member)
         except (KeyError, zipfile.BadZipFile, zlib.error) as error:
             raise UserError("A clip cannot be read from its archive", got=f"{self.path.name}: {error}",
-                            todo="fetch the archive again") from None
+                            hint="fetch the archive again") from None
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ def _held_out(items: Sequence[str], languages: set[str]) -> Iterator[tuple[str, 
             columns = [name for name in ("id", "text") if name in (table.fieldnames or ())]
             if not columns:
                 raise UserError("A file of held-out rows needs a column `text` or `id`", got=item,
-                                todo=f"it has {', '.join(table.fieldnames or ['none'])}")
+                                hint=f"it has {', '.join(table.fieldnames or ['none'])}")
             for row in table:
                 if row.get("language", "") in ("", *languages):
                     yield from ((name, sentence_key(row[name]) if name == "text" else row[name]) for name in columns)
@@ -262,7 +262,7 @@ def _mix(selection: Selection, config: Config) -> None:
     hours = {name: selection.db.execute("select coalesce(sum(duration), 0) from rows where reason is null and "
                                         "split = 'train' and source = ?", (name,)).fetchone()[0] for name in weights}
     if any(weight <= 0 for weight in weights.values()):
-        raise UserError("A source's weight must be above 0", got=weights, todo="leave the source out instead")
+        raise UserError("A source's weight must be above 0", got=weights, hint="leave the source out instead")
     unit = min((hours[name] / weights[name] for name in weights), default=0)
     for name, weight in weights.items():
         selection.drop(OVER_WEIGHT, """n in (select n from (select n,

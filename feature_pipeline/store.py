@@ -6,12 +6,8 @@ set consists of, and what `datasets.load_dataset("parquet", …)` reads. Knows n
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import json
-import os
-import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from feature_pipeline.rows import AudioRef, Row
-from shared.errors import UserError
+from shared.files import whole_file, write_text
 
 AUDIO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 LISTED = pa.schema([
@@ -46,44 +42,6 @@ ROWS_PER_CHUNK = 64
 CHUNK_BYTES = 32 << 20  # of audio in hand
 ROWS_PER_GROUP = 256  # of a shard: one read of the loader
 GROUP_BYTES = 32 << 20
-
-
-@contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A path to write to; the file gets its own name, on disk for good, only when the block ends well.
-
-    A full disk becomes a UserError; nothing half-written stays.
-    """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
-    try:
-        with full_disk_said(path.name):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            yield draft
-            with draft.open("rb") as file:
-                os.fsync(file.fileno())
-            os.replace(draft, path)
-            _sync_folder(path.parent)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def full_disk_said(what: str) -> Iterator[None]:
-    """Turns a full disk, here or under a database, into a UserError."""
-    try:
-        yield
-    except (OSError, sqlite3.OperationalError) as error:
-        full = (error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) if isinstance(error, OSError)
-                else error.sqlite_errorcode == sqlite3.SQLITE_FULL)
-        if not full:
-            raise
-        raise UserError("The disk is full", got=f"{error} while working on {what}",
-                        todo="make room and run the same command again: it goes on where it stopped") from error
-
-
-def write_text(path: Path, text: str) -> None:
-    with whole_file(path) as draft:
-        draft.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: object) -> None:
@@ -148,11 +106,3 @@ def _listed(source: str, row: Row) -> dict[str, Any]:
     }
 
 
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # Windows opens no folders; its rename is durable enough
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

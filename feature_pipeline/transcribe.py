@@ -22,9 +22,10 @@ from feature_pipeline.build import Runner, chosen_runner, discard, list_rows, re
 from feature_pipeline.config import Config, LabelCheck, load
 from feature_pipeline.label_check import transcriber
 from feature_pipeline.rows import AudioRef
-from feature_pipeline.store import read_listed, whole_file, write_text
+from feature_pipeline.store import read_listed
 from shared.audio import load_audio
 from shared.errors import UserError
+from shared.files import whole_file, write_text
 
 ROWS_PER_CHUNK = 4  # recordings may last hours: what a kill costs
 

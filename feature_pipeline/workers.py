@@ -44,7 +44,7 @@ def run(stage: Stage, jobs: Iterable[Job], n_workers: int) -> Iterator[int]:
                 yield from (future.result() for future in done)
         except BrokenProcessPool:
             raise UserError("A worker process was ended from outside, most likely for want of memory",
-                            todo="set `workers` lower and run the same command again: it goes on") from None
+                            hint="set `workers` lower and run the same command again: it goes on") from None
         finally:
             for future in running:
                 future.cancel()

@@ -10,28 +10,28 @@ from __future__ import annotations
 class UserError(Exception):
     """Something the person can fix: what is wrong, what we got, what the limit is, what to do.
 
-    >>> str(UserError("The recording is too long", got="2 h 05 min", limit="1 h", todo="cut it or choose a part"))
+    >>> str(UserError("The recording is too long", got="2 h 05 min", limit="1 h", hint="cut it or choose a part"))
     'The recording is too long. Got: 2 h 05 min. Limit: 1 h. What to do: cut it or choose a part.'
     """
 
-    def __init__(self, what: str, *, got: object = None, limit: object = None, todo: str | None = None) -> None:
-        self.what, self.got, self.limit, self.todo = what, got, limit, todo
+    def __init__(self, what: str, *, got: object = None, limit: object = None, hint: str | None = None) -> None:
+        self.what, self.got, self.limit, self.hint = what, got, limit, hint
         parts = [what.rstrip(".")]
         if got is not None:
             parts.append(f"Got: {got}")
         if limit is not None:
             parts.append(f"Limit: {limit}")
-        if todo is not None:
-            parts.append(f"What to do: {todo.rstrip('.')}")
+        if hint is not None:
+            parts.append(f"What to do: {hint.rstrip('.')}")
         super().__init__(". ".join(parts) + ".")
 
     def __reduce__(self):
         # Keyword-only arguments survive pickling only if said so; ZeroGPU and Ray carry errors across processes.
-        return (_rebuild, (type(self), self.what, self.got, self.limit, self.todo))
+        return (_rebuild, (type(self), self.what, self.got, self.limit, self.hint))
 
 
-def _rebuild(kind: type[UserError], what: str, got: object, limit: object, todo: str | None) -> UserError:
-    return kind(what, got=got, limit=limit, todo=todo)
+def _rebuild(kind: type[UserError], what: str, got: object, limit: object, hint: str | None) -> UserError:
+    return kind(what, got=got, limit=limit, hint=hint)
 
 
 class TruncatedAudio(UserError):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import shutil
+import sqlite3
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from filelock import FileLock
+
+from shared.errors import UserError
 
 
 def cache_folder() -> Path:
@@ -47,3 +52,51 @@ def made_once(name: str, build: Callable[[Path], None]) -> Path:
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
     return folder
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A path to write to; the file gets its own name, on disk for good, only when the block ends well.
+
+    A full disk becomes a UserError; nothing half-written stays.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    try:
+        with full_disk_said(path.name):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield draft
+            with draft.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(draft, path)
+            _sync_folder(path.parent)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def full_disk_said(what: str) -> Iterator[None]:
+    """Turns a full disk, here or under a database, into a UserError."""
+    try:
+        yield
+    except (OSError, sqlite3.OperationalError) as error:
+        full = (error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) if isinstance(error, OSError)
+                else error.sqlite_errorcode == sqlite3.SQLITE_FULL)
+        if not full:
+            raise
+        raise UserError("The disk is full", got=f"{error} while working on {what}",
+                        hint="make room and run the same command again: it goes on where it stopped") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    with whole_file(path) as draft:
+        draft.write_text(text, encoding="utf-8")
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows opens no folders; its rename is durable enough
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

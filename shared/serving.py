@@ -19,12 +19,12 @@ from itertools import islice
 
 import spaces
 from shared.audio import AudioSource, Source
-from shared.audio.vad import Window
+from shared.audio.windows import Window
 from shared.checkpoint import Checkpoint, configured
-from shared.checkpoint.tokenizer import LANGUAGES
 from shared.errors import UserError
 from shared.inference import Progress, Transcriber
 from shared.inference.window_decoder import Options
+from shared.languages import language_name
 from shared.transcript import Transcript
 
 ON_ZERO_GPU = bool(os.environ.get("SPACES_ZERO_GPU"))
@@ -124,14 +124,14 @@ class Serving:
         if self.allowed is not None and str(checkpoint) not in self.allowed and checkpoint.model_id not in self.allowed:
             raise UserError("This checkpoint may not be loaded here", got=str(checkpoint),
                             limit=", ".join(self.allowed) or "only the two configured ones",
-                            todo="choose one of those, or run the suite on your own machine")
+                            hint="choose one of those, or run the suite on your own machine")
         return self._load(checkpoint, engine)
 
     def refusal(self, tuned: Transcriber, options: Options) -> str | None:
         """Why the fine-tuned checkpoint should not answer this, None if it should."""
         if tuned.languages is not None and options.language not in tuned.languages:
-            heard = LANGUAGES.get(options.language, options.language)
-            served = ", ".join(LANGUAGES.get(code, code) for code in tuned.languages)
+            heard = language_name(options.language)
+            served = ", ".join(language_name(code) for code in tuned.languages)
             return f"The fine-tuned model was tuned for {served}; this is {heard}, so the base model answered."
         if options.task == "translate":
             return "The fine-tuned model was tuned to transcribe, so the base model translated."

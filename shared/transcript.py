@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 
+from shared.languages import NO_SPACES
+
 # Subtitle rules. Two lines of 42 columns, 17 characters a second, 5/6 s to 7 s on screen and two frames between
 # cues are the values of the Netflix Timed Text Style Guide (general requirements) and close to the BBC's.
 LINE_COLUMNS = 42
@@ -19,7 +21,6 @@ N_LINES = 2
 CHARACTERS_PER_SECOND = 17
 MIN_SECONDS, MAX_SECONDS = 5 / 6, 7.0
 GAP_SECONDS = 2 / 24
-NO_SPACES = ("ja", "zh", "yue", "th", "lo", "my", "km")  # languages that do not part words by spaces
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def build(app: str, out: Path, base: Weights, fine_tuned: Weights) -> Path:
     source = ROOT / "spaces" / app
     for name in ("app.py", "README.md"):
         if not (source / name).is_file():
-            raise UserError("The app is not complete", got=f"no {name} in spaces/{app}", todo="add it")
+            raise UserError("The app is not complete", got=f"no {name} in spaces/{app}", hint="add it")
     _check_imports(source / "app.py")
     embedded = not (base.on_hub and fine_tuned.on_hub)
     files = {"app.py": source / "app.py"}
@@ -108,10 +108,10 @@ def _check_imports(app: Path) -> None:
         package = node.module.split(".")[0]
         if package in ("training", "feature_pipeline", "tests", "benchmarks"):
             raise UserError("An app may use `shared` only", got=f"{node.module} in {app.relative_to(ROOT)}",
-                            todo="move what it needs to shared/")
+                            hint="move what it needs to shared/")
         place = ROOT.joinpath(*node.module.split("."))
         if package == "shared" and not place.with_suffix(".py").is_file() and not (place / "__init__.py").is_file():
-            raise UserError("An import leads nowhere", got=node.module, todo="check the name")
+            raise UserError("An import leads nowhere", got=node.module, hint="check the name")
 
 
 # requirements
@@ -143,7 +143,7 @@ def gradio_version() -> str:
     if wanted is None or not wanted.specifier.contains(version):
         raise UserError("The installed gradio is not the one asked for", got=version,
                         limit=str(wanted) if wanted else "no gradio in requirements.txt",
-                        todo="pip install -r requirements.txt")
+                        hint="pip install -r requirements.txt")
     return version
 
 
@@ -158,11 +158,11 @@ def card(app: str, base: Weights, fine_tuned: Weights) -> str:
     made = SpaceCard((ROOT / "spaces" / app / "README.md").read_text(encoding="utf-8"))
     for key in ("title", "emoji", "colorFrom", "colorTo", "short_description"):
         if not made.data.get(key):
-            raise UserError("The card is not complete", got=f"no {key} in spaces/{app}/README.md", todo="add it")
+            raise UserError("The card is not complete", got=f"no {key} in spaces/{app}/README.md", hint="add it")
     n_characters = len(made.data.short_description)
     if n_characters > SHORT:
         raise UserError("The card's short_description is too long", got=f"{n_characters} characters", limit=SHORT,
-                        todo=f"shorten it in spaces/{app}/README.md")
+                        hint=f"shorten it in spaces/{app}/README.md")
     weights = [item for item in dict.fromkeys((base, fine_tuned)) if item.on_hub]
     made.data.sdk, made.data.sdk_version, made.data.python_version = "gradio", gradio_version(), PYTHON
     made.data.app_file, made.data.startup_duration_timeout = "app.py", STARTUP

@@ -71,7 +71,7 @@ def _weights(text: str) -> Weights:
     if model_id.startswith("embedded:") or model_id.count("/") == 1:
         return Weights(model_id, commit or None)
     raise UserError("This names no checkpoint that a Space can load", got=text or "nothing",
-                    todo="give a Hub id: owner/name or owner/name@commit")
+                    hint="give a Hub id: owner/name or owner/name@commit")
 
 
 def look_up(weights: Weights) -> Weights:
@@ -83,7 +83,7 @@ def look_up(weights: Weights) -> Weights:
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         missing = "commit" if isinstance(error, RevisionNotFoundError) else "checkpoint"
         raise UserError(f"There is no such {missing} on the Hub, or your token may not read it", got=weights,
-                        todo="check the id; for a private one set HF_TOKEN or run `hf auth login`") from error
+                        hint="check the id; for a private one set HF_TOKEN or run `hf auth login`") from error
     if info.private or info.gated:
         print(f"Note: {weights.model_id} is not public: the Space needs a secret HF_TOKEN that may read it")
         return Weights(weights.model_id, info.sha)  # the building Space has no token, so it cannot fetch it
@@ -97,7 +97,7 @@ def upload(folder: Path, app: str, base: Weights, fine_tuned: Weights, options: 
     api = HfApi()
     if not get_token():
         raise UserError("Uploading needs a Hugging Face token", got="none",
-                        todo="make one with the write role at https://huggingface.co/settings/tokens, then set "
+                        hint="make one with the write role at https://huggingface.co/settings/tokens, then set "
                              "HF_TOKEN or run `hf auth login`")
     with _explained(f"uploading {app}"):
         owner = options.owner or api.whoami()["name"]
@@ -112,7 +112,7 @@ def upload(folder: Path, app: str, base: Weights, fine_tuned: Weights, options: 
     wrong = [item["path"] for item in check.mismatches] + check.extra_paths  # extra: here and not there
     wrong += sorted({*check.missing_paths} - {".gitattributes"})  # missing: there and not here
     if wrong:
-        raise UserError("The Space is not what was sent", got=", ".join(wrong), todo="upload again")
+        raise UserError("The Space is not what was sent", got=", ".join(wrong), hint="upload again")
     return str(url)
 
 
@@ -144,7 +144,7 @@ def _explained(doing: str) -> Iterator[None]:
         if isinstance(error, ValueError):
             todo = "correct the app's card or name"
         reason = " ".join(str(cause).split())[:400]
-        raise UserError(f"The Hub refused or could not be reached while {doing}", got=reason, todo=todo) from error
+        raise UserError(f"The Hub refused or could not be reached while {doing}", got=reason, hint=todo) from error
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import yaml
 
-from shared.checkpoint.tokenizer import LANGUAGES
 from shared.errors import UserError
+from shared.languages import language_name
 from training import config as settings
 from training.config import Config
 
@@ -33,7 +33,7 @@ def gather(folder: str | Path) -> Facts:
     folder = Path(folder)
     scores = folder / "evaluation" / "scores.json"
     if not scores.is_file():
-        raise UserError("The run has not been evaluated", got=folder, todo=f"python -m training.evaluation {folder}")
+        raise UserError("The run has not been evaluated", got=folder, hint=f"python -m training.evaluation {folder}")
     config = settings.load(folder / "config.yaml")
     manifests = [Path(source.path, "manifest.json") for source in config.data]
     return Facts(config, _json(folder / "run.json"), _json(scores),
@@ -44,7 +44,7 @@ def write_card(facts: Facts, name: str, *, adapter: bool = False) -> str:
     """name: what the checkpoint is called, a Hub id or a short name. adapter: a card for the LoRA adapter alone."""
     head = yaml.safe_dump(_front_matter(facts, name, adapter), sort_keys=False, allow_unicode=True)
     config = facts.config
-    language = LANGUAGES.get(config.language, config.language)
+    language = language_name(config.language)
     what = f"a LoRA adapter for `{config.base}`" if adapter else f"a fine-tuned version of `{config.base}`"
     parts = [
         f"---\n{head}---\n\n# {name}\n",

@@ -135,14 +135,14 @@ def checked(config: Config) -> Config:
     context, steps = config.context, config.steps
     if len(context.tail_seconds) != 2 or not 0 <= context.tail_seconds[0] <= context.tail_seconds[1] <= 30:
         raise UserError("context.tail_seconds must be two lengths, the shorter first", got=context.tail_seconds,
-                        limit="0 to 30 s", todo="for example [0.2, 3.0]")
+                        limit="0 to 30 s", hint="for example [0.2, 3.0]")
     for part in (config.augment, config.extra):
         for key, value in plain(part).items():
             if not 0 <= value <= 1:
-                raise UserError(f"{key} is a probability", got=value, limit="0 to 1", todo="0 turns it off")
+                raise UserError(f"{key} is a probability", got=value, limit="0 to 1", hint="0 turns it off")
     counts = (steps.max_steps, steps.batch_size, steps.accumulation, steps.eval_steps)
     if min(counts) < 1:
-        raise UserError("Steps and sizes begin at 1", got=plain(steps), todo="set them to 1 or more")
+        raise UserError("Steps and sizes begin at 1", got=plain(steps), hint="set them to 1 or more")
     if config.method.kind == "lora" and not config.method.lora_targets:
-        raise UserError("LoRA needs modules to adapt", got="lora_targets is empty", todo="name some: q_proj, v_proj …")
+        raise UserError("LoRA needs modules to adapt", got="lora_targets is empty", hint="name some: q_proj, v_proj …")
     return config

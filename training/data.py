@@ -56,7 +56,7 @@ def open_split(source: Data, split: str) -> datasets.Dataset:
     files = sorted(str(path) for path in Path(source.path, "data").glob(f"{split}-*.parquet"))
     if not files:
         raise UserError(f"The data set has no {split} split", got=source.path,
-                        todo="build it with `python -m feature_pipeline.build`")
+                        hint="build it with `python -m feature_pipeline.build`")
     rows = datasets.Dataset.from_parquet(files)
     if source.language:
         rows = rows.remove_columns("language").add_column("language", [source.language] * len(rows))
@@ -121,7 +121,7 @@ class Clips(torch.utils.data.Dataset):
             samples = load_audio(row["audio"]["bytes"], max_seconds=MAX_SECONDS + 1).samples
         except UserError as error:
             raise UserError(f"Clip {row['id']} cannot be read: {error.what}", got=error.got,
-                            todo="build the data set again; it drops such clips") from error
+                            hint="build the data set again; it drops such clips") from error
         samples = samples[: int(MAX_SECONDS * SAMPLE_RATE)]
         self._decoded[index] = samples
         self._decoded_bytes += samples.nbytes

@@ -72,7 +72,7 @@ def evaluate(run: str | Path, options: Options = Options(), *, say=print) -> dic
     run = Path(run)
     config = settings.load(run / "config.yaml")
     if not (run / "model" / "run.json").is_file():
-        raise UserError("The run has no model yet", got=run, todo="let `python -m training.finetune` end first")
+        raise UserError("The run has no model yet", got=run, hint="let `python -m training.finetune` end first")
     folder = run / "evaluation"
     folder.mkdir(exist_ok=True)
     rows = first_rows(open_split(config.data[0], options.split), options.max_clips)

@@ -49,10 +49,10 @@ def export(run: str | Path, options: Options = Options(), *, say=print) -> dict:
     run = Path(run)
     model = run / "model"
     if not (model / "run.json").is_file():
-        raise UserError("The run has no model yet", got=run, todo="let `python -m training.finetune` end first")
+        raise UserError("The run has no model yet", got=run, hint="let `python -m training.finetune` end first")
     unknown = set(options.forms) - set(FORMS)
     if unknown:
-        raise UserError("There is no such form", got=", ".join(unknown), limit=", ".join(FORMS), todo="choose one")
+        raise UserError("There is no such form", got=", ".join(unknown), limit=", ".join(FORMS), hint="choose one")
     clips = list(_clips(run, options))
     original = _rate(_original(model), clips)
     say(f"{'original (torch)':24s}{original:7.2f} % WER on {len(clips)} clips")
@@ -66,7 +66,7 @@ def export(run: str | Path, options: Options = Options(), *, say=print) -> dict:
         if rate - original > options.bound:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
             raise UserError(f"The {form} export is worse than the original", got=f"{rate - original:+.2f} points",
-                            limit=f"+{options.bound:g}", todo="use another form, or raise bound")
+                            limit=f"+{options.bound:g}", hint="use another form, or raise bound")
         found[form] = rate
     (folder / "export.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     return found
@@ -92,7 +92,7 @@ def _written(form: str, model: Path, folder: Path) -> Path:
 
 def _write_adapter(run: Path, folder: Path) -> None:
     if not (run / "adapter").is_dir():
-        raise UserError("The run has no adapter", got=run, todo="train with method.kind=lora")
+        raise UserError("The run has no adapter", got=run, hint="train with method.kind=lora")
     small_adapter(run / "adapter", folder)
     facts = gather(run)
     name = f"{facts.run['base'].removeprefix(EMBEDDED).rsplit('/', 1)[-1]}-{facts.config.language}"

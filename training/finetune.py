@@ -130,7 +130,7 @@ def _begun(config: Config) -> tuple[Config, bool]:
         changed = sorted(key for key, value in settings.plain(before).items() if value != now[key])
         raise UserError("The folder holds a run with other settings",
                         got=f"{config.folder}: {', '.join(changed)} differ",
-                        todo="give the run another name, or remove the folder")
+                        hint="give the run another name, or remove the folder")
     return config, True
 
 

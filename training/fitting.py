@@ -15,8 +15,8 @@ from collections.abc import Callable
 import psutil
 import torch
 
-from shared.audio import spoken_time
 from shared.errors import UserError
+from shared.units import spoken_time
 from training.config import Config
 from training.data import Clips, Collator
 from training.memory import free_mb, growth_mb, peak_mb
@@ -54,7 +54,7 @@ def fitted(config: Config, model: torch.nn.Module, clips: Clips, collator: Colla
         size = config.steps.batch_size
         if size == 1:
             raise UserError("Not even one clip fits into memory", got=spoken_time(float(clips.durations.max())),
-                            todo="use LoRA, gradient checkpointing, bf16 or a smaller base")
+                            hint="use LoRA, gradient checkpointing, bf16 or a smaller base")
         config = _halved(config)
         say(f"out of memory with {size} clips a batch: {_now(config)}")
 

@@ -1,7 +1,8 @@
 """python -m training.metric FOLDER/honest_wer: this project's WER and CER as a module of the `evaluate` library.
 
 Leaves a folder that `evaluate.load` opens offline, and that `evaluate.load("user/honest_wer")` finds once it is pushed
-as a Space: the module, and copies of `shared.wer`, so that it gives the same numbers. Defines nothing itself.
+as a Space: the module, and copies of `shared.wer` and `shared.languages`, so that it gives the same numbers.
+Defines nothing itself.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ MODULE = '''"""Word and character error rate from pooled counts, with intervals;
 import datasets
 import evaluate
 
-from .counts import score
+from .bootstrap import score
 from .counts import utterance_errors
+from .languages import NO_SPACES  # `evaluate` copies the modules that this file names
 from .normaliser import normalise
 
 
@@ -79,9 +81,9 @@ def write_metric(folder: str | Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     name = folder.name
     package = Path(shared.__file__).parent
-    for part in sorted((package / "wer").glob("[a-z]*.py")):
-        text = part.read_text(encoding="utf-8")
-        (folder / part.name).write_text(text.replace("from shared.wer.", "from ."), encoding="utf-8")
+    for part in [package / "languages.py", *sorted((package / "wer").glob("[a-z]*.py"))]:
+        text = part.read_text(encoding="utf-8").replace("from shared.wer.", "from .").replace("from shared.", "from .")
+        (folder / part.name).write_text(text, encoding="utf-8")
     camel = "".join(part.title() for part in name.split("_"))
     files = {f"{name}.py": MODULE.format(name=camel), "app.py": APP.format(name=name),
              "README.md": CARD.format(name=name), "requirements.txt": REQUIREMENTS}

@@ -62,7 +62,7 @@ def load_base(config: Config) -> tuple[Checkpoint, WhisperForConditionalGenerati
     if is_multilingual(model):
         if f"<|{config.language}|>" not in processor.tokenizer.get_vocab():
             raise UserError("Whisper has no token for the language", got=config.language,
-                            todo="use the code of a related language it knows")
+                            hint="use the code of a related language it knows")
         generation.language, generation.task = config.language, config.task
         processor.tokenizer.set_prefix_tokens(language=config.language, task=config.task)
     generation.forced_decoder_ids = None

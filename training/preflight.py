@@ -17,8 +17,8 @@ import datasets
 import torch
 from transformers import WhisperTokenizer
 
-from shared.audio import spoken_time
 from shared.errors import UserError
+from shared.units import spoken_time
 from shared.wer import normalise
 from training.config import Config
 from training.data import MAX_LABELS, Clips, Collator
@@ -59,7 +59,7 @@ def measure(config: Config, model: torch.nn.Module, clips: Clips, collator: Coll
         f"{available:.0f} MB free")
     if state_mb > available:
         raise UserError("There is too little memory for the optimiser", got=f"{available:.0f} MB free",
-                        limit=f"{state_mb:.0f} MB", todo="use LoRA, adafactor or a smaller base")
+                        limit=f"{state_mb:.0f} MB", hint="use LoRA, adafactor or a smaller base")
     _check_disk(config, n_all, n_trained, say)
     return config
 
@@ -73,24 +73,24 @@ def _check_disk(config: Config, n_all: int, n_trained: int, say: Say) -> None:
     say(f"disk: up to {needed / 1e6:.0f} MB under {config.folder}, {free / 1e6:.0f} MB free")
     if needed > free:
         raise UserError("There is too little space for the run", got=f"{free / 1e6:.0f} MB free",
-                        limit=f"{needed / 1e6:.0f} MB", todo="free some, or set out=FOLDER on another disk")
+                        limit=f"{needed / 1e6:.0f} MB", hint="free some, or set out=FOLDER on another disk")
 
 
 def _check_language(config: Config, tokenizer: WhisperTokenizer, train: datasets.Dataset, multilingual: bool) -> None:
     if not multilingual:
         if config.language != "en" or config.task != "transcribe":
             raise UserError("The base checkpoint knows English only", got=f"{config.language}, {config.task}",
-                            todo="choose a multilingual base")
+                            hint="choose a multilingual base")
         return
     vocabulary = tokenizer.get_vocab()
     languages = set(islice(train.unique("language"), 1000))
     unknown = sorted(str(code) for code in {config.language, *languages} if f"<|{code}|>" not in vocabulary)
     if unknown:
         raise UserError("Whisper has no token for the language", got=", ".join(unknown),
-                        todo="use the code of a related language it knows (data.0.language=…)")
+                        hint="use the code of a related language it knows (data.0.language=…)")
     if config.language not in languages:
         raise UserError("No clip is in the run's language", got=", ".join(sorted(languages)), limit=config.language,
-                        todo="set language, or data.0.language")
+                        hint="set language, or data.0.language")
 
 
 def _check_labels(config: Config, tokenizer: WhisperTokenizer, texts: list[str], say: Say) -> None:
@@ -100,16 +100,16 @@ def _check_labels(config: Config, tokenizer: WhisperTokenizer, texts: list[str],
         ids = tokenizer(" " + text.strip(), add_special_tokens=False).input_ids
         lengths.append(len(ids))
         if tokenizer.decode(ids).strip() != text.strip():
-            raise UserError("The tokenizer does not give the text back", got=text[:80], todo="choose another base, or "
+            raise UserError("The tokenizer does not give the text back", got=text[:80], hint="choose another base, or "
                             "clean the text (feature_pipeline)")
     too_long = sum(length > MAX_LABELS - 5 for length in lengths)
     if too_long:
         raise UserError("Labels are longer than the decoder", got=f"{too_long} of {len(texts)} clips",
-                        limit=f"{MAX_LABELS} tokens", todo="build the data set again; it drops such clips")
+                        limit=f"{MAX_LABELS} tokens", hint="build the data set again; it drops such clips")
     empty = [text for text in texts if text.strip() and not normalise(text, config.language)]
     if len(empty) > 0.05 * len(texts):
         raise UserError("The normaliser leaves nothing of the labels", got=f"{len(empty)} of {len(texts)}, such as "
-                        f"{empty[0][:40]!r}", todo="check that the text and the language belong together")
+                        f"{empty[0][:40]!r}", hint="check that the text and the language belong together")
     words = sum(len(text.split()) for text in texts)
     say(f"labels: {sum(lengths) / max(words, 1):.1f} tokens a word, at most {max(lengths)} of {MAX_LABELS} in one clip")
 
@@ -120,7 +120,7 @@ def _check_held_out(config: Config, *parts: datasets.Dataset) -> None:
             found = [row_id for row_id in rows["id"] if row_id.rsplit("/", 1)[-1] == name]
             if found:
                 raise UserError("A held-out clip is in the data to learn from", got=found[0],
-                                todo="name it in the build's split.held_out and build the data set again")
+                                hint="name it in the build's split.held_out and build the data set again")
 
 
 def _check_leaks(config: Config, train: datasets.Dataset, other: datasets.Dataset, kind: str, say: Say) -> None:
@@ -133,11 +133,11 @@ def _check_leaks(config: Config, train: datasets.Dataset, other: datasets.Datase
     if leaked:
         raise UserError(f"Sentences of the {kind} split are in train",
                         got=f"{len(leaked)}, such as {min(leaked)[0][:60]!r}",
-                        todo="build the data set again; it keeps them apart")
+                        hint="build the data set again; it keeps them apart")
     speakers = ({name for name in train.unique("speaker") if name} & {name for name in other.unique("speaker") if name})
     if speakers and "speaker" in _kept_apart(config):
         raise UserError(f"Speakers of the {kind} split are in train", got=f"{len(speakers)}, such as {min(speakers)}",
-                        todo="build the data set again; it keeps them apart")
+                        hint="build the data set again; it keeps them apart")
     if speakers:
         say(f"note: {len(speakers)} speaker(s) of the {kind} split are in train; its WER is that of known voices")
 

@@ -48,7 +48,7 @@ def hear(model: Path, facts: Facts) -> str:
     transcript = Transcriber(Checkpoint.parse(str(model))).transcribe(
         load_audio(row["audio"]["bytes"]), language=row["language"])
     if not transcript.text.strip():
-        raise UserError("The saved model hears nothing", got=f"clip {row['id']}", todo="look at the run's curves")
+        raise UserError("The saved model hears nothing", got=f"clip {row['id']}", hint="look at the run's curves")
     return transcript.text
 
 
@@ -61,16 +61,16 @@ def _push(model: Path, repo_id: str, private: bool, facts: Facts) -> str:
                                  commit_message=f"{facts.config.name}: {tuned['wer']:.2f} % WER")
         return done.oid
     except HFValidationError as error:
-        raise UserError("This is not a name on the Hub", got=repo_id, todo="write it as user/name") from error
+        raise UserError("This is not a name on the Hub", got=repo_id, hint="write it as user/name") from error
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else None
         if status in (401, 403):
             raise UserError("The Hub does not let this account write there", got=repo_id,
-                            todo="log in with `hf auth login` and a token that may write") from error
+                            hint="log in with `hf auth login` and a token that may write") from error
         raise UserError("The Hub refused the push", got=f"{status}: {str(error)[:120]}",
-                        todo="try again: what was sent stays") from error
+                        hint="try again: what was sent stays") from error
     except (httpx2.HTTPError, OSError) as error:
-        raise UserError("The push broke off", got=str(error)[:120], todo="try again: what was sent stays") from error
+        raise UserError("The push broke off", got=str(error)[:120], hint="try again: what was sent stays") from error
 
 
 def main(arguments: list[str] | None = None) -> int:

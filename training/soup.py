@@ -89,10 +89,10 @@ def soup(out: str | Path, runs: Sequence[str | Path], options: Options = Options
 
 def _part(folder: Path) -> Part:
     if not (folder / "model" / COMPLETE).is_file():
-        raise UserError("The run has no model yet", got=folder, todo="let `python -m training.finetune` end first")
+        raise UserError("The run has no model yet", got=folder, hint="let `python -m training.finetune` end first")
     run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     if "parts" in run:
-        raise UserError("This is a mixture already", got=folder, todo="mix the runs it was made of")
+        raise UserError("This is a mixture already", got=folder, hint="mix the runs it was made of")
     return Part(folder, settings.load(folder / "config.yaml"), run)
 
 
@@ -107,13 +107,13 @@ def _checked(parts: Sequence[Part], out: Path, options: Options) -> None:
             if of(part) != of(first):
                 raise UserError(f"The runs do not belong together: their {name} differs",
                                 got=f"{first.folder}: {of(first)}, {part.folder}: {of(part)}",
-                                todo="mix runs from one base on the same data")
+                                hint="mix runs from one base on the same data")
     if not options.base_shares or not all(0 <= share < 1 for share in options.base_shares):
         raise UserError("base_shares are shares of the base", got=options.base_shares, limit="0 to below 1",
-                        todo="[0, 0.2, 0.4], or [0] for none")
+                        hint="[0, 0.2, 0.4], or [0] for none")
     held = out / "run.json"
     if out.is_dir() and any(out.iterdir()) and not (held.is_file() and "parts" in json.loads(held.read_text("utf-8"))):
-        raise UserError("The folder holds something else", got=out, todo="name another for the mixture")
+        raise UserError("The folder holds something else", got=out, hint="name another for the mixture")
 
 
 def _mean(parts: Sequence[Part]) -> Weights:

@@ -61,7 +61,7 @@ def learn(checkpoint: str, options: Options, *, say: Callable[[str], None] = pri
     _check(options)
     folder = Path(options.out or Checkpoint.parse(checkpoint).model_id)
     if not options.out and not folder.is_dir():
-        raise UserError("Where should the tail go?", got=checkpoint, todo="name a folder: out=tails/my-model")
+        raise UserError("Where should the tail go?", got=checkpoint, hint="name a folder: out=tails/my-model")
     config = Config(name="tail", data=tuple(Data(path) for path in options.data), language="en", base=checkpoint,
                     seed=options.seed, extra=Extra(timestamps=options.timestamps),
                     context=Context(tail_seconds=(GAP_SECONDS, MAX_GAP_SECONDS), full_probability=0.0))
@@ -100,13 +100,13 @@ def learn(checkpoint: str, options: Options, *, say: Callable[[str], None] = pri
 
 def _check(options: Options) -> None:
     if not options.data:
-        raise UserError("A tail is learned from speech", got="no data set", todo="data=[data/my-language]")
+        raise UserError("A tail is learned from speech", got="no data set", hint="data=[data/my-language]")
     if not 0.1 <= options.seconds <= 5:
         raise UserError("The tail's length is out of range", got=f"{options.seconds} s", limit="0.1 to 5 s",
-                        todo="0.6 s is the default")
+                        hint="0.6 s is the default")
     if options.steps < 1 or options.batch_size < 1:
         raise UserError("Steps and batch size begin at 1", got=f"{options.steps}, {options.batch_size}",
-                        todo="set them to 1 or more")
+                        hint="set them to 1 or more")
 
 
 def _clips(config: Config, options: Options) -> tuple[Clips, np.ndarray | None]:
@@ -118,7 +118,7 @@ def _clips(config: Config, options: Options) -> tuple[Clips, np.ndarray | None]:
     clips = Clips(datasets.concatenate_datasets(sets), config, training=True)
     if len(clips) < options.batch_size:
         raise UserError("There are too few clips to learn a tail from", got=len(clips),
-                        limit=f"at least {options.batch_size}, one batch", todo="add data, or lower batch_size")
+                        limit=f"at least {options.batch_size}, one batch", hint="add data, or lower batch_size")
     return clips, mixed([len(rows) for rows in sets], [1.0] * len(sets))
 
 

@@ -15,7 +15,7 @@ from peft.tuners.lora import LoraLayer
 from tqdm import tqdm
 
 from shared import wer
-from shared.audio.vad import Window
+from shared.audio.windows import Window
 from shared.checkpoint import Facts
 from shared.checkpoint.tokenizer import tokens_of
 from shared.engines.hardware import has_vnni

@@ -87,7 +87,7 @@ def bench_set(name: str, limit: int | None = None, data: Path = DATA) -> BenchSe
     Raises UserError if the data sets differ from those of sets.json.
     """
     if name not in SETS:
-        raise UserError("There is no such set", got=name, limit=", ".join(SETS), todo="choose one of those")
+        raise UserError("There is no such set", got=name, limit=", ".join(SETS), hint="choose one of those")
     said = json.loads((HERE / "sets.json").read_text(encoding="utf-8"))[name]
     said["clips"] = said["clips"][:limit]
     language = said["language"]
@@ -96,7 +96,7 @@ def bench_set(name: str, limit: int | None = None, data: Path = DATA) -> BenchSe
         found = digest(rows[clip["id"]].samples.tobytes()) if clip["id"] in rows else "nothing"
         if found != clip["audio"]:
             raise UserError("The data set is not the one that the benchmark's list was made from", got=clip["id"],
-                            todo=f"build it anew: make features FEATURES=feature_pipeline/configs/{SETS[name][0]}.yaml")
+                            hint=f"build it anew: make features FEATURES=feature_pipeline/configs/{SETS[name][0]}.yaml")
     chosen = [rows[clip["id"]] for clip in said["clips"]]
     folder = made_once(f"bench-set-{name}-{digest(json.dumps(said).encode())}", lambda to: _write(name, chosen, to))
     if name.startswith("short"):
@@ -189,7 +189,7 @@ def _rows(folder: Path, splits: Iterable[str], wanted: set[str] | None = None) -
         paths = sorted(folder.glob(f"data/{split}-*.parquet"))
         if not paths:
             raise UserError("The benchmark's data set is not there", got=folder,
-                            todo=f"make features FEATURES=feature_pipeline/configs/{folder.name}.yaml")
+                            hint=f"make features FEATURES=feature_pipeline/configs/{folder.name}.yaml")
         for row in pq.ParquetDataset(paths).read(columns=["id", "audio", "text"]).to_pylist():
             if wanted is None or row["id"] in wanted:
                 heard = load_audio(row["audio"]["bytes"]).samples

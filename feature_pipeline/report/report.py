@@ -16,7 +16,7 @@ from feature_pipeline.names import words_of
 from feature_pipeline.report.charts import bars, histogram, legend
 from feature_pipeline.report.page import as_mp3, page, player, table
 from feature_pipeline.selection import Selection
-from shared.audio import spoken_time
+from shared.units import spoken_time
 
 SAMPLES = {"train": 9, "validation": 3, "test": 3}
 TOP_WORDS = 40

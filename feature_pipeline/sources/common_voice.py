@@ -36,7 +36,7 @@ class CommonVoice:
 
     def __post_init__(self) -> None:
         if (self.path is None) == (self.dataset is None):
-            raise UserError("Common Voice needs either a path or a data set id", todo="set one of path, dataset")
+            raise UserError("Common Voice needs either a path or a data set id", hint="set one of path, dataset")
 
     def provenance(self) -> dict[str, object]:
         path = self._path()
@@ -54,7 +54,7 @@ class CommonVoice:
             table = home / f"{name}.tsv"
             if not table.is_file():
                 raise UserError("The release lacks a table", got=table.name,
-                                todo=f"files: may name {', '.join(sorted(path.stem for path in home.glob('*.tsv')))}")
+                                hint=f"files: may name {', '.join(sorted(path.stem for path in home.glob('*.tsv')))}")
             for record in records(table):
                 clip = record["path"] if record["path"].endswith(".mp3") else f"{record['path']}.mp3"
                 if clip in seen or not self._voted_for(record):
@@ -74,7 +74,7 @@ class CommonVoice:
     def _path(self) -> Path:
         path = Path(self.path).expanduser() if self.path else _download(self.dataset)
         if not path.exists():
-            raise UserError("There is no such release", got=self.path, todo="correct the source's path")
+            raise UserError("There is no such release", got=self.path, hint="correct the source's path")
         return path
 
     def _locale_folder(self) -> Path:
@@ -86,7 +86,7 @@ class CommonVoice:
         if len(wanted) != 1:
             raise UserError("The release has no such locale" if not wanted else "The release holds several locales",
                             got=self.locale,
-                            todo=f"set locale to one of: {', '.join(home.name for home in homes) or 'none there'}")
+                            hint=f"set locale to one of: {', '.join(home.name for home in homes) or 'none there'}")
         return wanted[0]
 
 
@@ -99,16 +99,16 @@ def _pseudonym(client_id: str | None) -> str | None:
 def _download(dataset: str) -> Path:
     if not os.environ.get(KEY):
         raise UserError("Mozilla Data Collective asks for a key", got=f"{KEY} is not set",
-                        todo=f"make one at mozilladatacollective.com and set {KEY}, or download the archive, set path")
+                        hint=f"make one at mozilladatacollective.com and set {KEY}, or download the archive, set path")
     try:
         from datacollective import download_dataset
     except ImportError:
         raise UserError("The client of Mozilla Data Collective is not installed", got="no package datacollective",
-                        todo="pip install datacollective, or download the archive and set path") from None
+                        hint="pip install datacollective, or download the archive and set path") from None
     folder = corpora_folder() / "mdc"
     folder.mkdir(parents=True, exist_ok=True)
     try:
         return Path(download_dataset(dataset, download_directory=str(folder)))
     except (OSError, RuntimeError, ValueError) as error:  # what the client documents; network errors are OSError
         raise UserError("Mozilla Data Collective did not give the data set", got=f"{dataset}: {error}",
-                        todo="check the id, accept its terms on the web page, or set path") from None
+                        hint="check the id, accept its terms on the web page, or set path") from None

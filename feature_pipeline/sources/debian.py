@@ -51,7 +51,7 @@ class Debian:
     def __post_init__(self) -> None:
         if self.language not in LANGUAGES[self.corpus]:
             raise UserError(f"{self.corpus} is not packaged in this language", got=self.language,
-                            todo=f"choose from {', '.join(LANGUAGES[self.corpus])}")
+                            hint=f"choose from {', '.join(LANGUAGES[self.corpus])}")
 
     def provenance(self) -> dict[str, object]:
         return {"packages": {f"{name} {PACKAGES[name][0]}": PACKAGES[name][1] for name in self._packages()}}
@@ -111,22 +111,22 @@ def _unpacked_package(name: str, folder: str | None, wanted) -> Path:
         _download(name, version, home)
     if not path.is_file():
         raise UserError("A Debian package is missing", got=path.name,
-                        todo=f"put it in {home} (from snapshot.debian.org, or `apt-get download {name}={version}`)")
+                        hint=f"put it in {home} (from snapshot.debian.org, or `apt-get download {name}={version}`)")
     found = sha256(path)
     if found != digest:
         raise UserError("A Debian package is not the one this project knows",
                         got=f"{path.name} with SHA-256 {found[:16]}…", limit=f"{digest[:16]}…",
-                        todo="delete it and fetch it again")
+                        hint="delete it and fetch it again")
     return unpacked(path, digest, wanted)
 
 
 def _download(name: str, version: str, folder: Path) -> None:
     if shutil.which("apt-get") is None:
         raise UserError("Debian packages are fetched with apt-get, which is not here", got=name,
-                        todo="set `debs` to a folder that holds the .deb files")
+                        hint="set `debs` to a folder that holds the .deb files")
     folder.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(["apt-get", "download", f"{name}={version}"], cwd=folder, capture_output=True, text=True)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise UserError("apt-get could not fetch a package", got=f"{name} {version}: {reason}",
-                        todo="run `apt-get update`, or set `debs` to a folder that holds the .deb files")
+                        hint="run `apt-get update`, or set `debs` to a folder that holds the .deb files")

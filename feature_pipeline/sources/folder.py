@@ -54,14 +54,14 @@ class Folder:
                 return
         clips = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file()]
         if not clips:
-            raise UserError("The folder holds no audio", got=root, todo="choose the folder with the recordings")
+            raise UserError("The folder holds no audio", got=root, hint="choose the folder with the recordings")
         for clip in clips:
             yield from self._from_neighbours(root, clip)
 
     def _root(self) -> Path:
         root = Path(self.path).expanduser()
         if not root.is_dir():
-            raise UserError("There is no such folder", got=self.path, todo="correct the source's path")
+            raise UserError("There is no such folder", got=self.path, hint="correct the source's path")
         return root
 
     def _from_table(self, root: Path, table: Path) -> Iterator[Row]:
@@ -78,7 +78,7 @@ class Folder:
             name = record.get(columns["audio"])
             if not name:
                 raise UserError("A row names no audio", got=f"{table.name}, row {number}",
-                                todo="fill it in or remove it")
+                                hint="fill it in or remove it")
             clip = root / name
             split = str(record.get("split") or "").lower() or _split_of(clip, root)
             yield Row(

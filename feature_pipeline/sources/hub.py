@@ -37,7 +37,7 @@ class Hub:
         except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, OSError) as error:
             reason = str(error).strip().splitlines()[-1]
             raise UserError("The data set cannot be found on the Hub", got=f"{self.repo}: {reason}",
-                            todo="check its name and revision; a private one needs `hf auth login`") from None
+                            hint="check its name and revision; a private one needs `hf auth login`") from None
 
     def stamp(self) -> str:
         folder = Path(self.repo)
@@ -76,14 +76,14 @@ class Hub:
             data = load_dataset(self.repo, self.config, revision=self.revision, split=split, streaming=self.streaming)
         except DatasetNotFoundError as error:
             raise UserError("The data set cannot be found on the Hub", got=f"{self.repo}: {error}",
-                            todo="check its name; a private one needs `hf auth login` or HF_TOKEN") from None
+                            hint="check its name; a private one needs `hf auth login` or HF_TOKEN") from None
         except ValueError as error:  # how `datasets` says that a split or configuration is unknown, with the known ones
             names = ", ".join(get_dataset_config_names(self.repo, revision=self.revision)[:20])
             raise UserError("The data set has no such split or configuration", got=f"{split}, {self.config}: {error}",
-                            todo=f"set splits, or config to one of {names}") from None
+                            hint=f"set splits, or config to one of {names}") from None
         features = dict(data.features or {})
         if not features:
-            raise UserError("The data set does not tell its columns", got=self.repo, todo="set streaming: false")
+            raise UserError("The data set does not tell its columns", got=self.repo, hint="set streaming: false")
         for name in _audio_columns(features):
             data = data.cast_column(name, Audio(decode=False))
         return data, features

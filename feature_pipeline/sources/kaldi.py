@@ -46,7 +46,7 @@ class Kaldi:
         homes = [(root / name, split) for name, split in SPLIT_NAMES.items() if _has_lists(root / name)]
         if not homes:
             raise UserError("The folder holds no Kaldi lists", got=self.path,
-                            todo=f"it, or its train, dev, test, needs {AUDIO_LISTS[0]} and {TEXT_LISTS[0]}")
+                            hint=f"it, or its train, dev, test, needs {AUDIO_LISTS[0]} and {TEXT_LISTS[0]}")
         return homes
 
 
@@ -68,7 +68,7 @@ def _pairs(path: Path) -> Iterator[tuple[str, str]]:
 def _plain(value: str, home: Path) -> str:
     if value.endswith("|"):
         raise UserError("A list names a command instead of a file", got=f"{home.name}: {value[:60]}",
-                        todo="write the audio to files first; commands from a list are not run")
+                        hint="write the audio to files first; commands from a list are not run")
     return value
 
 
@@ -78,5 +78,5 @@ def _reference(key: str, audio: dict[str, Path], segments: dict[str, str] | None
         recording, *times = segments[key].split()
     if recording not in audio:
         raise UserError("A text has no audio", got=f"{key} in {home.name}",
-                        todo="add it to the audio list or remove the text")
+                        hint="add it to the audio list or remove the text")
     return AudioRef.file(audio[recording], *map(float, times)) if times else AudioRef.file(audio[recording])

@@ -63,7 +63,7 @@ class Nsc:
         if None in found:
             raise UserError("This part of the National Speech Corpus is not there",
                             got=f"no {wanted} and its scripts in {root}",
-                            todo="correct path, part, channel or microphone")
+                            hint="correct path, part, channel or microphone")
         return found
 
     def _prompts(self, scripts: Path, sounds: Path) -> Iterator[Row]:

@@ -27,14 +27,14 @@ def records(path: Path) -> Iterator[dict[str, Any]]:
                     if line.strip():
                         yield json.loads(line)
                 except ValueError:
-                    raise UserError("A line is not JSON", got=f"{path.name}, line {number}", todo="mend it") from None
+                    raise UserError("A line is not JSON", got=f"{path.name}, line {number}", hint="mend it") from None
             return
         # Tab-separated releases (Common Voice) use quotation marks as text, not to enclose it.
         quoting = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if path.suffix == ".tsv" else {}
         try:
             yield from csv.DictReader(file, **quoting)
         except (csv.Error, UnicodeDecodeError) as error:
-            raise UserError("A table cannot be read", got=f"{path.name}: {error}", todo="save it as UTF-8") from None
+            raise UserError("A table cannot be read", got=f"{path.name}: {error}", hint="save it as UTF-8") from None
 
 
 def column(named: str | None, usual: Sequence[str], there: Sequence[str], what: str, where: str) -> str:
@@ -45,7 +45,7 @@ def column(named: str | None, usual: Sequence[str], there: Sequence[str], what: 
     if named is None and found:
         return found[0]
     raise UserError(f"{where} has no column {named!r}" if named else f"{where} has no column for the {what}",
-                    got=f"columns: {', '.join(there)}", todo=f"set {what}_column to one of them")
+                    got=f"columns: {', '.join(there)}", hint=f"set {what}_column to one of them")
 
 
 def optional(named: str | None, usual: Sequence[str], there: Sequence[str], what: str, where: str) -> str | None:

@@ -13,7 +13,7 @@ import functools
 
 import numpy as np
 
-from shared.audio.decoding import SAMPLE_RATE
+from shared.audio.waveform import SAMPLE_RATE
 
 N_FFT = 400  # samples in one window: 25 ms
 HOP_LENGTH = 160  # samples between windows: 10 ms

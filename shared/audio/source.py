@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from shared.audio.decoding import SAMPLE_RATE, Waveform, probe, stream_audio
+from shared.audio.decoding import probe, stream_audio
+from shared.audio.waveform import SAMPLE_RATE, Waveform
 from shared.errors import TruncatedAudio
 
 Source = str | os.PathLike | Waveform | Iterable[np.ndarray]

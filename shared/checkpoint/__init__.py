@@ -1,25 +1,8 @@
-from shared.checkpoint.lora import merge_adapter
-from shared.checkpoint.resolve import (
-    EMBEDDED,
-    TAIL_FILE,
-    WITH_ROOM,
-    Checkpoint,
-    Facts,
-    configured,
-    facts,
-    files,
-    learned_tail,
-)
+from shared.checkpoint.identity import EMBEDDED, MODELS, Checkpoint, configured
+from shared.checkpoint.info import Facts, facts
+from shared.checkpoint.resolve import TAIL_FILE, WITH_ROOM, files, learned_tail
 
 __all__ = [
-    "EMBEDDED",
-    "TAIL_FILE",
-    "WITH_ROOM",
-    "Checkpoint",
-    "Facts",
-    "configured",
-    "facts",
-    "files",
+    "EMBEDDED", "MODELS", "TAIL_FILE", "WITH_ROOM", "Checkpoint", "Facts", "configured", "facts", "files",
     "learned_tail",
-    "merge_adapter",
 ]

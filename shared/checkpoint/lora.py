@@ -28,7 +28,7 @@ def merge_adapter(base_folder: Path, adapter_folder: Path, out_folder: Path) -> 
     if config.get("peft_type") != "LORA" or config.get("use_dora") or config.get("bias", "none") != "none":
         raise UserError("This adapter cannot be merged", got=config.get("peft_type"),
                         limit="LoRA without bias, not DoRA",
-                        todo="merge it with peft (merge_and_unload) and use the merged checkpoint")
+                        hint="merge it with peft (merge_and_unload) and use the merged checkpoint")
     rank = config["r"]
     scale = config["lora_alpha"] / (rank**0.5 if config.get("use_rslora") else rank)
     adapter = load_file(adapter_folder / "adapter_model.safetensors")
@@ -71,4 +71,4 @@ def _update(path: Path, values: dict) -> None:
 
 def _another_base(got: str) -> UserError:
     return UserError("The adapter was trained for another base checkpoint", got=got,
-                     todo="name the right one as base_model_name_or_path in adapter_config.json")
+                     hint="name the right one as base_model_name_or_path in adapter_config.json")

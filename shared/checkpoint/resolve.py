@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,95 +17,18 @@ import numpy as np
 
 from shared.checkpoint.embedded import embedded_base, embedded_base_transformers
 from shared.checkpoint.hub import COMMIT, fetch
+from shared.checkpoint.identity import EMBEDDED, MODELS, Checkpoint
+from shared.checkpoint.info import read_json
 from shared.errors import OtherForm, UserError
 from shared.files import made_once
 
 Progress = Callable[[float, str], None]
 Form = Literal["transformers", "ctranslate2"]
 
-EMBEDDED = "embedded:"
-MODELS = Path(__file__).parents[1] / "models"  # adapters this project ships
 TAIL_FILE = "tail.npy"  # a learned tail within a checkpoint's folder
 # Stock checkpoints that were measured with 5 s of silence after a clip instead of 30 s in all (docs/inference.md).
 WITH_ROOM = (f"{EMBEDDED}whisper-base", "openai/whisper-base")
 CONVERSION = 1  # of what `files` writes into the cache; a new one is made beside the old
-MANY_LANGUAGES = 20  # a card that lists so many describes a base checkpoint, not one tuned for them
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """model_id: Hub id, path of a local folder, or "embedded:NAME". revision: a Hub commit (or branch)."""
-
-    model_id: str
-    revision: str | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> Checkpoint:
-        """Read "owner/name", "owner/name@commit", a folder, or "embedded:whisper-base".
-
-        Raises UserError if it is none of these.
-        """
-        text = text.strip()
-        if text.startswith(EMBEDDED):
-            name = text.removeprefix(EMBEDDED)
-            known = ["whisper-base", *sorted(path.name for path in MODELS.glob("*") if path.is_dir())]
-            if name not in known:
-                raise UserError("There is no such embedded model", got=name, limit=", ".join(known),
-                                todo="choose one of those")
-            return cls(text)
-        folder = Path(os.path.expanduser(text))  # leaves ~nobody as it is, where Path.expanduser raises
-        if text and folder.is_dir():
-            return cls(str(folder.resolve()))
-        model_id, _, revision = text.partition("@")
-        if not re.fullmatch(r"[\w.-]+/[\w.-]+", model_id):
-            raise UserError("This names no checkpoint", got=text or "nothing",
-                            todo="give a Hub id (owner/name, or owner/name@commit), a folder that exists, or "
-                                 "embedded:whisper-base")
-        return cls(model_id, revision or None)
-
-    @property
-    def origin(self) -> Literal["embedded", "folder", "Hub"]:
-        if self.model_id.startswith(EMBEDDED):
-            return "embedded"
-        return "folder" if Path(self.model_id).is_absolute() else "Hub"
-
-    @property
-    def name(self) -> str:
-        """Short name for a person."""
-        return Path(self.model_id).name if self.origin == "folder" else self.model_id.removeprefix(EMBEDDED)
-
-    def __str__(self) -> str:
-        return f"{self.model_id}@{self.revision}" if self.revision else self.model_id
-
-    def describe(self) -> str:
-        """One phrase: what it is and where it came from."""
-        if self.origin == "embedded":
-            return f"{self.name} (comes with this program)"
-        if self.origin == "folder":
-            return f"{self.name} (folder {self.model_id})"
-        commit = f" at commit {self.revision[:8]}" if self.revision else ""
-        return f"{self.model_id} (Hugging Face Hub{commit})"
-
-
-def configured() -> tuple[str, str]:
-    """(base, fine-tuned) as text: BASE and FINE_TUNED, else the Hub's on a Space, the embedded pair elsewhere."""
-    on_space = bool(os.environ.get("SPACE_ID"))
-    base = os.environ.get("BASE") or ("openai/whisper-small" if on_space else f"{EMBEDDED}whisper-base")
-    tuned = os.environ.get("FINE_TUNED") or ("KBLab/kb-whisper-small" if on_space else f"{EMBEDDED}whisper-base-it")
-    return base, tuned
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a checkpoint says of itself.
-
-    languages: ISO codes it was tuned for, None for all. short_context: how its input may be cropped ("full", "room",
-    "tail", "any"; see `recognition`). timestamps: whether it still gives times.
-    """
-
-    languages: tuple[str, ...] | None = None
-    short_context: Literal["full", "room", "tail", "any"] = "full"
-    timestamps: bool = True
 
 
 def files(checkpoint: Checkpoint, form: Form, progress: Progress | None = None, max_bytes: int | None = None
@@ -126,17 +47,8 @@ def files(checkpoint: Checkpoint, form: Form, progress: Progress | None = None, 
         return checkpoint, folder
     if form == "transformers":
         raise OtherForm("This checkpoint is in CTranslate2's form only", got=checkpoint.name,
-                        todo="choose the engine ctranslate2, or the original checkpoint")
+                        hint="choose the engine ctranslate2, or the original checkpoint")
     return checkpoint, _converted(folder, progress)
-
-
-def facts(folder: Path) -> Facts:
-    """Read a checkpoint folder of either form. Raises UserError if its configuration is damaged."""
-    config = _read_json(folder / "config.json")
-    short_context = config.get("short_context", "full")
-    if "finetuned_languages" in config:
-        return Facts(tuple(config["finetuned_languages"]) or None, short_context, config.get("timestamps", True))
-    return Facts(_card_languages(folder), short_context, config.get("timestamps", True))
 
 
 def learned_tail(folder: Path, n_mels: int) -> np.ndarray | None:
@@ -150,19 +62,8 @@ def learned_tail(folder: Path, n_mels: int) -> np.ndarray | None:
         tail = np.zeros(0)
     if tail.ndim != 2 or len(tail) != n_mels or not 0 < tail.shape[1] <= 500:
         raise UserError("The checkpoint's learned tail cannot be used", got=f"{TAIL_FILE} of shape {tail.shape}",
-                        limit=f"{n_mels} mel channels, at most 5 s", todo="learn it again (python -m training.tail)")
+                        limit=f"{n_mels} mel channels, at most 5 s", hint="learn it again (python -m training.tail)")
     return tail.astype(np.float32)
-
-
-def _card_languages(folder: Path) -> tuple[str, ...] | None:
-    """Other people's checkpoints name their language in the card's front matter, if anywhere."""
-    card = folder / "README.md"
-    if not card.is_file():
-        return None
-    front = re.match(r"---\n(.*?)\n---", card.read_text(encoding="utf-8", errors="replace"), re.DOTALL)
-    found = re.search(r"^language:[ \t]*(.*(?:\n[ \t]*- .*)*)", front[1], re.MULTILINE) if front else None
-    codes = tuple(re.findall(r"[a-z]{2,3}\b", found[1])) if found else ()
-    return codes if 0 < len(codes) < MANY_LANGUAGES else None
 
 
 def _local(checkpoint: Checkpoint, progress: Progress | None, max_bytes: int | None) -> tuple[Checkpoint, Path]:
@@ -171,7 +72,7 @@ def _local(checkpoint: Checkpoint, progress: Progress | None, max_bytes: int | N
     if checkpoint.origin == "folder":
         folder = Path(checkpoint.model_id)
         if not folder.is_dir():
-            raise UserError("The checkpoint's folder is gone", got=folder, todo="check the path")
+            raise UserError("The checkpoint's folder is gone", got=folder, hint="check the path")
         return checkpoint, folder
     snapshot = fetch(checkpoint.model_id, checkpoint.revision, progress, max_bytes)
     return replace(checkpoint, revision=snapshot.commit), snapshot.folder
@@ -181,19 +82,19 @@ def _form(folder: Path) -> Form:
     """Which form the folder is in; refuses what is not Whisper, and weights that are not whole."""
     if (folder / "model.bin").is_file() and not list(folder.glob("*.safetensors")):
         return "ctranslate2"
-    config = _read_json(folder / "config.json")
+    config = read_json(folder / "config.json")
     if config.get("model_type") != "whisper":
         raise UserError("The checkpoint is not Whisper", got=f"model_type {config.get('model_type')!r}",
-                        todo="choose a Whisper checkpoint")
+                        hint="choose a Whisper checkpoint")
     weights = sorted(folder.glob("model*.safetensors"))
     if not weights:
         raise UserError("The checkpoint has no weights in safetensors", got=folder.name,
-                        todo="save it with save_pretrained (safetensors is its default)")
+                        hint="save it with save_pretrained (safetensors is its default)")
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        missing = set(_read_json(index)["weight_map"].values()) - {path.name for path in weights}
+        missing = set(read_json(index)["weight_map"].values()) - {path.name for path in weights}
         if missing:
-            raise UserError("The checkpoint is not complete", got=f"without {min(missing)}", todo="fetch it again")
+            raise UserError("The checkpoint is not complete", got=f"without {min(missing)}", hint="fetch it again")
     for path in weights:
         _check_whole(path)
     return "transformers"
@@ -208,20 +109,20 @@ def _check_whole(path: Path) -> None:
             end = max(entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__")
         except (ValueError, KeyError, TypeError, UnicodeDecodeError):
             raise UserError("The checkpoint's weights are damaged", got=f"{path.name} without a readable header",
-                            todo="fetch or save it again") from None
+                            hint="fetch or save it again") from None
     size, expected = path.stat().st_size, 8 + n_header + end
     if size != expected:
         raise UserError("The checkpoint's weights are not complete", got=f"{path.name}: {size / 1e6:.1f} MB",
-                        limit=f"{expected / 1e6:.1f} MB by its header", todo="fetch or save it again")
+                        limit=f"{expected / 1e6:.1f} MB by its header", hint="fetch or save it again")
 
 
 def _merged(checkpoint: Checkpoint, adapter: Path, progress: Progress | None) -> Path:
     """The base checkpoint with a LoRA adapter folded in, in transformers' form."""
-    config = _read_json(adapter / "adapter_config.json")
+    config = read_json(adapter / "adapter_config.json")
     base_id, revision = config.get("base_model_name_or_path"), config.get("revision")
     if not base_id:
         raise UserError("The adapter does not name its base checkpoint", got=checkpoint.name,
-                        todo="set base_model_name_or_path in adapter_config.json")
+                        hint="set base_model_name_or_path in adapter_config.json")
     base = Checkpoint.parse(base_id)
     if base.origin == "Hub" and base.revision is None and revision:
         base = replace(base, revision=revision)
@@ -265,11 +166,3 @@ def _fingerprint(*folders: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _read_json(path: Path) -> dict:
-    if not path.is_file():
-        raise UserError("The checkpoint is not complete", got=f"no {path.name} in {path.parent.name}",
-                        todo="fetch it again, or choose a folder saved by save_pretrained")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError):
-        raise UserError("The checkpoint's configuration is damaged", got=path.name, todo="fetch it again") from None

@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 
 from shared.errors import UserError
 from shared.files import made_once
+from shared.languages import LANGUAGES, NO_SPACES
 
 SECONDS_PER_STAMP = 0.02
 MAX_PROMPT_TOKENS = 223  # half the decoder's 448 positions less one, as in Whisper's reference decoder
@@ -38,7 +39,7 @@ class Tokens:
         ids = self._tokenizer.get_vocab(with_added_tokens=True)
         if "<|startoftranscript|>" not in ids:
             raise UserError("The checkpoint is not Whisper", got="a tokenizer without <|startoftranscript|>",
-                            todo="choose a Whisper checkpoint")
+                            hint="choose a Whisper checkpoint")
         self.end = ids["<|endoftext|>"]
         self.start = ids["<|startoftranscript|>"]
         self.previous = ids["<|startofprev|>"]
@@ -111,7 +112,7 @@ class Tokens:
     def words(self, ids: Sequence[int], language: str | None) -> list[tuple[str, list[int]]]:
         """Group text tokens into words: at spaces, or by character where the language has no spaces."""
         groups = self._characters([i for i in ids if i < self.end])
-        if language in ("zh", "ja", "th", "lo", "my", "yue"):
+        if language in NO_SPACES:
             return groups
         words: list[tuple[str, list[int]]] = []
         for text, tokens in groups:
@@ -143,7 +144,7 @@ def tokenizer_file(folder: Path) -> Path:
     vocabulary = folder / "vocab.json"
     if not vocabulary.is_file():
         raise UserError("The checkpoint has no tokenizer", got=f"no tokenizer.json in {folder.name}",
-                        todo="publish it with its tokenizer (training.publish does)")
+                        hint="publish it with its tokenizer (training.publish does)")
 
     def write(made: Path) -> None:
         from transformers import WhisperTokenizerFast
@@ -160,23 +161,3 @@ def tokens_of(folder: Path) -> Tokens:
     return Tokens(folder)
 
 
-# Whisper's languages by ISO 639-1 code (three letters where there is no shorter code), as its tokenizer names them.
-LANGUAGES = {
-    "af": "Afrikaans", "am": "Amharic", "ar": "Arabic", "as": "Assamese", "az": "Azerbaijani", "ba": "Bashkir",
-    "be": "Belarusian", "bg": "Bulgarian", "bn": "Bengali", "bo": "Tibetan", "br": "Breton", "bs": "Bosnian",
-    "ca": "Catalan", "cs": "Czech", "cy": "Welsh", "da": "Danish", "de": "German", "el": "Greek", "en": "English",
-    "es": "Spanish", "et": "Estonian", "eu": "Basque", "fa": "Persian", "fi": "Finnish", "fo": "Faroese",
-    "fr": "French", "gl": "Galician", "gu": "Gujarati", "ha": "Hausa", "haw": "Hawaiian", "he": "Hebrew",
-    "hi": "Hindi", "hr": "Croatian", "ht": "Haitian Creole", "hu": "Hungarian", "hy": "Armenian",
-    "id": "Indonesian", "is": "Icelandic", "it": "Italian", "ja": "Japanese", "jw": "Javanese", "ka": "Georgian",
-    "kk": "Kazakh", "km": "Khmer", "kn": "Kannada", "ko": "Korean", "la": "Latin", "lb": "Luxembourgish",
-    "ln": "Lingala", "lo": "Lao", "lt": "Lithuanian", "lv": "Latvian", "mg": "Malagasy", "mi": "Maori",
-    "mk": "Macedonian", "ml": "Malayalam", "mn": "Mongolian", "mr": "Marathi", "ms": "Malay", "mt": "Maltese",
-    "my": "Burmese", "ne": "Nepali", "nl": "Dutch", "nn": "Norwegian Nynorsk", "no": "Norwegian", "oc": "Occitan",
-    "pa": "Punjabi", "pl": "Polish", "ps": "Pashto", "pt": "Portuguese", "ro": "Romanian", "ru": "Russian",
-    "sa": "Sanskrit", "sd": "Sindhi", "si": "Sinhala", "sk": "Slovak", "sl": "Slovenian", "sn": "Shona",
-    "so": "Somali", "sq": "Albanian", "sr": "Serbian", "su": "Sundanese", "sv": "Swedish", "sw": "Swahili",
-    "ta": "Tamil", "te": "Telugu", "tg": "Tajik", "th": "Thai", "tk": "Turkmen", "tl": "Tagalog", "tr": "Turkish",
-    "tt": "Tatar", "uk": "Ukrainian", "ur": "Urdu", "uz": "Uzbek", "vi": "Vietnamese", "yi": "Yiddish",
-    "yo": "Yoruba", "yue": "Cantonese", "zh": "Chinese",
-}

@@ -23,11 +23,11 @@ from tqdm import tqdm
 
 from shared.audio import probe
 from shared.checkpoint import Checkpoint, configured
-from shared.checkpoint.tokenizer import LANGUAGES
 from shared.cli import live as cli_live
 from shared.cli import options as cli_options
 from shared.errors import UserError
 from shared.inference import Transcriber
+from shared.languages import LANGUAGES
 from shared.transcript import FORMATS, Transcript
 
 MEDIA = {
@@ -70,7 +70,7 @@ def _language(text: str) -> str:
     names = {name.lower(): code for code, name in LANGUAGES.items()}
     code = text.lower() if text.lower() in LANGUAGES else names.get(text.lower())
     if code is None:
-        raise UserError("There is no such language", got=text, todo="use a code such as en, sv, hi")
+        raise UserError("There is no such language", got=text, hint="use a code such as en, sv, hi")
     return code
 
 
@@ -79,7 +79,7 @@ def _run(options: argparse.Namespace) -> int:
     formats = (options.format or "txt").split(",")
     unknown = [name for name in formats if name not in FORMATS]
     if unknown:
-        raise UserError("There is no such format", got=", ".join(unknown), limit=", ".join(FORMATS), todo="use those")
+        raise UserError("There is no such format", got=", ".join(unknown), limit=", ".join(FORMATS), hint="use those")
     if options.compare:
         return _compare(options)
     found = list(_inputs(options.inputs, options.output or Path()))
@@ -175,7 +175,7 @@ def _inputs(named: Sequence[str], output: Path) -> Iterator[Input]:
             path = Path(name)
             matches = [path] if path.exists() else [Path(match) for match in sorted(glob.glob(name, recursive=True))]
             if not matches:
-                raise UserError("There is no such file or folder", got=name, todo="check the path")
+                raise UserError("There is no such file or folder", got=name, hint="check the path")
             for root in matches:
                 for file in _recordings(root):
                     if file.resolve() not in seen:
@@ -215,10 +215,10 @@ def _compare(options: argparse.Namespace) -> int:
 
     path = Path(options.compare)
     if not path.is_file():
-        raise UserError("There is no such reference", got=options.compare, todo="give a text file with what is said")
+        raise UserError("There is no such reference", got=options.compare, hint="give a text file with what is said")
     reference = path.read_text(encoding="utf-8-sig").strip()
     if len(options.inputs) != 1:
-        raise UserError("A comparison takes one recording", got=len(options.inputs), limit=1, todo="name one file")
+        raise UserError("A comparison takes one recording", got=len(options.inputs), limit=1, hint="name one file")
     base, tuned = configured()
     rows = []
     for side, name in (("base", base), ("fine-tuned", options.model or tuned)):

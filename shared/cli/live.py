@@ -59,12 +59,12 @@ def run(options: argparse.Namespace, load: Callable[[], Transcriber]) -> int:
     kinds = [path.suffix.lstrip(".") for path in options.output]
     unknown = [kind for kind in kinds if kind not in FORMATS]
     if unknown:
-        raise UserError("There is no such format", got=", ".join(unknown), limit=", ".join(FORMATS), todo="use those")
+        raise UserError("There is no such format", got=", ".join(unknown), limit=", ".join(FORMATS), hint="use those")
     for path in options.output:
         if not path.parent.is_dir():
-            raise UserError("There is no such folder", got=str(path.parent), todo="make it first")
+            raise UserError("There is no such folder", got=str(path.parent), hint="make it first")
     if options.stdin and sys.stdin.isatty():
-        raise UserError("Standard input is the keyboard", todo="pipe raw sound into it, or leave --stdin out")
+        raise UserError("Standard input is the keyboard", hint="pipe raw sound into it, or leave --stdin out")
     opened = None if options.stdin else _microphone(options.microphone)  # before seconds go into loading
     what = Options(options.language, options.task, True, options.beam_size, options.vad_onset, options.initial_prompt)
     live = LiveTranscriber(load(), what, pause=options.pause)
@@ -136,11 +136,11 @@ def _microphone(name: str | None) -> Callable[[LiveTranscriber], _Microphone]:
     try:
         import sounddevice
     except ImportError:
-        raise UserError("A microphone needs the package sounddevice", todo="pip install sounddevice, or pipe raw "
+        raise UserError("A microphone needs the package sounddevice", hint="pip install sounddevice, or pipe raw "
                         "sound into `transcribe live --stdin`") from None
     except OSError as error:  # the package is there, the library it stands on is not
         raise UserError("A microphone needs the PortAudio library", got=str(error),
-                        todo="install it (on Debian: apt install libportaudio2)") from None
+                        hint="install it (on Debian: apt install libportaudio2)") from None
     device = int(name) if name is not None and name.isdigit() else name
     try:
         found = sounddevice.query_devices(device, kind="input")
@@ -148,7 +148,7 @@ def _microphone(name: str | None) -> Callable[[LiveTranscriber], _Microphone]:
     except (ValueError, sounddevice.PortAudioError) as error:
         known = [one["name"] for one in sounddevice.query_devices() if one["max_input_channels"] > 0]
         raise UserError("There is no such microphone" if name else "No microphone was found", got=str(error),
-                        limit=", ".join(known) or None, todo="plug one in, or name one with --microphone") from None
+                        limit=", ".join(known) or None, hint="plug one in, or name one with --microphone") from None
     return lambda live: _Microphone(live, sounddevice, device, found["name"])
 
 

@@ -1,4 +1,5 @@
-from shared.diarization.diarizer import Diarizer, Turn, label
+from shared.diarization.diarizer import Diarizer, Turn
+from shared.diarization.labels import label
 from shared.diarization.networks import EMBEDDING, MODELS, SEGMENTATION
 
 __all__ = [

@@ -15,18 +15,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import groupby
+from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
 
 from shared.audio import SAMPLE_RATE
-from shared.audio.vad import Window
+from shared.audio.windows import Window
 from shared.diarization import networks as models
 from shared.diarization.clustering import agglomerated, best_path, cluster, directions
 from shared.errors import Cancelled, UserError
-from shared.transcript import Segment, Transcript, Word, ends_sentence
 
 MAX_SPEAKERS = 20
 CHUNK = int(models.CHUNK_SECONDS * SAMPLE_RATE)
@@ -39,7 +37,6 @@ SPLIT_DISTANCE = 0.75  # cosine, between pieces of what the segmentation took fo
 CHANGE_LIKENESS = 0.3  # cosine that a change of speaker within one voice of a chunk must be worth
 FILLED_SECONDS = 0.25  # a shorter silence of one speaker belongs to the turn
 SHORTEST_TURN = 0.1
-CHANGE_SECONDS, CHANGE_AT_END = 0.3, 0.05  # of speech that a change of speaker between two words must be worth
 
 
 @dataclass(frozen=True)
@@ -81,7 +78,7 @@ class Diarizer:
         """n_speakers: how many there are, 1 to 20; None to find out. Raises UserError without the models."""
         if n_speakers is not None and not 1 <= n_speakers <= MAX_SPEAKERS:
             raise UserError("The number of speakers is out of range", got=n_speakers, limit=f"1 to {MAX_SPEAKERS}",
-                            todo="leave it out to have it found")
+                            hint="leave it out to have it found")
         models.load()
         self.n_speakers = n_speakers
         self._recent = np.zeros(0, dtype=np.float32)  # speech from `_from` on: at most a chunk and a window
@@ -234,53 +231,3 @@ def _embedded(bands: Tensor, pieces: Sequence[np.ndarray]) -> np.ndarray:
     return np.stack([models.embedding(bands[np.resize(piece, PIECE_BANDS)]) for piece in pieces])
 
 
-def label(transcript: Transcript, turns: Sequence[Turn]) -> Transcript:
-    """The transcript with a speaker on each word and segment; a segment of several speakers is split between words.
-
-    As it is where nobody was heard.
-    """
-    if not turns:
-        return transcript
-    known = _Turns(turns)
-    return replace(transcript, segments=tuple(
-        part for segment in transcript.segments for part in _labelled(segment, known)))
-
-
-class _Turns:
-    """Turns as arrays: an hour has thousands of words and of turns."""
-
-    def __init__(self, turns: Sequence[Turn]) -> None:
-        self._starts = np.array([turn.start for turn in turns])
-        self._ends = np.array([turn.end for turn in turns])
-        self.names = list(dict.fromkeys(turn.speaker for turn in turns))
-        self._speakers = np.array([self.names.index(turn.speaker) for turn in turns])
-
-    def against(self, said: Segment | Word) -> np.ndarray:
-        """What speaks against each speaker: seconds of it outside their turns, and how far the nearest one is."""
-        shared = np.minimum(self._ends, said.end) - np.maximum(self._starts, said.start)
-        covered = np.bincount(self._speakers, weights=np.maximum(shared, 0), minlength=len(self.names))
-        nearest = np.full(len(self.names), -np.inf)
-        np.maximum.at(nearest, self._speakers, shared)
-        return said.end - said.start - covered - np.minimum(nearest, 0)
-
-
-def _labelled(segment: Segment, turns: _Turns) -> list[Segment]:
-    if not segment.words:
-        return [replace(segment, speaker=turns.names[turns.against(segment).argmin()])]
-    words = [replace(word, speaker=turns.names[speaker])
-             for word, speaker in zip(segment.words, _speakers(segment.words, turns), strict=True)]
-    groups = [tuple(group) for _, group in groupby(words, key=lambda word: word.speaker)]
-    if len(groups) == 1:
-        return [replace(segment, words=groups[0], speaker=words[0].speaker)]
-    parts = [replace(segment, text="".join(word.text for word in group).strip(), start=group[0].start,
-                     end=group[-1].end, words=group, speaker=group[0].speaker) for group in groups]
-    return [part for part in parts if part.text]
-
-
-def _speakers(words: Sequence[Word], turns: _Turns) -> list[int]:
-    """Who says each word: the cheapest way through them, where a change costs something, less at a sentence's end.
-
-    Word times and turns are each off by a tenth of a second or so; a lone word of somebody else is rarely meant.
-    """
-    changes = [CHANGE_AT_END if ends_sentence(word.text) else CHANGE_SECONDS for word in words[:-1]]
-    return best_path(-np.stack([turns.against(word) for word in words]), np.array(changes)).tolist()

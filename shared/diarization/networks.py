@@ -101,12 +101,12 @@ def _load(name: str) -> dict[str, torch.Tensor]:
     path = MODELS / name
     if not path.is_file():
         raise UserError("The speaker models are missing", got=f"no {path.name}",
-                        todo="get shared/models/speakers again, or go on without speakers")
+                        hint="get shared/models/speakers again, or go on without speakers")
     try:
         weights = load_file(path)
     except SafetensorError as error:
         raise UserError("The speaker models are damaged", got=path.name,
-                        todo="get shared/models/speakers again, or go on without speakers") from error
+                        hint="get shared/models/speakers again, or go on without speakers") from error
     return {tensor: values.float() if values.is_floating_point() else values for tensor, values in weights.items()}
 
 

@@ -31,7 +31,7 @@ class CTranslate2Engine:
             )
         except (RuntimeError, ValueError) as error:
             raise UserError("The checkpoint cannot be opened by CTranslate2", got=str(error).strip()[:200],
-                            todo="fetch or convert it again, or choose the engine torch") from error
+                            hint="fetch or convert it again, or choose the engine torch") from error
         self.device, self.compute_type = device, compute_type
         self.n_mels = self._model.n_mels
         # On a CPU four full windows of whisper-base decode at the best rate, and sixteen short ones.

@@ -87,11 +87,11 @@ def load_engine(name: str, device: str, compute_type: str, folder_of: Callable[[
     Raises UserError for a name, device or compute type there is not.
     """
     if name not in ENGINES:
-        raise UserError("There is no such engine", got=name, limit=", ".join(ENGINES), todo="choose one of those")
+        raise UserError("There is no such engine", got=name, limit=", ".join(ENGINES), hint="choose one of those")
     if device == "auto":
         device = "cuda" if has_gpu() else "cpu"
     if device == "cuda" and not has_gpu():
-        raise UserError("There is no GPU that can be used", got="device cuda", todo="choose the device cpu")
+        raise UserError("There is no GPU that can be used", got="device cuda", hint="choose the device cpu")
     folder = None
     if name == "auto":
         name = "torch" if device == "cuda" or has_vnni() else "ctranslate2"

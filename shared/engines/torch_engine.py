@@ -33,12 +33,12 @@ class TorchEngine:
         """folder: config.json, tokenizer and weights. tensors: weights in place of the folder's, by the same names."""
         if compute_type not in COMPUTE_TYPES[device]:
             raise UserError("The torch engine does not know this compute type", got=f"{compute_type} on {device}",
-                            limit=", ".join(COMPUTE_TYPES[device]), todo="choose one of those")
+                            limit=", ".join(COMPUTE_TYPES[device]), hint="choose one of those")
         try:
             self._network = WhisperNetwork(folder, device, compute_type, tensors)
         except (OSError, KeyError, ValueError, RuntimeError) as error:
             raise UserError("The checkpoint cannot be opened", got=str(error).strip()[:200],
-                            todo="fetch it again") from error
+                            hint="fetch it again") from error
         self.device, self.compute_type = device, compute_type
         self.n_mels = self._network.n_mels
         self._ids = tokens_of(folder)

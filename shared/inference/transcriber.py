@@ -13,13 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from shared.audio import AudioSource, Source
-from shared.audio.vad import Window, windows
+from shared.audio.windows import Window, windows
 from shared.checkpoint import WITH_ROOM, Checkpoint, facts, files, learned_tail
-from shared.checkpoint.tokenizer import LANGUAGES, tokens_of
+from shared.checkpoint.tokenizer import tokens_of
 from shared.diarization import Diarizer, label
 from shared.engines import load_engine
 from shared.errors import Cancelled, UserError
 from shared.inference.window_decoder import Options, Recogniser
+from shared.languages import language_name
 from shared.transcript import Segment, Transcript
 
 Progress = Callable[[int, int | None], None]  # (windows done, of how many; None while a stream's length is unknown)
@@ -123,18 +124,18 @@ class Transcriber:
     def check(self, options: Options) -> None:
         """Raise UserError for what this checkpoint cannot do."""
         if options.task not in TASKS:
-            raise UserError("There is no such task", got=options.task, limit=", ".join(TASKS), todo="choose one")
+            raise UserError("There is no such task", got=options.task, limit=", ".join(TASKS), hint="choose one")
         if not 1 <= options.beam_size <= 20:
-            raise UserError("The beam size is out of range", got=options.beam_size, limit="1 to 20", todo="try 1 or 5")
+            raise UserError("The beam size is out of range", got=options.beam_size, limit="1 to 20", hint="try 1 or 5")
         if not self.tokens.is_multilingual and options.task == "translate":
             raise UserError("This checkpoint knows English only and cannot translate", got=self.checkpoint.name,
-                            todo="choose a multilingual checkpoint")
+                            hint="choose a multilingual checkpoint")
         known = ["en"] if not self.tokens.is_multilingual else list(self.tokens.languages)
         if options.language is not None and options.language not in known:
-            name = LANGUAGES.get(options.language, options.language)
+            name = language_name(options.language)
             raise UserError("This checkpoint does not know the language", got=name,
                             limit=", ".join(known) if len(known) < 10 else f"{len(known)} languages",
-                            todo="choose another, or let it be detected")
+                            hint="choose another, or let it be detected")
 
     def windows(self, heard: AudioSource, options: Options) -> Iterator[Window]:
         """The speech of `heard`, packed as this checkpoint likes it."""

@@ -20,7 +20,8 @@ import numpy as np
 
 from shared.audio import SAMPLE_RATE
 from shared.audio.features import FRAMES_PER_SECOND, N_FRAMES_FULL, log_mel, pad_or_trim
-from shared.audio.vad import WINDOW_SECONDS, Window
+from shared.audio.vad import WINDOW_SECONDS
+from shared.audio.windows import Window
 from shared.checkpoint import Facts
 from shared.checkpoint.tokenizer import Tokens
 from shared.engines import Decoded, Engine

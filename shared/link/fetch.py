@@ -25,13 +25,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from shared.audio import probe, spoken_time
+from shared.audio import probe
 from shared.link import hosts as link_hosts
 from shared.link import media as link_media
 from shared.link.hosts import Target
 from shared.link.media import Progress
 from shared.link.process import ask_youtube
 from shared.link.reasons import link_error, too_large
+from shared.units import spoken_time
 
 LOOK_SECONDS = 90.0
 DOWNLOAD_SECONDS = 30 * 60.0

@@ -24,7 +24,8 @@ from shared.audio import probe
 from shared.errors import Cancelled, UserError
 from shared.link import hosts as link_hosts
 from shared.link.hosts import Target
-from shared.link.reasons import link_error, megabytes, too_large
+from shared.link.reasons import link_error, too_large
+from shared.units import megabytes
 
 MAX_REDIRECTS = 5
 READ_SECONDS = 15.0  # a server that sends nothing for so long has gone

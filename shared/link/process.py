@@ -26,11 +26,11 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from shared.audio import spoken_time
 from shared.errors import Cancelled
 from shared.link import hosts as link_hosts
 from shared.link.media import Progress
 from shared.link.reasons import link_error
+from shared.units import spoken_time
 
 # What YouTube's pages, players and media come from. Suffixes: the media servers have thousands of names.
 HOSTS = (*link_hosts.YOUTUBE, "googlevideo.com", "ytimg.com", "ggpht.com", "google.com", "googleapis.com",

@@ -11,16 +11,17 @@ import re
 from dataclasses import dataclass
 
 from shared.errors import UserError
+from shared.units import megabytes
 
 SEND_FILE = "or send a file instead"
 
 
 @dataclass(frozen=True)
 class Reason:
-    """what, todo: for `UserError`. final: a second way to fetch the same video would fail as well."""
+    """what, hint: for `UserError`. final: a second way to fetch the same video would fail as well."""
 
     what: str
-    todo: str
+    hint: str
     final: bool = True
 
 
@@ -75,18 +76,13 @@ REASONS: dict[str, Reason] = {
 def link_error(kind: str, got: object = None, limit: object = None) -> UserError:
     """The UserError of one kind of REASONS."""
     reason = REASONS[kind]
-    return UserError(reason.what, got=got, limit=limit, todo=reason.todo)
+    return UserError(reason.what, got=got, limit=limit, hint=reason.hint)
 
 
 def too_large(n_bytes: int | None, max_bytes: int) -> UserError:
     """The UserError for a file over its limit; n_bytes None if it is only known to go on."""
     return link_error("large", got="more than the limit" if n_bytes is None else megabytes(n_bytes),
                       limit=megabytes(max_bytes))
-
-
-def megabytes(n_bytes: float) -> str:
-    """A size as people write it: '0.5 MB', '12 MB', '1250 MB'."""
-    return f"{n_bytes / 1e6:.1f} MB" if n_bytes < 10e6 else f"{n_bytes / 1e6:.0f} MB"
 
 
 # The texts are YouTube's own, passed on by yt-dlp (extractor/youtube/_video.py, from playabilityStatus), and

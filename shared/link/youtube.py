@@ -15,8 +15,8 @@ import re
 import sys
 from pathlib import Path
 
-from shared.audio import spoken_time
-from shared.link.reasons import REASONS, classify, megabytes, short_reason
+from shared.link.reasons import REASONS, classify, short_reason
+from shared.units import megabytes, spoken_time
 
 SOCKET_SECONDS = 10
 # Best audio-only track over plain HTTP, else in pieces; then the smallest file that has sound at all.

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from shared.audio import SAMPLE_RATE
-from shared.audio.vad import FRAME, MIN_SPEECH, OFFSET_BELOW_ONSET, PADDING, SpeechDetector, Window
+from shared.audio.vad import FRAME, MIN_SPEECH, OFFSET_BELOW_ONSET, SpeechDetector
+from shared.audio.windows import PADDING, Window
 
 PAD = int(PADDING * SAMPLE_RATE)
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from shared.audio import SAMPLE_RATE
-from shared.audio.vad import Window
+from shared.audio.windows import Window
 from shared.inference import Transcriber
 from shared.inference.window_decoder import Options
 from shared.live import local_agreement as agreement

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from shared.audio.vad import Window
+from shared.audio.windows import Window
 from shared.inference import Transcriber
 from shared.inference import quality as judge
 from shared.inference.window_decoder import ROOM_SECONDS, TOKENS_PER_SECOND, Options

@@ -102,7 +102,7 @@ def evaluate(
         except UserError as error:
             failed.append(FailedClip(clip.id, str(error)))
     if not scored:
-        raise UserError("No clip of the test set could be scored", got=_first_reason(failed), todo="check the clips")
+        raise UserError("No clip of the test set could be scored", got=_first_reason(failed), hint="check the clips")
     if progress is not None:
         progress(len(scored) + len(failed) - len(clips.failed), total)
     each = [[clip.heard[place].errors for clip in scored] for place in range(len(transcribers))]
@@ -128,7 +128,7 @@ def _scored(
 ) -> ScoredClip:
     _stop_if(cancel)
     if not clip.reference.strip():
-        raise UserError("The clip has no reference text", todo="write down what is said")
+        raise UserError("The clip has no reference text", hint="write down what is said")
     waveform = _decoded(clip, max_seconds, cancel)
     heard = []
     for transcribe in transcribers.values():

@@ -58,7 +58,7 @@ def _check_name(name: str) -> None:
     # A name that is also a folder here would make `datasets` read that folder.
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name, re.ASCII) or os.path.exists(name):
         raise UserError("This is not the name of a Hub data set", got=name[:80],
-                        todo="write it as owner/name, as in google/fleurs")
+                        hint="write it as owner/name, as in google/fleurs")
 
 
 def _opened(name: str, config: str | None, split: str, revision: str | None):
@@ -75,9 +75,9 @@ def _opened(name: str, config: str | None, split: str, revision: str | None):
         except FileNotFoundError as error:
             if reason is None:
                 raise UserError("There is no such data set, it may not be read, or the Hub cannot be reached",
-                                got=name, todo="check the name; for a private or gated one set HF_TOKEN") from error
+                                got=name, hint="check the name; for a private or gated one set HF_TOKEN") from error
     raise UserError("The data set is not kept in a form that can be read without running code", got=name,
-                    todo="publish it as Parquet, or send the clips as a zip") from reason
+                    hint="publish it as Parquet, or send the clips as a zip") from reason
 
 
 def _stream(name: str, config: str | None, split: str, revision: str | None):
@@ -92,7 +92,7 @@ def _stream(name: str, config: str | None, split: str, revision: str | None):
         raise _broken_off(name, error) from error
     except ValueError as error:  # its message names the configs or splits there are
         raise UserError("The data set has no such part", got=f"{name}, {config or 'no config'}, {split}",
-                        limit=_one_line(error), todo="choose another config or split") from error
+                        limit=_one_line(error), hint="choose another config or split") from error
     for column, feature in (rows.features or {}).items():
         if isinstance(feature, datasets.Audio):
             rows = rows.cast_column(column, datasets.Audio(decode=False))
@@ -102,7 +102,7 @@ def _stream(name: str, config: str | None, split: str, revision: str | None):
     except _BROKEN as error:
         raise _broken_off(name, error) from error
     if not first:
-        raise UserError("The split is empty", got=f"{name}, {split}", todo="choose another split")
+        raise UserError("The split is empty", got=f"{name}, {split}", hint="choose another split")
     splits = rows.info.splits or {}
     return chain(first, iterator), list(first[0]), splits[split].num_examples if split in splits else None
 
@@ -137,11 +137,11 @@ def _bytes(given: object, name: str) -> bytes:
     if isinstance(data, bytes):
         if len(data) > MAX_CLIP_BYTES:
             raise UserError("The clip is too large", got=f"{len(data) / 1e6:.0f} MB",
-                            limit=f"{MAX_CLIP_BYTES / 1e6:.0f} MB", todo="leave it out")
+                            limit=f"{MAX_CLIP_BYTES / 1e6:.0f} MB", hint="leave it out")
         return data
     path = _path(given)
     if not path.startswith(f"hf://datasets/{name}@"):
-        raise UserError("The row holds no audio", got=type(given).__name__, todo="name another audio column")
+        raise UserError("The row holds no audio", got=type(given).__name__, hint="name another audio column")
     from huggingface_hub import HfFileSystem
 
     try:
@@ -154,7 +154,7 @@ def _bytes(given: object, name: str) -> bytes:
 
 def _broken_off(name: str, error: Exception) -> UserError:
     return UserError("Reading the data set from the Hub broke off", got=f"{name} ({_one_line(error)})",
-                     todo="try again; if it stays, the data set's files are damaged")
+                     hint="try again; if it stays, the data set's files are damaged")
 
 
 def _one_line(error: Exception) -> str:

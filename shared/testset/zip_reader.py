@@ -104,7 +104,7 @@ def find_column(columns: Sequence[str], usual: Sequence[str], named: str | None,
             return by_name[name.strip().lower()]
     wanted = f"“{named}”" if named else f"one of {', '.join(usual)}"
     raise UserError(f"There is no {what} column", got=f"the columns {', '.join(map(_short, columns)) or '(none)'}",
-                    limit=f"{wanted}", todo=f"name the {what} column")
+                    limit=f"{wanted}", hint=f"name the {what} column")
 
 
 def audio_suffix(path: str) -> str:
@@ -117,12 +117,12 @@ def _opened(path: str | os.PathLike, name: str) -> BinaryIO:
     try:
         return open(path, "rb")
     except OSError as error:
-        raise UserError("The zip could not be opened", got=name, todo="check the name") from error
+        raise UserError("The zip could not be opened", got=name, hint="check the name") from error
 
 
 def _not_a_zip(name: str) -> UserError:
     return UserError("This is not a zip file, or it is damaged", got=name,
-                     todo="send a .zip with the clips and a CSV of their references")
+                     hint="send a .zip with the clips and a CSV of their references")
 
 
 def _check_directory(file: BinaryIO, name: str) -> None:
@@ -141,7 +141,7 @@ def _check_directory(file: BinaryIO, name: str) -> None:
 
 
 def _too_many(got: object) -> UserError:
-    return UserError("The zip holds too many files", got=got, limit=MAX_FILES, todo="send it in parts")
+    return UserError("The zip holds too many files", got=got, limit=MAX_FILES, hint="send it in parts")
 
 
 def _members(archive: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipInfo]:
@@ -155,11 +155,11 @@ def _members(archive: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipInfo]:
     if len(archive.infolist()) > MAX_FILES:
         raise _too_many(len(archive.infolist()))
     if any(info.flag_bits & 1 for info in found.values()):
-        raise UserError("The zip is encrypted", got=name, todo="send it without a password")
+        raise UserError("The zip is encrypted", got=name, hint="send it without a password")
     unpacked = sum(info.file_size for info in found.values())
     if unpacked > MAX_UNPACKED_BYTES:
         raise UserError("The zip holds too much", got=f"{unpacked / 1e9:.1f} GB unpacked",
-                        limit=f"{MAX_UNPACKED_BYTES / 1e9:.0f} GB", todo="send it in parts")
+                        limit=f"{MAX_UNPACKED_BYTES / 1e9:.0f} GB", hint="send it in parts")
     return found
 
 
@@ -176,14 +176,14 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, max_bytes: int
     name = PurePosixPath(_member_name(info)).name
     if info.file_size > max_bytes:
         raise UserError("The file is too large", got=f"{name}, {info.file_size / 1e6:.0f} MB",
-                        limit=f"{max_bytes / 1e6:.0f} MB", todo="cut it, or send it compressed")
+                        limit=f"{max_bytes / 1e6:.0f} MB", hint="cut it, or send it compressed")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise UserError("The zip uses a compression that is not read here", got=name, limit="stored or deflated",
-                        todo="pack it again as an ordinary zip")
+                        hint="pack it again as an ordinary zip")
     try:
         return archive.read(info)
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, ValueError, OSError) as error:
-        raise UserError("The file is damaged inside the zip", got=name, todo="pack it again") from error
+        raise UserError("The file is damaged inside the zip", got=name, hint="pack it again") from error
 
 
 def _table_of(archive, members, table, name) -> tuple[PurePosixPath, list[str], list[dict[str, str]]]:
@@ -193,15 +193,15 @@ def _table_of(archive, members, table, name) -> tuple[PurePosixPath, list[str], 
             data = file.read(MAX_TABLE_BYTES + 1)
         if len(data) > MAX_TABLE_BYTES:
             raise UserError("The table is too large", got=os.path.basename(table),
-                            limit=f"{MAX_TABLE_BYTES / 1e6:.0f} MB", todo="send it in parts")
+                            limit=f"{MAX_TABLE_BYTES / 1e6:.0f} MB", hint="send it in parts")
         return PurePosixPath("."), *_parsed(data, os.path.basename(table))
     tables = [key for key in members if key.lower().endswith((".csv", ".tsv"))]
     if not tables:
         raise UserError("The zip holds no table of references", got=f"{name} with {_some(members)}",
-                        todo="add a CSV with the columns file and text")
+                        hint="add a CSV with the columns file and text")
     if len(tables) > 1:
         raise UserError("The zip holds more than one table", got=_some(tables),
-                        todo="leave the one that holds the references")
+                        hint="leave the one that holds the references")
     return PurePosixPath(tables[0]).parent, *_parsed(_read_member(archive, members[tables[0]], MAX_TABLE_BYTES),
                                                      PurePosixPath(tables[0]).name)
 
@@ -211,7 +211,7 @@ def _parsed(data: bytes, name: str) -> tuple[list[str], list[dict[str, str]]]:
     try:
         text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeError as error:
-        raise UserError("The table is not in UTF-8", got=name, todo="save it as “CSV UTF-8”") from error
+        raise UserError("The table is not in UTF-8", got=name, hint="save it as “CSV UTF-8”") from error
     first = text.split("\n", 1)[0]
     delimiter = max("\t,;", key=first.count)
     # Common Voice's TSVs, and most others, hold bare quotation marks; in CSVs they enclose.
@@ -219,10 +219,10 @@ def _parsed(data: bytes, name: str) -> tuple[list[str], list[dict[str, str]]]:
     try:
         lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting))
     except csv.Error as error:
-        raise UserError("The table cannot be read", got=f"{name} ({error})", todo="save it as CSV again") from error
+        raise UserError("The table cannot be read", got=f"{name} ({error})", hint="save it as CSV again") from error
     lines = [line for line in lines if any(cell.strip() for cell in line)]
     if len(lines) < 2:
-        raise UserError("The table is empty", got=name, todo="give it a line of column names and a line for each clip")
+        raise UserError("The table is empty", got=name, hint="give it a line of column names and a line for each clip")
     header = lines[0]
     return header, [dict(zip(header, [*line, *[""] * len(header)], strict=False)) for line in lines[1:]]
 
@@ -246,7 +246,7 @@ def _matched(archive, members, folder: PurePosixPath, rows: list[tuple[str, str]
     if not clips:
         raise UserError("No line of the table has both a clip in the zip and a text",
                         got=f"the table names {_some([row[0] for row in rows])}; the zip holds {_some(members)}",
-                        todo="write each clip's file name as it is in the zip")
+                        hint="write each clip's file name as it is in the zip")
     unused = [key for key in audio if key not in used]
     warnings = (f"{len(unused)} clips have no line in the table: {_some(unused)}.",) if unused else ()
     return ClipSet(origin, clips, len(clips), tuple(failed), warnings)

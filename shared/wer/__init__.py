@@ -1,17 +1,10 @@
+from shared.wer.bootstrap import MIN_UTTERANCES, Comparison, Interval, Rate, Score, compare, interval, score
 from shared.wer.counts import (
-    MIN_UTTERANCES,
     Aligned,
-    Comparison,
-    Interval,
-    Rate,
-    Score,
     UtteranceErrors,
     WordErrors,
     character_errors,
-    compare,
-    interval,
     pooled,
-    score,
     utterance_errors,
     word_errors,
 )

@@ -1,36 +1,24 @@
 """Word and character error rate: the only definition of either in this project, counted by jiwer.
 
-Enters: references and hypotheses. Leaves: counts, alignments, rates, intervals and verdicts. Rates of many
-utterances come from pooled counts, never from averaged rates. What makes two words the same is in
-`shared.wer.normaliser`; where the texts come from is nobody's business here.
+Enters: references and hypotheses. Leaves: counts and alignments of one utterance, and pooled counts of many; rates
+are never averaged. What makes two words the same is in `shared.wer.normaliser`, intervals in `shared.wer.bootstrap`.
 
-An empty reference and an empty hypothesis agree: 0. Words heard where none were said count one whole each: the
+An empty reference and an empty hypothesis agree: 0. Words found where the reference has none count one whole each: the
 rate is then their number, as jiwer 4 has it, and pooled they add to the errors only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Literal, NamedTuple
 
 import jiwer
-import numpy as np
 
 from shared.wer.normaliser import normalise, unit
 
-__all__ = ["MIN_UTTERANCES", "Aligned", "Comparison", "Interval", "Rate", "Score", "UtteranceErrors", "WordErrors",
-           "character_errors", "compare", "interval", "normalise", "pooled", "score", "unit", "utterance_errors",
-           "word_errors"]
-
-# Below this many, a 95 % bootstrap interval held the truth in under 90 of 100 simulated sets.
-MIN_UTTERANCES = 20
-N_RESAMPLES = 10_000  # as in Bisani and Ney 2004, doi:10.1109/ICASSP.2004.1326009
-_DRAWS_AT_ONCE = 250_000  # bounds the memory of resampling, and keeps it in the processor's cache
-
 Kind = Literal["hit", "substitution", "deletion", "insertion"]
-Verdict = Literal["better", "worse", "no difference shown", "too short to tell"]
 _KINDS: dict[str, Kind] = {
     "equal": "hit", "substitute": "substitution", "delete": "deletion", "insert": "insertion",
 }
@@ -77,24 +65,6 @@ class WordErrors:
                           self.deletions + other.deletions, self.insertions + other.insertions)
 
 
-class Interval(NamedTuple):
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The difference fine-tuned minus base, negative where fine-tuned makes fewer errors.
-
-    low, high: its interval; None, both, where the verdict is 'too short to tell'.
-    """
-
-    difference: float
-    low: float | None
-    high: float | None
-    verdict: Verdict
-
-
 @dataclass(frozen=True)
 class UtteranceErrors:
     """One utterance counted four ways; only `words` keeps its alignment."""
@@ -103,45 +73,6 @@ class UtteranceErrors:
     characters: WordErrors
     raw_words: WordErrors
     raw_characters: WordErrors
-
-
-@dataclass(frozen=True)
-class Rate:
-    """Pooled counts and their interval, None where there are too few utterances to tell."""
-
-    errors: WordErrors
-    interval: Interval | None
-
-    @property
-    def value(self) -> float:
-        return self.errors.wer
-
-
-@dataclass(frozen=True)
-class Score:
-    """Pooled rates of a set of utterances, normalised and raw."""
-
-    words: Rate
-    characters: Rate
-    raw_words: Rate
-    raw_characters: Rate
-    n_utterances: int
-
-    @property
-    def wer(self) -> float:
-        return self.words.value
-
-    @property
-    def cer(self) -> float:
-        return self.characters.value
-
-    @property
-    def raw_wer(self) -> float:
-        return self.raw_words.value
-
-    @property
-    def raw_cer(self) -> float:
-        return self.raw_characters.value
 
 
 def word_errors(reference: str, hypothesis: str, language: str | None = None, *, raw: bool = False) -> WordErrors:
@@ -188,74 +119,6 @@ def pooled(errors: Iterable[WordErrors]) -> WordErrors:
     return sum(errors, WordErrors())
 
 
-def interval(
-    errors: Sequence[WordErrors],
-    *,
-    level: float = 0.95,
-    seed: int = 0,
-    n: int = N_RESAMPLES,
-    groups: Sequence[Hashable] | None = None,
-) -> Interval | None:
-    """Percentile bootstrap interval of the pooled rate; None if it is too short to tell.
-
-    errors: one per utterance; utterances are drawn, not words, because errors come in company. groups: one label per
-    utterance (its speaker, its recording); those of a label are drawn together and count as one, which widens the
-    interval to what it should be (Liu et al. 2020, arXiv:1912.09508). Fewer than MIN_UTTERANCES: None. Their order
-    does not matter. Without a single error resampling sees nothing, so the upper end is the exact binomial one.
-    """
-    counts = _grouped(np.array([(e.errors, e.reference_length) for e in errors], float).reshape(-1, 2), groups)
-    if len(counts) < MIN_UTTERANCES:
-        return None
-    if not counts[:, 0].any():
-        return Interval(0.0, 1 - ((1 - level) / 2) ** (1 / max(counts[:, 1].sum(), 1)))
-    drawn = _resample(counts, seed, n)  # (n, 2)
-    return _percentiles(drawn[:, 0] / np.maximum(drawn[:, 1], 1), level)
-
-
-def compare(
-    base: Sequence[WordErrors],
-    fine_tuned: Sequence[WordErrors],
-    *,
-    level: float = 0.95,
-    seed: int = 0,
-    n: int = N_RESAMPLES,
-    groups: Sequence[Hashable] | None = None,
-) -> Comparison:
-    """Whether fine-tuned differs from base on the same utterances: paired bootstrap of the difference in rate.
-
-    'better' or 'worse' only if the whole interval lies on one side of zero; arguments as in `interval`.
-    Raises ValueError if the two are not of the same utterances in the same order.
-    """
-    if [e.reference_length for e in base] != [e.reference_length for e in fine_tuned]:
-        raise ValueError("base and fine_tuned must hold the same utterances in the same order")
-    rows = [(b.errors, f.errors, b.reference_length) for b, f in zip(base, fine_tuned, strict=True)]
-    counts = _grouped(np.array(rows, float).reshape(-1, 3), groups)
-    difference = pooled(fine_tuned).wer - pooled(base).wer
-    if len(counts) < MIN_UTTERANCES:
-        return Comparison(difference, None, None, "too short to tell")
-    drawn = _resample(counts, seed, n)  # (n, 3)
-    low, high = _percentiles((drawn[:, 1] - drawn[:, 0]) / np.maximum(drawn[:, 2], 1), level)
-    verdict: Verdict = "better" if high < 0 else "worse" if low > 0 else "no difference shown"
-    return Comparison(difference, low, high, verdict)
-
-
-def score(
-    errors: Sequence[UtteranceErrors],
-    *,
-    level: float = 0.95,
-    seed: int = 0,
-    n: int = N_RESAMPLES,
-    groups: Sequence[Hashable] | None = None,
-) -> Score:
-    """Pooled rates with intervals; arguments as in `interval`."""
-
-    def rate(kind: str) -> Rate:
-        of_kind = [getattr(e, kind) for e in errors]
-        return Rate(pooled(of_kind), interval(of_kind, level=level, seed=seed, n=n, groups=groups))
-
-    return Score(rate("words"), rate("characters"), rate("raw_words"), rate("raw_characters"), len(errors))
-
-
 def _aligned(reference: list[str], hypothesis: list[str]) -> WordErrors:
     """Levenshtein alignment of two lists of units; a unit may be a space."""
     done = jiwer.process_words([reference], [hypothesis], list, list)  # split already: jiwer need not
@@ -271,32 +134,3 @@ def _steps(chunks: list[jiwer.AlignmentChunk], reference: list[str], hypothesis:
             yield Aligned(_KINDS[chunk.type], one, other)
 
 
-def _grouped(counts: np.ndarray, groups: Sequence[Hashable] | None) -> np.ndarray:
-    """Counts (n_utterances, n_counts) summed by label, sorted so that the order given does not matter."""
-    if groups is not None:
-        if len(groups) != len(counts):
-            raise ValueError("groups must hold one label for each utterance")
-        place = {label: row for row, label in enumerate(dict.fromkeys(groups))}
-        summed = np.zeros((len(place), counts.shape[1]))
-        np.add.at(summed, [place[label] for label in groups], counts)
-        counts = summed
-    return counts[np.lexsort(counts.T)]
-
-
-def _resample(counts: np.ndarray, seed: int, n: int) -> np.ndarray:
-    """Sums of n draws, with replacement, of as many rows as there are: (n, n_counts)."""
-    rng = np.random.default_rng(seed)
-    n_rows = len(counts)
-    columns = np.ascontiguousarray(counts.T)
-    step = max(1, _DRAWS_AT_ONCE // n_rows)
-    sums = np.empty((n, len(columns)))
-    for start in range(0, n, step):
-        drawn = rng.integers(0, n_rows, (min(step, n - start), n_rows))
-        for place, column in enumerate(columns):
-            sums[start : start + step, place] = column.take(drawn).sum(axis=1)
-    return sums
-
-
-def _percentiles(values: np.ndarray, level: float) -> Interval:
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(low), float(high))

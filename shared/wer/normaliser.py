@@ -26,8 +26,7 @@ import re
 import unicodedata
 from typing import Literal
 
-# Written without spaces between words: a word would be what some segmenter says it is, so the unit is a character.
-CHARACTER_LANGUAGES = frozenset({"ja", "zh", "yue", "th", "lo", "km", "my"})
+from shared.languages import NO_SPACES
 
 _DOTLESS_I = frozenset({"tr", "az"})
 _TASHKEEL = re.compile(
@@ -66,7 +65,7 @@ _JOINER = re.compile(f"[-'\"{_NUMBER_SEPARATORS}{_LETTER_APOSTROPHES}]")
 
 def unit(language: str | None) -> Literal["word", "character"]:
     """What an error rate of the language counts: 'character' for Chinese, Japanese, Thai, Lao, Khmer and Burmese."""
-    return "character" if _code(language) in CHARACTER_LANGUAGES else "word"
+    return "character" if _code(language) in NO_SPACES else "word"
 
 
 def normalise(text: str, language: str | None = None) -> str:

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from speech import clips
 
-from shared.audio import SAMPLE_RATE, ffmpeg_executable, load_audio, probe, spoken_time, stream_audio
+from shared.audio import SAMPLE_RATE, ffmpeg_executable, load_audio, probe, stream_audio
 from shared.errors import Cancelled, TruncatedAudio, UserError
+from shared.units import spoken_time
 
 CLIP = clips("it")[0].path
 

@@ -12,7 +12,8 @@ import torch
 from speech import clips, joined
 
 from shared.audio import SAMPLE_RATE, load_audio
-from shared.audio.vad import FRAME, SpeechDetector, Window, speech_spans, windows
+from shared.audio.vad import FRAME, WINDOW_SECONDS, SpeechDetector
+from shared.audio.windows import Window, _spoken, windows
 from shared.errors import UserError
 
 CONVERSATION = joined([clip.path for clip in clips()] * 2, pause=1.2).samples  # about 100 s
@@ -50,7 +51,7 @@ def test_windows_hold_the_audio_they_name():
 
 
 def test_every_clip_is_found_and_every_pause_left_out():
-    spans = speech_spans([CONVERSATION])
+    spans = [span for span, _, _ in _spoken([CONVERSATION], 0.5, WINDOW_SECONDS, pad=0, overlap=0)]
     covered = np.zeros(len(CONVERSATION), bool)
     for span in spans:
         covered[span.start : span.end] = True

@@ -17,7 +17,7 @@ from pyannote.metrics.diarization import DiarizationErrorRate
 from speech import clips
 
 from shared.audio import SAMPLE_RATE, Waveform, load_audio
-from shared.audio.vad import Window, windows
+from shared.audio.windows import Window, windows
 from shared.diarization import Diarizer, Turn, label
 from shared.diarization import networks as speaker_models
 from shared.diarization.clustering import cluster

@@ -9,7 +9,7 @@ from speech import clips
 
 from shared import serving as module
 from shared.audio import load_audio
-from shared.audio.vad import windows
+from shared.audio.windows import windows
 from shared.checkpoint import Checkpoint
 from shared.checkpoint.embedded import embedded_base, embedded_base_transformers
 from shared.errors import UserError

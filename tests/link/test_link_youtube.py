@@ -367,6 +367,6 @@ def test_every_known_exception_is_understood(kind, error):
 
 def test_reasons_are_distinct_and_short():
     assert len({reason.what for reason in REASONS.values()}) == len(REASONS)
-    assert all(SEND_FILE in reason.todo for reason in REASONS.values())
+    assert all(SEND_FILE in reason.hint for reason in REASONS.values())
     error = wrapped(ExtractorError("Private video. Use --cookies now", video_id=ID, ie="youtube"))
     assert short_reason(error) == "Private video"

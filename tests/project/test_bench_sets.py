@@ -19,8 +19,7 @@ from benchmarks.peers.sets import SETS, BenchSet, Clip, bench_set, joined, sente
 from benchmarks.peers.systems import SYSTEMS
 from benchmarks.peers.worker import PeerFailed, Worker
 from shared.audio import SAMPLE_RATE, Waveform, load_audio
-from shared.checkpoint import Checkpoint
-from shared.checkpoint.resolve import MODELS
+from shared.checkpoint import MODELS, Checkpoint
 from shared.errors import UserError
 from shared.inference import Transcriber
 from shared.wer import pooled, word_errors

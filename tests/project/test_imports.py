@@ -43,7 +43,8 @@ def test_the_spaces_folder_shadows_nothing():
 LEVELS = {"errors": 0, "files": 0, "languages": 0, "units": 0, "transcript": 0, "wer": 0, "audio": 1, "checkpoint": 1,
           "engines": 2, "diarization": 2, "testset": 2, "link": 2, "inference": 3, "live": 4, "serving": 4, "cli": 5,
           "ui": 5}
-WITHIN = {("wer", "languages"), ("transcript", "languages")}
+WITHIN = {("wer", "languages"), ("transcript", "languages"), ("files", "errors"), ("units", "errors"),
+          ("languages", "errors")}  # the level's own order
 
 
 def imports_within_shared():

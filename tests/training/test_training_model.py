@@ -18,7 +18,7 @@ from transformers import AutoProcessor, WhisperForConditionalGeneration
 
 from shared.audio import load_audio
 from shared.audio.features import log_mel
-from shared.audio.vad import Window
+from shared.audio.windows import Window
 from shared.checkpoint import Checkpoint, facts, merge_adapter
 from shared.checkpoint.embedded import embedded_base, embedded_base_transformers
 from shared.engines.hardware import has_vnni

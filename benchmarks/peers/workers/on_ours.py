@@ -14,7 +14,7 @@ from protocol import SAMPLE_RATE, Program, serve
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
 from shared.audio import AudioSource, Waveform
-from shared.audio.vad import Window
+from shared.audio.windows import Window
 from shared.checkpoint import Checkpoint
 from shared.inference import Transcriber
 from shared.inference.window_decoder import Options

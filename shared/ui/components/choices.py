@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import gradio as gr
 
-from shared.checkpoint.tokenizer import LANGUAGES
 from shared.engines import ENGINES
 from shared.errors import UserError
 from shared.inference.window_decoder import Options
+from shared.languages import LANGUAGES
 
 DETECT = "detect"
 TASKS = {"transcribe": "Transcribe", "translate": "Translate to English"}
@@ -65,7 +65,7 @@ def read(language: str, task: str, beam_size: float, quiet_speech: float, names:
     Raises UserError for a language that is none of Whisper's; the model checks the rest.
     """
     if language not in (DETECT, None, "") and language not in LANGUAGES:
-        raise UserError("There is no such language", got=language, todo=f"choose one, or {DETECT!r}")
+        raise UserError("There is no such language", got=language, hint=f"choose one, or {DETECT!r}")
     return Options(
         language=None if language in (DETECT, None, "") else language, task=task, words=True, beam_size=int(beam_size),
         vad_onset=round(1 - float(quiet_speech), 3), initial_prompt=(names or "").strip() or None,

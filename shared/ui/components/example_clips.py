@@ -45,5 +45,5 @@ def row() -> gr.Dataset:
 def clip(number: int) -> Clip:
     """Raises UserError for a number that there is not."""
     if number not in range(len(CLIPS)):
-        raise UserError("There is no such example", got=number, limit=f"0 to {len(CLIPS) - 1}", todo="choose another")
+        raise UserError("There is no such example", got=number, limit=f"0 to {len(CLIPS) - 1}", hint="choose another")
     return CLIPS[number]

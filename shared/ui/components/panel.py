@@ -90,7 +90,7 @@ class Panel:
         with jobs.messages():
             if result is None:
                 raise UserError("There is no text to correct any more",
-                                todo="transcribe again; results stay an hour at most")
+                                hint="transcribe again; results stay an hour at most")
             transcript = corrected(result.answer.transcript, text)
             answer = dataclasses.replace(result.answer, transcript=transcript)
             files = results.write_formats(answer, result.folder, result.name)
@@ -131,7 +131,7 @@ def corrected(transcript: Transcript, text: str) -> Transcript:
         lines.pop()
     if len(lines) != len(transcript.segments):
         raise UserError("The corrections no longer match the passages", got=f"{len(lines)} lines",
-                        limit=f"{len(transcript.segments)} passages", todo="keep one line for each passage")
+                        limit=f"{len(transcript.segments)} passages", hint="keep one line for each passage")
     pairs = zip(transcript.segments, lines, strict=True)
     segments = (_corrected(segment, " ".join(line.split())) for segment, line in pairs if line.strip())
     return dataclasses.replace(transcript, segments=tuple(segments))

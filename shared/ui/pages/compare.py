@@ -89,7 +89,7 @@ def _compare_clips(serving: Serving, one: _OneClip, how: How, shown: _Shown) -> 
                 request: gr.Request, bar=gr.Progress()):  # noqa: B008
         with job(request, bar) as work, received(clip):
             if clip is None:
-                raise UserError("There is no speech yet", todo="record it, choose a file, or try an example")
+                raise UserError("There is no speech yet", hint="record it, choose a file, or try an example")
             return [*read(clip, reference, language, engine, beam_size, quiet_speech, names, base, fine_tuned, work),
                     None]
 

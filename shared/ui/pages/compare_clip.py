@@ -10,14 +10,14 @@ import dataclasses
 from dataclasses import dataclass
 from html import escape
 
-from shared.checkpoint.tokenizer import LANGUAGES
 from shared.errors import UserError
 from shared.inference import Transcriber
 from shared.inference.window_decoder import Options
+from shared.languages import language_name
 from shared.serving import Answer, Serving, describe_engine
 from shared.ui.render import alignment as diff
-from shared.ui.render.transcript import long_time
 from shared.ui.server.jobs import Job
+from shared.units import long_time
 from shared.wer import UtteranceErrors, normalise, unit, utterance_errors, word_errors
 
 NAMES = ("Base", "Fine-tuned")
@@ -51,10 +51,10 @@ def compare_clip(serving: Serving, path: str, pair: tuple[Transcriber, Transcrib
     reference = reference.strip()
     if len(reference) > MAX_LETTERS:
         raise UserError("The reference is too long", got=f"{len(reference)} letters", limit=MAX_LETTERS,
-                        todo="compare a shorter clip, or send a test set")
+                        hint="compare a shorter clip, or send a test set")
     if reference and not normalise(reference, options.language):
         raise UserError("The reference holds no words", got=reference[:40],
-                        todo="write what is said, or leave it empty")
+                        hint="write what is said, or leave it empty")
     work.says("finding speech")
     notes = []
     if options.language is None:
@@ -97,10 +97,6 @@ def html(compared: Compared) -> str:
     sides = "".join(_side(side, compared.language) for side in compared.sides)
     below = _numbers(compared) if compared.reference else _between(compared)
     return f'<div class="comparison">{notes}<div class="sides">{sides}</div>{below}</div>'
-
-
-def language_name(code: str) -> str:
-    return LANGUAGES.get(code, code)
 
 
 def rate_titles(language: str | None) -> tuple[str, str]:

@@ -89,17 +89,17 @@ def clips_of(source: str, archive: str | None, table: str | None, dataset: str, 
     columns = {"audio_column": _named(audio_column), "text_column": _named(text_column)}
     if source == ZIP:
         if archive is None:
-            raise UserError("No zip was chosen yet", todo="choose a zip of clips with a CSV of their texts")
+            raise UserError("No zip was chosen yet", hint="choose a zip of clips with a CSV of their texts")
         with zip_clips(archive, table=table, **columns) as clips:
             yield clips
     elif source == HUB:
         if not 1 <= (n_rows or 0) <= MAX_ROWS:
             raise UserError("The number of rows is out of range", got=n_rows, limit=f"1 to {MAX_ROWS}",
-                            todo="change it")
+                            hint="change it")
         yield hub_clips((dataset or "").strip(), config=_named(config), split=_named(split) or "test",
                         max_rows=int(n_rows), **columns)
     else:
-        raise UserError("There is no such source of clips", got=source, limit=f"{ZIP}, {HUB}", todo="choose one")
+        raise UserError("There is no such source of clips", got=source, limit=f"{ZIP}, {HUB}", hint="choose one")
 
 
 
@@ -119,7 +119,7 @@ def _loaded(serving: Serving, text: str | None, configured: Transcriber, engine:
         # Before the name is looked at: whether a folder of that name exists here is nobody's business.
         raise UserError("This checkpoint may not be loaded here", got=named[:80],
                         limit=", ".join(serving.allowed) or "only the two configured ones",
-                        todo="choose one of those, or run the suite on your own machine")
+                        hint="choose one of those, or run the suite on your own machine")
     work.says(f"loading {named or configured.checkpoint.name}")
     return serving.transcriber(Checkpoint.parse(named) if named else configured.checkpoint, engine)
 

@@ -25,8 +25,8 @@ from shared.ui import RESULTS, ROOT
 from shared.ui.pages.compare_clip import NAMES, language_name, rate_titles, tuning_notes
 from shared.ui.render import alignment as diff
 from shared.ui.render import plots
-from shared.ui.render.transcript import long_time
 from shared.ui.server.jobs import Job
+from shared.units import long_time
 from shared.wer import MIN_UTTERANCES, Comparison, Interval, Rate
 
 N_SHOWN = 200  # rows of the table on the page; the files have them all
@@ -123,7 +123,7 @@ def _detected(serving: Serving, clips: ClipSet, options: Options, longest: float
             return serving.detect(waveform, options, cancel=work.cancel), _with(clips, chain(seen, rest))
         except UserError as error:
             problem = error
-    raise problem or UserError("The test set holds no clips", got=clips.origin, todo="choose another")
+    raise problem or UserError("The test set holds no clips", got=clips.origin, hint="choose another")
 
 
 def _waveform(clip: Clip, longest: float, work: Job) -> Waveform:

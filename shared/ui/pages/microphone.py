@@ -64,7 +64,7 @@ def page(serving: Serving) -> None:
                    request: gr.Request, bar=gr.Progress()):  # noqa: B008
         with job(request, bar) as work, received(recording):
             if recording is None:
-                raise UserError("Nothing was recorded yet", todo="press Record, speak, then press Stop")
+                raise UserError("Nothing was recorded yet", hint="press Record, speak, then press Stop")
             options = choices.read(language, task, beam_size, quiet_speech, names, speakers)
             return [*read(recording, "recording", options, engine, work), None]
 

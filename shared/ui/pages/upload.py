@@ -12,10 +12,10 @@ from shared.errors import Cancelled, UserError
 from shared.serving import Serving
 from shared.ui.components import choices, example_clips
 from shared.ui.components.panel import Panel, footing, heading
-from shared.ui.render.transcript import long_time
 from shared.ui.server import results
 from shared.ui.server.jobs import job
 from shared.ui.server.results import KEPT_SECONDS, Result, received
+from shared.units import long_time
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def page(serving: Serving) -> None:
                    request: gr.Request, bar=gr.Progress()):  # noqa: B008
         with job(request, bar) as work, received(*files or ()):
             if not files:
-                raise UserError("No file was chosen yet", todo="drop one or more audio or video files")
+                raise UserError("No file was chosen yet", hint="drop one or more audio or video files")
             options = choices.read(language, task, beam_size, quiet_speech, names, speakers)
             return [*_values(panel, read_all(files, options, engine, work), work), None]
 

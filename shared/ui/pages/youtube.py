@@ -14,18 +14,18 @@ from urllib.parse import unquote
 import gradio as gr
 
 from shared import link as links
-from shared.checkpoint.tokenizer import LANGUAGES
 from shared.errors import UserError
-from shared.link import link_error, megabytes
+from shared.languages import language_name
+from shared.link import link_error
 from shared.serving import Serving
 from shared.ui import ROOT
 from shared.ui.components import choices
 from shared.ui.components.panel import Panel, footing, heading, with_stop
 from shared.ui.render import alignment as diff
-from shared.ui.render.transcript import long_time, short_clock
 from shared.ui.server import results
 from shared.ui.server.jobs import job
 from shared.ui.server.results import received
+from shared.units import long_time, megabytes, short_clock
 from shared.wer import word_errors
 
 LINK_QUEUE, AT_ONCE = "links", 3
@@ -103,7 +103,7 @@ def page(serving: Serving) -> None:
                         request: gr.Request, bar=gr.Progress()):  # noqa: B008
         with job(request, bar) as work, received(file):
             if file is None:
-                raise UserError("No file was chosen yet", todo="choose an audio or video file")
+                raise UserError("No file was chosen yet", hint="choose an audio or video file")
             options = choices.read(language, task, beam_size, quiet_speech, names, speakers)
             answer = serving.transcribe(file, options, engine=engine, progress=work.report, cancel=work.cancel)
             return [*panel.show(results.make(answer, file, cancel=work.cancel)), "", gr.Column(visible=False), None]
@@ -137,7 +137,7 @@ def seconds(text: str | None) -> float | None:
     if not text:
         return None
     if not re.fullmatch(r"(\d{1,3}:){0,2}\d{1,6}([.,]\d{1,3})?", text):
-        raise UserError("This is not a time", got=text[:20], todo="write it as 1:30 or 1:02:03, or leave it empty")
+        raise UserError("This is not a time", got=text[:20], hint="write it as 1:30 or 1:02:03, or leave it empty")
     value = 0.0
     for piece in text.replace(",", ".").split(":"):
         value = 60 * value + float(piece)
@@ -161,9 +161,9 @@ def _name(link: str) -> str:
 def _check_reference(language: str | None, start: float | None, end: float | None, task: str) -> None:
     if language and (start or end):
         raise UserError("A part cannot be compared with the captions of the whole video", got="a chosen start or end",
-                        todo="transcribe the whole video, or do not compare")
+                        hint="transcribe the whole video, or do not compare")
     if language and task != "transcribe":
-        raise UserError("A translation cannot be compared with captions", got=task, todo="choose “Transcribe”")
+        raise UserError("A translation cannot be compared with captions", got=task, hint="choose “Transcribe”")
 
 
 def _card(info: links.LinkInfo, max_seconds: float, max_bytes: int) -> str:
@@ -189,7 +189,7 @@ def _card(info: links.LinkInfo, max_seconds: float, max_bytes: int) -> str:
 
 
 def _language(code: str) -> str:
-    return LANGUAGES.get(code.split("-")[0].lower(), code)
+    return language_name(code.split("-")[0].lower())
 
 
 def _score(answer, reference: str | None, language: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from shared.ui.render.transcript import RIGHT_TO_LEFT
+from shared.languages import RIGHT_TO_LEFT
 from shared.wer import Aligned, Interval, WordErrors, unit
 
 LEGEND = ('<p class="legend diff-legend"><span class="step sub"><del>said</del><ins>heard</ins></span> substituted '

@@ -8,12 +8,12 @@ from __future__ import annotations
 from html import escape
 from urllib.parse import quote
 
-from shared.checkpoint.tokenizer import LANGUAGES
+from shared.languages import RIGHT_TO_LEFT, language_name
 from shared.transcript import Segment, Transcript, Word
 from shared.ui.server.results import Result
+from shared.units import long_time, short_clock
 
 UNSURE = 0.5  # a word the model gave less than even odds is marked
-RIGHT_TO_LEFT = {"ar", "fa", "he", "ps", "sd", "ur", "yi"}
 
 EMPTY = '<div class="result-body"><div class="empty"><p>{}</p></div></div>'
 
@@ -89,30 +89,8 @@ def _address(path) -> str:
 def _facts(result: Result) -> str:
     """One line: the language, which checkpoint answered, and at what pace."""
     answer = result.answer
-    language = LANGUAGES.get(answer.transcript.language, answer.transcript.language)
+    language = language_name(answer.transcript.language)
     return (f'<p class="facts">{escape(language)} · {long_time(answer.transcript.duration)} of sound read in '
             f"{answer.seconds:.1f} s ({answer.rtfx:.1f}× real time) by {escape(answer.checkpoint.describe())}</p>")
 
 
-def short_clock(seconds: float) -> str:
-    """As players write it.
-
-    >>> short_clock(7.4), short_clock(3725)
-    ('0:07', '1:02:05')
-    """
-    minutes, second = divmod(int(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
-
-
-def long_time(seconds: float) -> str:
-    """As a person says it.
-
-    >>> long_time(4.24), long_time(75), long_time(3725)
-    ('4.2 s', '1 min 15 s', '1 h 02 min')
-    """
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    if seconds < 3600:
-        return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
-    return f"{int(seconds) // 3600} h {int(seconds) % 3600 // 60:02d} min"

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from shared.audio import SAMPLE_RATE, spoken_time
+from shared.audio import SAMPLE_RATE
 from shared.audio.resampling import Resampler
 from shared.errors import Cancelled, UserError
 from shared.inference import Transcriber
@@ -26,6 +26,7 @@ from shared.inference.window_decoder import Options
 from shared.live import LiveTranscriber, Update
 from shared.serving import ON_ZERO_GPU, Answer, Serving
 from shared.ui import UPLOADS
+from shared.units import spoken_time
 
 GONE_SECONDS = 30.0  # without a word from the page, the visitor has left
 MOST_LISTENERS = 4  # at once; each wants up to a whole core
@@ -106,7 +107,7 @@ class Listener:
         if self._problem is not None:
             raise self._problem
         if not self._is_whole.is_set():
-            raise UserError("The connection was lost for too long", todo="record again")
+            raise UserError("The connection was lost for too long", hint="record again")
         transcript = self._update.transcript
         if self._seconds >= self.limit:
             transcript = replace(transcript, warnings=(
@@ -178,11 +179,11 @@ _room = _Room({}, threading.Lock())
 def begin(serving: Serving, options: Options, engine: str) -> str:
     """A new listener's ticket. Raises UserError where live text is not offered or too many listen."""
     if ON_ZERO_GPU:
-        raise UserError("Live text is not offered here", todo="switch Live off: record, press Stop, and read")
+        raise UserError("Live text is not offered here", hint="switch Live off: record, press Stop, and read")
     with _room.lock:
         if len(_room.listeners) >= MOST_LISTENERS:
             raise UserError("Too many people use live text right now", limit=f"{MOST_LISTENERS} at once",
-                            todo="try again in a minute, or switch Live off")
+                            hint="try again in a minute, or switch Live off")
         ticket = secrets.token_urlsafe(16)
         _room.listeners[ticket] = Listener(serving, options, engine)
     return ticket
@@ -206,7 +207,7 @@ def taken(ticket: str) -> Listener:
     with _room.lock:
         listener = _room.listeners.pop(ticket, None)
     if listener is None:
-        raise UserError("The recording is not known any more", todo="record again")
+        raise UserError("The recording is not known any more", hint="record again")
     listener.take()
     return listener
 

@@ -1,0 +1,175 @@
+"""Speech packed into windows of at most 30 s that the model can read.
+
+Enters: blocks of 16 kHz mono samples. Leaves: `Window`s that hold speech, each knowing where its samples came from.
+Works on a stream: only audio that may still belong to an open window is kept, so hours cost no more memory than
+minutes. Knows nothing of text or Whisper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from shared.audio.vad import FRAME, WINDOW_SECONDS, Span, SpeechDetector, SpeechSpans
+from shared.audio.waveform import SAMPLE_RATE
+from shared.errors import UserError
+
+PADDING = 0.25  # seconds on either side of speech: Whisper needs the onset of the first sound and the end of the last
+# Speech unbroken for a whole window is cut; both sides hear so much beyond the cut, and each keeps its own words.
+# No longer than the shortest span and the silence after it, so that windows do not depend on how audio arrives.
+OVERLAP = 0.4
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """Up to 30 s of speech cut from the audio.
+
+    samples: float32 (n_samples,). pieces: (offset in the window, sample in the audio, n_samples), in order and
+    without overlap; silence between two pieces was left out. since, until: seconds of the audio; what is said before or
+    after belongs to the window beside, where unbroken speech had to be cut.
+    """
+
+    samples: np.ndarray
+    pieces: tuple[tuple[int, int, int], ...]
+    since: float | None = None
+    until: float | None = None
+
+    @property
+    def duration(self) -> float:
+        return len(self.samples) / SAMPLE_RATE
+
+    @property
+    def start(self) -> float:
+        """Seconds from the start of the audio."""
+        return self.pieces[0][1] / SAMPLE_RATE
+
+    @property
+    def end(self) -> float:
+        _, start, n_samples = self.pieces[-1]
+        return (start + n_samples) / SAMPLE_RATE
+
+    def in_audio(self, seconds: float, *, is_end: bool = False) -> float:
+        """A time within the window as a time in the audio.
+
+        At a seam the end of what came before and the start of what follows are different moments: `is_end`
+        says which one is meant.
+        """
+        sample = min(max(seconds * SAMPLE_RATE, 0), len(self.samples))
+        for offset, start, n_samples in self.pieces:
+            inside = sample - offset
+            if inside < n_samples or (is_end and inside <= n_samples):
+                return round((start + max(inside, 0)) / SAMPLE_RATE, 3)
+        return self.end
+
+
+def windows(
+    blocks: Iterable[np.ndarray], *, onset: float = 0.5, max_seconds: float = WINDOW_SECONDS, max_gap: float = 1e9,
+) -> Iterator[Window]:
+    """Pack the speech of a stream into windows of at most `max_seconds`.
+
+    onset: lower finds more speech (0.1 … 0.9). max_gap: a pause longer than so many seconds starts a new window.
+    A pause within a window is kept up to twice the padding, and shortened to that beyond.
+    """
+    if not 0.0 < onset < 1.0:
+        raise UserError("The speech threshold is out of range", got=onset, limit="between 0 and 1", hint="try 0.5")
+    limit, gap = max_seconds * SAMPLE_RATE, max_gap * SAMPLE_RATE
+    pieces: list[tuple[Span, int, np.ndarray]] = []  # (speech, first sample in the audio, samples)
+    n_samples = last = 0
+    pad, overlap = int(PADDING * SAMPLE_RATE), int(OVERLAP * SAMPLE_RATE)
+    for span, start, samples in _spoken(blocks, onset, max_seconds - 2 * OVERLAP, pad, overlap):
+        if pieces and (n_samples + len(samples) > limit or start - last > gap or span.cut_before):
+            yield _window(pieces)
+            pieces, n_samples = [], 0
+        pieces.append((span, start, samples))
+        n_samples, last = n_samples + len(samples), start + len(samples)
+    if pieces:
+        yield _window(pieces)
+
+
+def _window(pieces: list[tuple[Span, int, np.ndarray]]) -> Window:
+    placed, offset = [], 0
+    for _, start, samples in pieces:
+        placed.append((offset, start, len(samples)))
+        offset += len(samples)
+    first, last = pieces[0][0], pieces[-1][0]
+    return Window(np.concatenate([samples for _, _, samples in pieces]), tuple(placed),
+                  since=first.start / SAMPLE_RATE if first.cut_before else None,
+                  until=last.end / SAMPLE_RATE if last.cut_after else None)
+
+
+def _spoken(blocks: Iterable[np.ndarray], onset: float, max_seconds: float, pad: int, overlap: int):
+    """Yield (span, first sample, samples) of each span, padded by up to `pad` samples that are never another's.
+
+    Where a span was cut, both sides get `overlap` samples of the other.
+    """
+    detector = SpeechDetector()
+    speech = SpeechSpans(onset, max_frames=int(max_seconds * SAMPLE_RATE) // FRAME)
+    audio = _Recent()
+    held: Span | None = None  # a span waits until it is known how far its padding may reach
+    last = 0
+
+    def padded(span: Span, reach: int):
+        nonlocal last
+        start = span.start - overlap if span.cut_before else max(span.start - pad, last)
+        end = min(span.end + overlap, audio.end) if span.cut_after else min(span.end + pad, reach)
+        last = span.end if span.cut_after else end
+        return span, start, audio.cut(start, end)
+
+    for frames in _whole_frames(blocks):
+        audio.append(frames)
+        for probability in detector.probabilities(frames):
+            speech.push(float(probability))
+        for span in speech.take():
+            if held is not None:
+                yield padded(held, span.start)
+            held = span
+        if held is not None and (audio.end >= held.end + overlap if held.cut_after
+                                 else speech.open_from >= held.end + pad):
+            yield padded(held, audio.end)
+            held = None
+        audio.forget(min(speech.open_from, held.start if held else audio.end) - max(pad, overlap))
+    speech.finish()
+    for span in speech.take():
+        if held is not None:
+            yield padded(held, span.start)
+        held = span
+    if held is not None:
+        yield padded(held, audio.end)
+
+
+def _whole_frames(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """The same samples, each block but the last a multiple of FRAME long."""
+    rest = np.zeros(0, dtype=np.float32)
+    for block in blocks:
+        block = np.concatenate([rest, np.asarray(block, dtype=np.float32)])
+        whole = len(block) // FRAME * FRAME
+        rest = block[whole:]
+        if whole:
+            yield block[:whole]
+    if len(rest):
+        yield rest
+
+
+class _Recent:
+    """The last stretch of the audio: what a span that is still open or waiting may need."""
+
+    def __init__(self) -> None:
+        self._samples = np.zeros(0, dtype=np.float32)
+        self._first = 0
+
+    @property
+    def end(self) -> int:
+        return self._first + len(self._samples)
+
+    def append(self, block: np.ndarray) -> None:
+        self._samples = np.concatenate([self._samples, block])
+
+    def cut(self, start: int, end: int) -> np.ndarray:
+        return self._samples[start - self._first : end - self._first].copy()
+
+    def forget(self, before: int) -> None:
+        n_samples = max(0, before - self._first)
+        self._samples = self._samples[n_samples:]
+        self._first += n_samples
