@@ -13,6 +13,7 @@ from pathlib import Path
 
 import shared
 
+# `evaluate` copies the modules that this text imports, one name a line, and no others.
 MODULE = '''"""Word and character error rate from pooled counts, with intervals; every script keeps its words."""
 
 import datasets
@@ -20,7 +21,7 @@ import evaluate
 
 from .bootstrap import score
 from .counts import utterance_errors
-from .languages import NO_SPACES  # `evaluate` copies the modules that this file names
+from .languages import NO_SPACES
 from .normaliser import normalise
 
 
