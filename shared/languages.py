@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
+import functools
+import unicodedata
+from collections.abc import Iterable
+
 # Whisper's languages by ISO 639-1 code (three letters where there is no shorter code), as its tokenizer names them.
 LANGUAGES = {
     "af": "Afrikaans", "am": "Amharic", "ar": "Arabic", "as": "Assamese", "az": "Azerbaijani", "ba": "Bashkir",
@@ -28,5 +33,77 @@ NO_SPACES = frozenset({"ja", "zh", "yue", "th", "lo", "my", "km"})
 
 
 def language_name(code: str) -> str:
-    """The English name of a language code, or the code itself where Whisper has no such language."""
-    return LANGUAGES.get(code, code)
+    """The English name of a language code, or the code itself where it is no known language's."""
+    return LANGUAGES.get(code) or _other_names().get(code, code)
+
+
+@functools.cache
+def _other_names() -> dict[str, str]:
+    """English names of the languages that Whisper has no token for, by code."""
+    from shared.language_names import OTHERS
+
+    lines = (line.partition(" | ") for line in OTHERS.splitlines())
+    return {codes.split()[0]: names.split(",")[0] for codes, _, names in lines}
+
+
+def language_code(text: str | bool, *, also: Iterable[str] = ()) -> str:
+    """The code of a language that a person or a file names, whichever way they name it.
+
+    Args:
+        text: a code of ISO 639-1, 639-2 or 639-3 ("fr", "fra", "fre"), a tag ("fr-FR", "zh_CN", "sr-Latn"), an English
+            name ("French") or the language's own ("français"). False: what YAML makes of the text `no`.
+        also: further codes that are right, such as those of a checkpoint's added tokens.
+
+    Returns:
+        ISO 639-1 where there is one, else ISO 639-3; "jw" for Javanese, as Whisper writes it. It may be a language that
+        Whisper has no token for; whether a checkpoint serves it, `Transcriber.check` says.
+
+    Raises:
+        UserError: no language is called so; the nearest names are in the message.
+
+    >>> [language_code(text) for text in ("French", "fr-FR", "fra", "français", "zh_CN", "no")]
+    ['fr', 'fr', 'fr', 'fr', 'zh', 'no']
+    """
+    from shared.errors import UserError  # here: the evaluate module carries this file without the rest
+
+    text = "no" if text is False else str(text)
+    name = _folded(text)
+    known = _names()
+    for code in (name, *_subtags(text)):
+        if code in also:
+            return code
+        if code in known:
+            return known[code]
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.7)
+    hint = f"did you mean {' or '.join(dict.fromkeys(f'{language_name(known[one])} ({known[one]})' for one in near))}?"
+    raise UserError("There is no such language", got=text or "nothing",
+                    hint=f"{hint if near else ''} Use a code such as en, sv, hi, or a name such as French".strip())
+
+
+def _subtags(text: str) -> list[str]:
+    """The parts of a BCP-47 tag (or a locale such as fr_FR.UTF-8) that may be a language, the likeliest first."""
+    parts = text.strip().lower().partition(".")[0].partition("@")[0].replace("_", "-").split("-")
+    if len(parts) < 2 or not all(part.isascii() and part.isalnum() and len(part) <= 8 for part in parts):
+        return []
+    extended = [part for part in parts[1:2] if parts[0] in ("zh", "ar") and len(part) == 3]  # zh-yue is yue
+    return [part for part in (*extended, parts[0]) if 2 <= len(part) <= 3]
+
+
+@functools.cache
+def _names() -> dict[str, str]:
+    """Every name and code of a language, folded, with the code it stands for."""
+    from shared.language_names import OTHERS, SPOKEN_BY_WHISPER
+
+    found = {_folded(name): code for code, name in LANGUAGES.items()}
+    for line in (*SPOKEN_BY_WHISPER.splitlines(), *OTHERS.splitlines()):
+        codes, _, names = line.partition(" | ")
+        code, *others = codes.split()
+        found |= {_folded(one): code for one in (code, *others, *names.split(","))}
+    return found
+
+
+def _folded(text: str) -> str:
+    """Without case, accents and punctuation, so that "Francais" and "FRANÇAIS" are one."""
+    letters = unicodedata.normalize("NFKD", text.casefold())
+    letters = "".join(c for c in letters if not unicodedata.combining(c) and unicodedata.category(c)[0] in "LMNZ")
+    return " ".join(letters.split())

@@ -23,8 +23,8 @@ from shared.audio.windows import Window
 from shared.checkpoint import Checkpoint, configured
 from shared.errors import UserError
 from shared.inference import Progress, Transcriber
-from shared.inference.window_decoder import Options
 from shared.languages import language_name
+from shared.options import Options
 from shared.transcript import Transcript
 
 ON_ZERO_GPU = bool(os.environ.get("SPACES_ZERO_GPU"))

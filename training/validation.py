@@ -20,7 +20,8 @@ from shared.checkpoint import Facts
 from shared.checkpoint.tokenizer import tokens_of
 from shared.engines.hardware import has_vnni
 from shared.engines.torch_engine import TorchEngine
-from shared.inference.window_decoder import Options, Recogniser
+from shared.inference.window_decoder import Recogniser
+from shared.options import Options
 from training.config import Config
 from training.data import Clips
 from training.model import plain

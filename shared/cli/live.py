@@ -24,8 +24,8 @@ import numpy as np
 from shared.audio import SAMPLE_RATE
 from shared.errors import UserError
 from shared.inference import Transcriber
-from shared.inference.window_decoder import Options
 from shared.live import LiveTranscriber, Update
+from shared.options import Options
 from shared.transcript import FORMATS, Segment, Transcript
 
 BLOCK_SECONDS = 0.1

@@ -16,8 +16,8 @@ import numpy as np
 
 from shared.engines.hardware import has_gpu, has_vnni
 from shared.errors import OtherForm, UserError
+from shared.options import ENGINES
 
-ENGINES = ("auto", "torch", "ctranslate2")
 FORMS = {"torch": "transformers", "ctranslate2": "ctranslate2"}  # in which a checkpoint's folder must be
 DEFAULT_COMPUTE = {"cpu": "int8", "cuda": "float16"}
 

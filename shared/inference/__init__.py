@@ -1,4 +1,4 @@
-from shared.inference.transcriber import TASKS, Progress, Transcriber
-from shared.inference.window_decoder import Options
+from shared.inference.transcriber import Progress, Transcriber
+from shared.options import TASKS, Options
 
 __all__ = ["TASKS", "Options", "Progress", "Transcriber"]

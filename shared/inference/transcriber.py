@@ -19,13 +19,13 @@ from shared.checkpoint.tokenizer import tokens_of
 from shared.diarization import Diarizer, label
 from shared.engines import load_engine
 from shared.errors import Cancelled, UserError
-from shared.inference.window_decoder import Options, Recogniser
+from shared.inference.window_decoder import Recogniser
 from shared.languages import language_name
+from shared.options import Options
 from shared.transcript import Segment, Transcript
 
 Progress = Callable[[int, int | None], None]  # (windows done, of how many; None while a stream's length is unknown)
 
-TASKS = ("transcribe", "translate")
 SHORT_GAP_SECONDS = 1.0  # a checkpoint that may be cropped gets each utterance for itself: padding costs it nothing
 HELD_SECONDS = 15 * 60  # a recording up to so long is windowed ahead, so that progress knows the exact total
 # Speech taken on at a time: little at first, so that the first text comes soon, then enough for full batches.
@@ -123,10 +123,7 @@ class Transcriber:
 
     def check(self, options: Options) -> None:
         """Raise UserError for what this checkpoint cannot do."""
-        if options.task not in TASKS:
-            raise UserError("There is no such task", got=options.task, limit=", ".join(TASKS), hint="choose one")
-        if not 1 <= options.beam_size <= 20:
-            raise UserError("The beam size is out of range", got=options.beam_size, limit="1 to 20", hint="try 1 or 5")
+        options.check()
         if not self.tokens.is_multilingual and options.task == "translate":
             raise UserError("This checkpoint knows English only and cannot translate", got=self.checkpoint.name,
                             hint="choose a multilingual checkpoint")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from shared.engines import Decoded, Engine
 from shared.errors import Cancelled
 from shared.inference import quality as judge
 from shared.inference.word_times import align_words
+from shared.options import Options
 from shared.transcript import Segment, Word, sentences
 
 MAX_TOKENS = 224  # half the decoder's 448 positions, as in Whisper's reference decoder
@@ -42,22 +43,6 @@ RESUME_SECONDS = 2.0  # speech left after the last timestamp for which a window 
 # Where Whisper's paper samples at rising temperature, this widens the search and then forbids repeats: the same end
 # (leave the loop), and the same text each time. CTranslate2's sampling repeats neither with its seed set.
 RETRIES = ({"beam_size": 5}, {"beam_size": 5, "no_repeat_ngram": 3})
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to transcribe. language: ISO 639-1, None to detect. vad_onset: 0 … 1, lower finds more speech.
-    n_speakers: None to find out.
-    """
-
-    language: str | None = None
-    task: str = "transcribe"
-    words: bool = False
-    beam_size: int = 1
-    vad_onset: float = 0.5
-    initial_prompt: str | None = None
-    speakers: bool = False
-    n_speakers: int | None = None
 
 
 class Recogniser:

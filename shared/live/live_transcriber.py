@@ -21,10 +21,10 @@ import numpy as np
 from shared.audio import SAMPLE_RATE
 from shared.audio.windows import Window
 from shared.inference import Transcriber
-from shared.inference.window_decoder import Options
 from shared.live import local_agreement as agreement
 from shared.live.endpointer import Endpointer, Utterance
 from shared.live.partial_decoder import Looker
+from shared.options import Options
 from shared.transcript import Segment, Transcript, Word
 
 SOFT_SECONDS = 10.0  # of uncommitted sound: from here on it is parted at the best border there is

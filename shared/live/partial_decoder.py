@@ -14,7 +14,8 @@ from dataclasses import replace
 from shared.audio.windows import Window
 from shared.inference import Transcriber
 from shared.inference import quality as judge
-from shared.inference.window_decoder import ROOM_SECONDS, TOKENS_PER_SECOND, Options
+from shared.inference.window_decoder import ROOM_SECONDS, TOKENS_PER_SECOND
+from shared.options import Options
 from shared.transcript import Word
 
 # Speech to tell the language by, how sure to be, and when to take the best guess.

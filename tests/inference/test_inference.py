@@ -18,7 +18,7 @@ from shared.checkpoint import Checkpoint
 from shared.checkpoint.embedded import embedded_base_transformers
 from shared.errors import Cancelled, UserError
 from shared.inference import Transcriber
-from shared.inference.window_decoder import Options
+from shared.options import Options
 from shared.wer import pooled, word_errors
 
 ITALIAN, ENGLISH = clips("it"), clips("en")

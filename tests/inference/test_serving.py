@@ -13,7 +13,7 @@ from shared.audio.windows import windows
 from shared.checkpoint import Checkpoint
 from shared.checkpoint.embedded import embedded_base, embedded_base_transformers
 from shared.errors import UserError
-from shared.inference.window_decoder import Options
+from shared.options import Options
 from shared.serving import Serving
 from shared.wer import word_errors
 

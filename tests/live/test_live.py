@@ -14,11 +14,11 @@ from shared.audio import SAMPLE_RATE, Waveform, load_audio
 from shared.checkpoint import Checkpoint
 from shared.errors import UserError
 from shared.inference import Transcriber
-from shared.inference.window_decoder import Options
 from shared.live import LiveTranscriber, Update
 from shared.live.endpointer import Endpointer
 from shared.live.live_transcriber import HARD_SECONDS
 from shared.live.local_agreement import agreed, border, settled_in
+from shared.options import Options
 from shared.transcript import Transcript, Word
 from shared.wer import word_errors
 

@@ -40,11 +40,19 @@ def test_the_spaces_folder_shadows_nothing():
     assert "site-packages" in spaces.__file__ and callable(spaces.GPU)
 
 
-LEVELS = {"errors": 0, "files": 0, "languages": 0, "units": 0, "transcript": 0, "wer": 0, "audio": 1, "checkpoint": 1,
-          "engines": 2, "diarization": 2, "testset": 2, "link": 2, "inference": 3, "live": 4, "serving": 4, "cli": 5,
-          "ui": 5}
-WITHIN = {("wer", "languages"), ("transcript", "languages"), ("files", "errors"), ("units", "errors"),
-          ("languages", "errors")}  # the level's own order
+LEVELS = {
+    **dict.fromkeys(("command", "errors", "files", "language_names", "languages", "options", "transcript", "units",
+                     "wer"), 0),
+    **dict.fromkeys(("audio", "checkpoint"), 1),
+    **dict.fromkeys(("engines", "diarization", "testset", "link"), 2),
+    **dict.fromkeys(("inference",), 3),
+    **dict.fromkeys(("live", "serving"), 4),
+    **dict.fromkeys(("cli", "ui"), 5),
+}
+WITHIN = {  # the order within the lowest level
+    ("wer", "languages"), ("transcript", "languages"), ("languages", "language_names"),
+    *((name, "errors") for name in ("command", "files", "languages", "options", "units")),
+}
 
 
 def imports_within_shared():

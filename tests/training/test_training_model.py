@@ -24,7 +24,7 @@ from shared.checkpoint.embedded import embedded_base, embedded_base_transformers
 from shared.engines.hardware import has_vnni
 from shared.errors import UserError
 from shared.inference import Transcriber
-from shared.inference.window_decoder import Options
+from shared.options import Options
 from shared.wer import pooled, utterance_errors, word_errors
 from training.config import Config, Data, Extra, Method
 from training.data import IGNORED, Clips, open_split

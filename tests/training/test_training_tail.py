@@ -53,7 +53,7 @@ def test_a_checkpoint_with_a_tail_is_cropped(learned, engine):
 
 
 def _options():
-    from shared.inference.window_decoder import Options
+    from shared.options import Options
 
     return Options(language="it")
 

@@ -17,7 +17,7 @@ from shared.audio import AudioSource, Waveform
 from shared.audio.windows import Window
 from shared.checkpoint import Checkpoint
 from shared.inference import Transcriber
-from shared.inference.window_decoder import Options
+from shared.options import Options
 
 APART = 100 * SAMPLE_RATE  # on one clock, clips of a batch begin so far from each other: more than any lasts
 

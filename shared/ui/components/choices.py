@@ -9,8 +9,8 @@ import gradio as gr
 
 from shared.engines import ENGINES
 from shared.errors import UserError
-from shared.inference.window_decoder import Options
 from shared.languages import LANGUAGES
+from shared.options import Options
 
 DETECT = "detect"
 TASKS = {"transcribe": "Transcribe", "translate": "Translate to English"}

@@ -12,8 +12,8 @@ from html import escape
 
 from shared.errors import UserError
 from shared.inference import Transcriber
-from shared.inference.window_decoder import Options
 from shared.languages import language_name
+from shared.options import Options
 from shared.serving import Answer, Serving, describe_engine
 from shared.ui.render import alignment as diff
 from shared.ui.server.jobs import Job

@@ -14,7 +14,7 @@ import gradio as gr
 from shared.checkpoint import Checkpoint
 from shared.errors import UserError
 from shared.inference import Transcriber
-from shared.inference.window_decoder import Options
+from shared.options import Options
 from shared.serving import Serving
 from shared.testset import ClipSet, hub_clips, zip_clips
 from shared.ui.components import choices

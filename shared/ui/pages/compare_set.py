@@ -18,7 +18,7 @@ from pathlib import Path
 from shared.audio import Waveform, load_audio
 from shared.errors import UserError
 from shared.inference import Transcriber
-from shared.inference.window_decoder import Options
+from shared.options import Options
 from shared.serving import Serving
 from shared.testset import MAX_CLIP_SECONDS, Clip, ClipSet, Evaluation, ScoredClip, as_csv, as_jsonl, evaluate
 from shared.ui import RESULTS, ROOT

@@ -22,8 +22,8 @@ from shared.audio import SAMPLE_RATE
 from shared.audio.resampling import Resampler
 from shared.errors import Cancelled, UserError
 from shared.inference import Transcriber
-from shared.inference.window_decoder import Options
 from shared.live import LiveTranscriber, Update
+from shared.options import Options
 from shared.serving import ON_ZERO_GPU, Answer, Serving
 from shared.ui import UPLOADS
 from shared.units import spoken_time

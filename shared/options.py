@@ -1,0 +1,53 @@
+"""What a person may ask of a transcription, and which values are allowed. The same for Python, command line and pages.
+
+No model is needed to say that a value is wrong; what a certain checkpoint cannot do, `Transcriber.check` says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shared.errors import UserError
+
+TASKS = ("transcribe", "translate")  # translate: into English
+ENGINES = ("auto", "torch", "ctranslate2")
+DEVICES = ("auto", "cpu", "cuda")
+BEAM_SIZES = range(1, 21)
+MOST_SPEAKERS = 100
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to transcribe one recording.
+
+    language: ISO 639-1 code of the speech; None to detect it.
+    task: one of TASKS.
+    words: with start, end and probability of each word.
+    beam_size: 1 is greedy search.
+    vad_onset: probability from which sound counts as speech, 0 … 1; a lower value finds quieter speech.
+    initial_prompt: names and terms that may occur, spelled as wanted.
+    speakers: with who says each word and segment. n_speakers: how many there are; None to find out.
+    """
+
+    language: str | None = None
+    task: str = "transcribe"
+    words: bool = False
+    beam_size: int = 1
+    vad_onset: float = 0.5
+    initial_prompt: str | None = None
+    speakers: bool = False
+    n_speakers: int | None = None
+
+    def check(self) -> None:
+        """Raise UserError for a value that no checkpoint can serve."""
+        if self.task not in TASKS:
+            raise UserError("There is no such task", got=self.task, limit=", ".join(TASKS), hint="choose one")
+        if self.beam_size not in BEAM_SIZES:
+            raise UserError("The beam size is out of range", got=self.beam_size,
+                            limit=f"{BEAM_SIZES[0]} to {BEAM_SIZES[-1]}", hint="try 1 or 5")
+        if not 0 < self.vad_onset < 1:  # NaN is not either
+            raise UserError("The speech threshold (vad_onset) is out of range", got=self.vad_onset,
+                            limit="above 0 and below 1", hint="0.5 is the usual one; lower finds quieter speech")
+        if self.n_speakers is not None and not 1 <= self.n_speakers <= MOST_SPEAKERS:
+            raise UserError("The number of speakers is out of range", got=self.n_speakers,
+                            limit=f"1 to {MOST_SPEAKERS}", hint="leave the number out and it is found")

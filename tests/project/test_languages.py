@@ -1,0 +1,44 @@
+"""One language, however it is named."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.errors import UserError
+from shared.language_names import OTHERS, SPOKEN_BY_WHISPER
+from shared.languages import LANGUAGES, language_code, language_name
+
+LINES = [line.partition(" | ") for line in (SPOKEN_BY_WHISPER + OTHERS).splitlines()]
+
+
+def test_every_code_and_name_leads_to_one_language():
+    for codes, _, names in LINES:
+        code, *others = codes.split()
+        for text in (code, *others, *(name.strip() for name in names.split(","))):
+            assert language_code(text) == code, text
+            assert language_code(text.upper()) == code, text
+    for code, name in LANGUAGES.items():
+        assert language_code(name) == code
+    assert [codes.split()[0] for codes, _, _ in LINES][: len(LANGUAGES)] == list(LANGUAGES)
+
+
+@pytest.mark.parametrize("text, code", [
+    ("fr-FR", "fr"), ("fr_FR.UTF-8", "fr"), ("zh-CN", "zh"), ("zh-Hant-TW", "zh"), ("zh-yue", "yue"), ("nb-NO", "no"),
+    ("sr-Latn", "sr"), ("pt_BR", "pt"), (" Francais ", "fr"), ("no", "no"), (False, "no"), ("jv", "jw"), ("ga", "ga"),
+    ("nan-tw", "nan"),
+])
+def test_tags_and_what_yaml_makes_of_no(text, code):
+    assert language_code(text) == code
+
+
+@pytest.mark.parametrize("text, nearest", [("frensh", "French (fr)"), ("swedisch", "Swedish (sv)"), ("klingon", ""),
+                                           ("", "nothing"), ("xx", "xx"), ("True", ""), (True, "True")])
+def test_what_is_no_language_is_refused_with_the_nearest_names(text, nearest):
+    with pytest.raises(UserError, match="There is no such language") as refused:
+        language_code(text)
+    assert nearest in str(refused.value)
+
+
+def test_a_checkpoint_may_know_more():
+    assert language_code("qaa", also=("qaa",)) == "qaa"
+    assert language_name("ga") == "Irish" and language_name("sv") == "Swedish" and language_name("qaa") == "qaa"
