@@ -20,7 +20,7 @@ from pathlib import Path
 
 from shared.audio import Waveform, load_audio
 from shared.errors import Cancelled, UserError
-from shared.testset.zip_reader import Clip, ClipSet, FailedClip
+from shared.testset.clips import Clip, ClipSet, FailedClip, capped
 from shared.wer import Comparison, Score, UtteranceErrors, compare, score, utterance_errors
 
 MAX_CLIP_SECONDS = 300.0
@@ -108,7 +108,7 @@ def evaluate(
     each = [[clip.heard[place].errors for clip in scored] for place in range(len(transcribers))]
     words = [[errors.words for errors in of_one] for of_one in each]
     return Evaluation(
-        origin=clips.origin, language=language, names=tuple(transcribers), clips=tuple(scored), failed=tuple(failed),
+        origin=clips.origin, language=language, names=tuple(transcribers), clips=tuple(scored), failed=capped(failed),
         scores=tuple(score(of_one, seed=seed) for of_one in each),
         comparisons=tuple(compare(words[0], other, seed=seed) for other in words[1:]),
         warnings=clips.warnings,
@@ -164,10 +164,20 @@ def as_csv(evaluation: Evaluation) -> str:
     writer = csv.DictWriter(out, columns, restval="")
     writer.writeheader()
     for row in _rows(evaluation):
-        writer.writerow({name: f"{value:.4f}" if isinstance(value, float) else value for name, value in row.items()})
+        writer.writerow({name: f"{value:.4f}" if isinstance(value, float) else _harmless(value)
+                         for name, value in row.items()})
     for clip in evaluation.failed:
-        writer.writerow({"clip": clip.id, "failed": clip.message})
+        writer.writerow({"clip": _harmless(clip.id), "failed": _harmless(clip.message)})
     return out.getvalue()
+
+
+def _harmless(value: object) -> object:
+    """Text that a spreadsheet would take for a formula gets an apostrophe before it.
+
+    https://owasp.org/www-community/attacks/CSV_Injection
+    """
+    formula = isinstance(value, str) and value.lstrip().startswith(("=", "+", "-", "@"))
+    return f"'{value}" if formula else value
 
 
 def as_jsonl(evaluation: Evaluation) -> str:

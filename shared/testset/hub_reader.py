@@ -1,20 +1,25 @@
 """Clips with references from a data set on the Hugging Face Hub, row by row, without downloading it whole.
 
-Enters: owner/name and what to take of it. Leaves: a ClipSet (see `shared.testset.zip_reader`). The bytes come from the
-rows themselves, or from files of that same data set; a path on this machine that a row may name is never opened.
+Enters: owner/name and what to take of it. Leaves: a ClipSet. Only Parquet files that the Hub lists for that repository
+at that commit are read; no address and no path that the data set's card or its rows name is ever opened. The library
+`datasets` is not used on purpose: it follows the card's `data_files`, which may name any address.
 """
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import re
-from collections.abc import Iterator
-from itertools import chain, islice
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from huggingface_hub.errors import HfHubHTTPError
+import httpx2
+from huggingface_hub import HfApi, HfFileSystem
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
 from shared.errors import UserError
-from shared.testset.zip_reader import (
+from shared.testset.clips import (
     AUDIO_COLUMNS,
     MAX_CLIP_BYTES,
     TEXT_COLUMNS,
@@ -22,12 +27,32 @@ from shared.testset.zip_reader import (
     ClipSet,
     audio_suffix,
     find_column,
+    some,
 )
 
-_CONVERTED = "refs/convert/parquet"  # the branch on which the Hub keeps a Parquet copy of most data sets
-# What the client raises when a line breaks: HTTPError of httpx or httpx2, whichever the installed one is built on.
-_BROKEN = (OSError, ValueError, next(base for base in HfHubHTTPError.__mro__ if base.__name__ == "HTTPError"))
+CONVERTED = "refs/convert/parquet"  # the branch on which the Hub keeps a Parquet copy of most data sets
+ROWS_AT_ONCE = 4  # a row may hold a clip of MAX_CLIP_BYTES
+# Encoded audio hardly compresses, and silence in WAV by 200 times at most of what is here: more is a trap.
+MAX_RATIO, MAX_UNPACKED_BYTES = 100, 300_000_000
+MAX_GROUP_BYTES = 4_000_000_000  # of one row group's wanted columns
+CONNECT_SECONDS, ANSWER_SECONDS = 3.0, 30.0
+_BROKEN = (OSError, ValueError, httpx2.HTTPError, HfHubHTTPError)
 _ID_COLUMNS = ("id", "path", "file", "file_name")
+# Names of splits as they occur in file names: https://huggingface.co/docs/hub/datasets-file-names-and-splits
+_SPLITS = {"train": "train", "training": "train", "validation": "validation", "valid": "validation",
+           "val": "validation", "dev": "validation", "test": "test", "testing": "test", "eval": "test",
+           "evaluation": "test"}
+
+
+@dataclass(frozen=True)
+class _Repository:
+    """A data set's repository at a commit. files: what the Hub lists."""
+
+    name: str
+    commit: str
+    files: tuple[str, ...]
+    card: Mapping[str, Any]
+    token: bool | None
 
 
 def hub_clips(
@@ -35,127 +60,276 @@ def hub_clips(
     *,
     config: str | None = None,
     split: str = "test",
-    audio_column: str | None = None,
-    text_column: str | None = None,
+    columns: tuple[str | None, str | None] = (None, None),
     max_rows: int = 500,
     revision: str | None = None,
+    token: bool | None = None,
 ) -> ClipSet:
-    """The first `max_rows` rows of a split, streamed: columns found by their usual names, or named.
+    """The first `max_rows` rows of a split, read as they are needed.
 
-    Raises UserError: not a data set's name, none such or not allowed, unknown config, split or column (naming those
-    there are), data that needs code to be read.
+    Args:
+        name: owner/name on the Hub.
+        config: one of the data set's configs (subsets); may be left out where there is one only.
+        split: as the data set calls it.
+        columns: names of the audio and of the text column; None finds it by its usual names.
+        max_rows: rows at most.
+        revision: a commit or branch; None is the main branch, or the Hub's Parquet copy where that holds no Parquet.
+        token: None uses the machine's own Hub token if there is one, False never does: for names that visitors give.
+    Raises:
+        UserError: not a data set's name, none such or not allowed, unknown config, split or column (naming those
+            there are), no Parquet files, files that unpack to far more than audio does.
     """
     _check_name(name)
-    rows, columns, n_rows = _opened(name, config, split, revision)
-    audio = find_column(columns, AUDIO_COLUMNS, audio_column, "audio")
-    text = find_column(columns, TEXT_COLUMNS, text_column, "reference")
-    n_clips = min(n_rows, max_rows) if n_rows is not None else None
+    repository, paths = _found(name, config, split, revision, token)
+    reader = _Reader(repository, paths, columns)
+    n_rows = reader.n_rows if len(paths) == 1 else None
     origin = "/".join(part for part in (name, config, split) if part) + (f"@{revision}" if revision else "")
-    return ClipSet(origin, _clips(rows, name, audio, text, max_rows), n_clips)
+    return ClipSet(origin, reader.clips(max_rows), min(n_rows, max_rows) if n_rows is not None else None)
 
 
 def _check_name(name: str) -> None:
-    # A name that is also a folder here would make `datasets` read that folder.
-    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name, re.ASCII) or os.path.exists(name):
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name, re.ASCII):
         raise UserError("This is not the name of a Hub data set", got=name[:80],
                         hint="write it as owner/name, as in google/fleurs")
 
 
-def _opened(name: str, config: str | None, split: str, revision: str | None):
-    """(iterator of rows, column names, number of rows if known), the audio left encoded.
+# which files
 
-    Data kept as loose files, or behind a script, cannot be read here; the Hub's own Parquet copy of it can.
-    """
-    reason: Exception | None = None
-    for place in [revision] if revision else [None, _CONVERTED]:
+
+def _found(name: str, config: str | None, split: str, revision: str | None, token: bool | None
+           ) -> tuple[_Repository, list[str]]:
+    """The repository at its commit, and the Parquet files of the part asked for."""
+    for place in [revision] if revision else [None, CONVERTED]:
         try:
-            return _stream(name, config, split, place)
-        except (ImportError, RuntimeError) as error:  # torchcodec is asked for; a script is refused
-            reason = error
-        except FileNotFoundError as error:
-            if reason is None:
-                raise UserError("There is no such data set, it may not be read, or the Hub cannot be reached",
-                                got=name, hint="check the name; for a private or gated one set HF_TOKEN") from error
+            repository = _opened(name, place, token)
+        except RevisionNotFoundError as error:
+            if place == CONVERTED:
+                break
+            raise UserError("The data set has no such revision", got=f"{name}@{revision}",
+                            hint="look the commit up on the data set's page") from error
+        parts = _parts(repository)
+        if parts:
+            return repository, _chosen(name, parts, config, split)
     raise UserError("The data set is not kept in a form that can be read without running code", got=name,
-                    hint="publish it as Parquet, or send the clips as a zip") from reason
+                    hint="publish it as Parquet, or send the clips as a zip")
 
 
-def _stream(name: str, config: str | None, split: str, revision: str | None):
-    import datasets  # heavy, both, and only for this
-    import pyarrow
-
-    # On the converted branch a config is a folder of that name, and nothing says so but the folder.
-    part = {"data_dir": config or "default"} if revision == _CONVERTED else {"name": config}
+def _opened(name: str, revision: str | None, token: bool | None) -> _Repository:
     try:
-        rows = datasets.load_dataset(name, split=split, revision=revision, streaming=True, **part)
-    except pyarrow.ArrowInvalid as error:
-        raise _broken_off(name, error) from error
-    except ValueError as error:  # its message names the configs or splits there are
-        raise UserError("The data set has no such part", got=f"{name}, {config or 'no config'}, {split}",
-                        limit=_one_line(error), hint="choose another config or split") from error
-    for column, feature in (rows.features or {}).items():
-        if isinstance(feature, datasets.Audio):
-            rows = rows.cast_column(column, datasets.Audio(decode=False))
-    iterator = iter(rows)
-    try:
-        first = list(islice(iterator, 1))
+        info = HfApi().dataset_info(name, revision=revision, token=token,
+                                    timeout=httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS))
+    except RevisionNotFoundError:
+        raise
+    except GatedRepoError as error:
+        raise UserError("This data set is gated", got=name, hint="accept its terms on the Hub and set HF_TOKEN, or "
+                        "send the clips as a zip") from error
+    except RepositoryNotFoundError as error:
+        hint = "check the name; a private or gated one cannot be read here" if token is False else (
+            "check the name; for a private or gated one set HF_TOKEN")
+        raise UserError("There is no such data set, or it may not be read", got=name, hint=hint) from error
     except _BROKEN as error:
-        raise _broken_off(name, error) from error
-    if not first:
-        raise UserError("The split is empty", got=f"{name}, {split}", hint="choose another split")
-    splits = rows.info.splits or {}
-    return chain(first, iterator), list(first[0]), splits[split].num_examples if split in splits else None
+        raise UserError("The Hub could not be reached, or does not let this data set be read", got=name,
+                        hint="check the network and the name") from error
+    card = info.card_data.to_dict() if info.card_data else {}
+    files = tuple(sibling.rfilename for sibling in info.siblings or ())
+    return _Repository(name, str(info.sha), files, card, token)
 
 
-def _clips(rows: Iterator[dict], name: str, audio: str, text: str, max_rows: int) -> Iterator[Clip]:
-    rows = iter(rows)
-    for number in range(max_rows):
+def _parts(repository: _Repository) -> dict[str, dict[str, list[str]]]:
+    """Parquet files by config and split: as the card says, else by their names."""
+    files = sorted(path for path in repository.files if path.endswith(".parquet"))
+    declared = repository.card.get("configs")
+    parts = {}
+    for config in declared if isinstance(declared, list) else ():
+        if isinstance(config, dict) and isinstance(config.get("config_name"), str):
+            parts[config["config_name"]] = _declared(config, files)
+    parts = {config: splits for config, splits in parts.items() if splits}
+    return parts or _by_name(files)
+
+
+def _declared(config: Mapping[str, Any], files: Sequence[str]) -> dict[str, list[str]]:
+    """The files that a config of the card means. Its patterns choose among the listed files; nothing else is opened."""
+    data_files, folder = config.get("data_files"), str(config.get("data_dir") or "").strip("./")
+    if data_files is None:
+        inside = [path for path in files if not folder or path.startswith(f"{folder}/")]
+        return _splits_of(inside)
+    entries = data_files if isinstance(data_files, list) else [data_files]
+    splits: dict[str, list[str]] = {}
+    for entry in entries:
+        split, patterns = ("train", entry) if isinstance(entry, str) else (
+            (str(entry.get("split", "train")), entry.get("path")) if isinstance(entry, dict) else ("train", None))
+        for pattern in patterns if isinstance(patterns, list) else [patterns]:
+            if isinstance(pattern, str):
+                wanted = "/".join(filter(None, (folder, pattern.removeprefix("./"))))
+                splits.setdefault(split, []).extend(path for path in files if _matches(path, wanted))
+    return {split: list(dict.fromkeys(paths)) for split, paths in splits.items() if paths}
+
+
+def _matches(path: str, pattern: str) -> bool:
+    """`*` stays within a folder, `**` does not."""
+    expression = "".join(
+        {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}.get(part, "") or (
+            fnmatch.translate(part).removeprefix("(?s:").removesuffix(r")\Z") if part.startswith("[") else
+            re.escape(part)) for part in re.split(r"(\*\*/|\*\*|\*|\?|\[[^]/]*\])", pattern) if part)
+    return re.fullmatch(expression, path) is not None
+
+
+def _by_name(files: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+    """CONFIG/SPLIT/0000.parquet as on the converted branch, CONFIG/SPLIT-00000-of-00001.parquet, data/SPLIT-…"""
+    splits = {path: _split_of(path) for path in files}
+    if not any(splits.values()):
+        return {"default": {"train": list(files)}} if files else {}
+    parts: dict[str, dict[str, list[str]]] = {}
+    for path, split in splits.items():
+        if split is not None:
+            folders = [part for part in path.split("/")[:-1]
+                       if part != "data" and part.removeprefix("partial-") != split]
+            parts.setdefault("/".join(folders) or "default", {}).setdefault(split, []).append(path)
+    return parts
+
+
+def _splits_of(files: Sequence[str]) -> dict[str, list[str]]:
+    splits: dict[str, list[str]] = {}
+    for path in files:
+        splits.setdefault(_split_of(path) or "train", []).append(path)
+    return splits
+
+
+def _split_of(path: str) -> str | None:
+    *folders, file = path.split("/")
+    sharded = re.match(r"(\w+)-\d{5}-of-\d{5}", file)
+    if sharded:
+        return _SPLITS.get(sharded[1].lower(), sharded[1])
+    for part in (file.removesuffix(".parquet"), *(folder.removeprefix("partial-") for folder in reversed(folders))):
+        for word in re.split(r"[^a-z0-9]+", part.lower()):
+            if word in _SPLITS:
+                return _SPLITS[word]
+    if re.fullmatch(r"\d+\.parquet", file) and folders:  # a split of its own name on the converted branch
+        return folders[-1].removeprefix("partial-")
+    return None
+
+
+def _chosen(name: str, parts: Mapping[str, Mapping[str, list[str]]], config: str | None, split: str) -> list[str]:
+    if config is None and len(parts) > 1 and "default" not in parts:
+        raise UserError("The data set has several configs, and none was named", got=name, limit=some(sorted(parts), 12),
+                        hint="name one of them")
+    chosen = config or ("default" if "default" in parts else next(iter(parts)))
+    if chosen not in parts:
+        raise UserError("The data set has no such config", got=f"{name}, {chosen}", limit=some(sorted(parts), 12),
+                        hint="choose another config")
+    if split not in parts[chosen]:
+        raise UserError("The data set has no such split", got=f"{name}, {split}",
+                        limit=f"Available splits: {some(sorted(parts[chosen]), 12)}", hint="choose another split")
+    return parts[chosen][split]
+
+
+# which rows
+
+
+class _Reader:
+    """Rows of some Parquet files of one repository, a few at a time."""
+
+    def __init__(self, repository: _Repository, paths: Sequence[str], columns: tuple[str | None, str | None]) -> None:
+        """Opens the first file: an unknown column is told before any clip is read. Raises UserError."""
+        self._repository, self._paths = repository, paths
+        self._files = HfFileSystem(token=repository.token, use_listings_cache=False)
+        first = self._parquet(paths[0])
+        names = first.schema_arrow.names
+        self._audio = find_column(names, AUDIO_COLUMNS, columns[0], "audio")
+        self._text = find_column(names, TEXT_COLUMNS, columns[1], "reference")
+        self._id = next((column for column in _ID_COLUMNS if column in names and column != self._audio), None)
+        self.n_rows: int = first.metadata.num_rows
+        if not self.n_rows and len(paths) == 1:
+            raise UserError("The split is empty", got=repository.name, hint="choose another split")
+        self._check(first, paths[0])
+        self._first = first
+
+    def clips(self, max_rows: int) -> Iterator[Clip]:
+        """Raises UserError where a file is damaged or the connection breaks off; what came before it is good."""
+        number = 0
+        for n_file, path in enumerate(self._paths):
+            file = self._first if n_file == 0 else self._parquet(path)
+            self._check(file, path)
+            wanted = [column for column in (self._audio, self._text, self._id) if column is not None]
+            if missing := [column for column in wanted if column not in file.schema_arrow.names]:
+                raise UserError("A file of the data set has other columns than its first", got=path,
+                                limit=some(missing), hint="publish it with the same columns in every file")
+            batches = file.iter_batches(batch_size=ROWS_AT_ONCE, columns=wanted)
+            while True:
+                try:
+                    batch = next(batches, None)
+                    rows = batch.to_pylist() if batch is not None else []
+                except _BROKEN as error:
+                    raise self._broken_off(path) from error
+                if batch is None:
+                    break
+                for row in rows:
+                    if number >= max_rows:
+                        return
+                    yield self._clip(row, number)
+                    number += 1
+
+    def _clip(self, row: Mapping[str, Any], number: int) -> Clip:
+        given = row[self._audio]
+        named = row.get(self._id) if self._id else None
+        title = str(named) if isinstance(named, str | int) else _path(given)
+        return Clip(os.path.basename(title) or f"row {number}", str(row[self._text] or "").strip(),
+                    lambda: self._bytes(given), audio_suffix(_path(given)))
+
+    def _parquet(self, path: str) -> Any:
+        import pyarrow.parquet as pq  # a third of a second, and only for this
+
+        place = f"datasets/{self._repository.name}@{self._repository.commit}/{path}"
         try:
-            row = next(rows)
-        except StopIteration:
-            return
+            return pq.ParquetFile(self._files.open(place, "rb", block_size=1 << 20), buffer_size=1 << 20,
+                                  thrift_string_size_limit=100_000_000, thrift_container_size_limit=1_000_000)
         except _BROKEN as error:
-            raise _broken_off(name, error) from error
-        given = row[audio]
-        yield Clip(_id(row, given, number), str(row[text] or "").strip(), lambda given=given: _bytes(given, name),
-                   audio_suffix(_path(given)))
+            raise self._broken_off(path) from error
 
+    def _check(self, file: Any, path: str) -> None:
+        """Refuse what unpacks to far more than it takes, from the file's own list of its parts."""
+        wanted = {column for column in (self._audio, self._text, self._id) if column is not None}
+        for n_group in range(file.metadata.num_row_groups):
+            group = file.metadata.row_group(n_group)
+            packed = unpacked = 0
+            for n_column in range(group.num_columns):
+                column = group.column(n_column)
+                if column.path_in_schema.split(".")[0] in wanted:
+                    packed += column.total_compressed_size
+                    unpacked += column.total_uncompressed_size
+            swells = unpacked > MAX_UNPACKED_BYTES and unpacked > MAX_RATIO * max(packed, 1)
+            if swells or unpacked > MAX_GROUP_BYTES:
+                raise UserError("A file of the data set unpacks to far more than audio does",
+                                got=f"{path}: {packed / 1e6:.1f} MB become {unpacked / 1e6:.0f} MB",
+                                limit=f"{MAX_RATIO} times, or {MAX_UNPACKED_BYTES / 1e6:.0f} MB",
+                                hint="publish it with the clips as encoded files, in smaller row groups")
 
-def _id(row: dict, given: object, number: int) -> str:
-    named = next((str(row[column]) for column in _ID_COLUMNS if isinstance(row.get(column), str | int)), _path(given))
-    return os.path.basename(named) or f"row {number}"
+    def _bytes(self, given: object) -> bytes:
+        """The encoded audio of a cell: {'bytes', 'path'}, where the path may be a file that the Hub lists only."""
+        data = given.get("bytes") if isinstance(given, dict) else given
+        if not isinstance(data, bytes):
+            data = self._listed(_path(given), given)
+        if len(data) > MAX_CLIP_BYTES:
+            raise UserError("The clip is too large", got=f"{len(data) / 1e6:.0f} MB",
+                            limit=f"{MAX_CLIP_BYTES / 1e6:.0f} MB", hint="leave it out")
+        return data
+
+    def _listed(self, path: str, given: object) -> bytes:
+        inside = re.sub(rf"^hf://datasets/{re.escape(self._repository.name)}@[^/]+/", "", path)
+        if inside not in self._repository.files:
+            raise UserError("The row holds no audio", got=type(given).__name__, hint="name another audio column")
+        place = f"datasets/{self._repository.name}@{self._repository.commit}/{inside}"
+        try:
+            with self._files.open(place, "rb") as file:
+                return file.read(MAX_CLIP_BYTES + 1)
+        except _BROKEN as error:
+            raise self._broken_off(inside) from error
+
+    def _broken_off(self, path: str) -> UserError:
+        return UserError("Reading the data set from the Hub broke off", got=f"{self._repository.name}, {path}",
+                         hint="try again; if it stays, the file is damaged or is not Parquet")
 
 
 def _path(given: object) -> str:
     path = given.get("path") if isinstance(given, dict) else given
     return path if isinstance(path, str) else ""
-
-
-def _bytes(given: object, name: str) -> bytes:
-    """The encoded audio of a cell: {'bytes', 'path'}, where the path may be a file of this data set only."""
-    data = given.get("bytes") if isinstance(given, dict) else given
-    if isinstance(data, bytes):
-        if len(data) > MAX_CLIP_BYTES:
-            raise UserError("The clip is too large", got=f"{len(data) / 1e6:.0f} MB",
-                            limit=f"{MAX_CLIP_BYTES / 1e6:.0f} MB", hint="leave it out")
-        return data
-    path = _path(given)
-    if not path.startswith(f"hf://datasets/{name}@"):
-        raise UserError("The row holds no audio", got=type(given).__name__, hint="name another audio column")
-    from huggingface_hub import HfFileSystem
-
-    try:
-        with HfFileSystem().open(path, "rb") as file:
-            data = file.read(MAX_CLIP_BYTES + 1)
-    except _BROKEN as error:
-        raise _broken_off(name, error) from error
-    return _bytes({"bytes": data}, name)
-
-
-def _broken_off(name: str, error: Exception) -> UserError:
-    return UserError("Reading the data set from the Hub broke off", got=f"{name} ({_one_line(error)})",
-                     hint="try again; if it stays, the data set's files are damaged")
-
-
-def _one_line(error: Exception) -> str:
-    return re.sub(r"\s+", " ", str(error)).split(" Example of usage")[0][:300]

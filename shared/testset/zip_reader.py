@@ -1,7 +1,7 @@
-"""Clips with references, from a zip or from a data set on the Hub: what a test set is made of.
+"""Clips with references from a zip.
 
-Enters: a zip of clips with a table of references, or the name of a Hub data set. Leaves: a ClipSet, whose audio is
-read one clip at a time, as encoded bytes. Nothing of a zip is written to disk under a name from the zip, and no path
+Enters: a zip of clips with a table of references. Leaves: a ClipSet, whose audio is read one clip at a time, as
+encoded bytes. Nothing of a zip is written to disk under a name from the zip, and no path
 from a table or a data set is ever opened on this machine. Knows nothing of decoding, models and errors.
 """
 
@@ -11,59 +11,34 @@ import contextlib
 import csv
 import io
 import os
-import re
 import struct
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
 from shared.errors import UserError
+from shared.testset.clips import (
+    AUDIO_COLUMNS,
+    MAX_CLIP_BYTES,
+    TEXT_COLUMNS,
+    Clip,
+    ClipSet,
+    FailedClip,
+    audio_suffix,
+    capped,
+    find_column,
+    short,
+    some,
+)
 
-AUDIO_COLUMNS = ("audio", "path", "file", "file_name", "filename", "clip", "wav")
-TEXT_COLUMNS = ("text", "sentence", "transcript", "transcription", "reference", "raw_transcription", "normalized_text")
-AUDIO_SUFFIXES = frozenset({
-    ".wav", ".mp3", ".flac", ".ogg", ".oga", ".opus", ".m4a", ".mp4", ".aac", ".webm", ".mkv", ".mov", ".wma",
-    ".aiff", ".aif", ".g722", ".gsm", ".amr", ".3gp",
-})
-
-MAX_FILES = 20_000
-MAX_CLIP_BYTES = 50_000_000
+MAX_FILES = 20_000  # and rows of the table
+MAX_COLUMNS, MAX_CELLS = 200, 10_000  # of the table, and of one line of it, within quotes too
 MAX_TABLE_BYTES = 20_000_000
 MAX_UNPACKED_BYTES = 4_000_000_000
 _MAX_DIRECTORY_BYTES = 400 * MAX_FILES  # zipfile reads the whole list of files into memory before we can count them
-
-
-@dataclass(frozen=True, eq=False)
-class Clip:
-    """read: gives the encoded audio, or raises UserError. suffix: of its file; formats without a header need it."""
-
-    id: str
-    reference: str
-    read: Callable[[], bytes]
-    suffix: str = ""
-
-
-@dataclass(frozen=True)
-class FailedClip:
-    """A clip that could not be scored, and why."""
-
-    id: str
-    message: str
-
-
-@dataclass(frozen=True, eq=False)
-class ClipSet:
-    """n_clips: None where the source does not say how many; failed: rows that hold no clip or no text."""
-
-    origin: str
-    clips: Iterable[Clip]
-    n_clips: int | None = None
-    failed: tuple[FailedClip, ...] = ()
-    warnings: tuple[str, ...] = field(default=())
 
 
 @contextlib.contextmanager
@@ -91,26 +66,10 @@ def zip_clips(
             raise _not_a_zip(name) from error
         members = _members(archive, name)
         folder, header, rows = _table_of(archive, members, table, name)
-        audio = find_column(header, AUDIO_COLUMNS, audio_column, "audio")
-        text = find_column(header, TEXT_COLUMNS, text_column, "reference")
-        yield _matched(archive, members, folder, [(row[audio], row[text]) for row in rows], name)
-
-
-def find_column(columns: Sequence[str], usual: Sequence[str], named: str | None, what: str) -> str:
-    """The column named, or the first usual name there is, whatever its case. Raises UserError listing what there is."""
-    by_name = {column.strip().lower(): column for column in reversed(columns)}
-    for name in [named] if named else usual:
-        if name.strip().lower() in by_name:
-            return by_name[name.strip().lower()]
-    wanted = f"“{named}”" if named else f"one of {', '.join(usual)}"
-    raise UserError(f"There is no {what} column", got=f"the columns {', '.join(map(_short, columns)) or '(none)'}",
-                    limit=f"{wanted}", hint=f"name the {what} column")
-
-
-def audio_suffix(path: str) -> str:
-    """The ending of a path if it is one of sound or video, else ''."""
-    suffix = PurePosixPath(path).suffix.lower()
-    return suffix if suffix in AUDIO_SUFFIXES else ""
+        audio = header.index(find_column(header, AUDIO_COLUMNS, audio_column, "audio"))
+        text = header.index(find_column(header, TEXT_COLUMNS, text_column, "reference"))
+        pairs = [tuple(row[n] if n < len(row) else "" for n in (audio, text)) for row in rows]
+        yield _matched(archive, members, folder, pairs, name)
 
 
 def _opened(path: str | os.PathLike, name: str) -> BinaryIO:
@@ -156,11 +115,22 @@ def _members(archive: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipInfo]:
         raise _too_many(len(archive.infolist()))
     if any(info.flag_bits & 1 for info in found.values()):
         raise UserError("The zip is encrypted", got=name, hint="send it without a password")
+    _check_overlap(archive, name)
     unpacked = sum(info.file_size for info in found.values())
     if unpacked > MAX_UNPACKED_BYTES:
         raise UserError("The zip holds too much", got=f"{unpacked / 1e9:.1f} GB unpacked",
                         limit=f"{MAX_UNPACKED_BYTES / 1e9:.0f} GB", hint="send it in parts")
     return found
+
+
+def _check_overlap(archive: zipfile.ZipFile, name: str) -> None:
+    """Refuse files that share their bytes: many large files out of one small one (https://www.bamsoftware.com/hacks/zipbomb)."""
+    end = 0
+    for info in sorted(archive.infolist(), key=lambda info: info.header_offset):
+        if info.header_offset < end:
+            raise UserError("The zip is not an ordinary one: its files overlap", got=name,
+                            hint="pack the clips again with an ordinary program")
+        end = info.header_offset + 30 + len(info.filename.encode("utf-8", "replace")) // 4 + info.compress_size
 
 
 def _member_name(info: zipfile.ZipInfo) -> str:
@@ -186,7 +156,7 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, max_bytes: int
         raise UserError("The file is damaged inside the zip", got=name, hint="pack it again") from error
 
 
-def _table_of(archive, members, table, name) -> tuple[PurePosixPath, list[str], list[dict[str, str]]]:
+def _table_of(archive, members, table, name) -> tuple[PurePosixPath, list[str], list[list[str]]]:
     """The table's folder in the zip, its columns, and its rows."""
     if table is not None:
         with open(table, "rb") as file:
@@ -197,16 +167,16 @@ def _table_of(archive, members, table, name) -> tuple[PurePosixPath, list[str], 
         return PurePosixPath("."), *_parsed(data, os.path.basename(table))
     tables = [key for key in members if key.lower().endswith((".csv", ".tsv"))]
     if not tables:
-        raise UserError("The zip holds no table of references", got=f"{name} with {_some(members)}",
+        raise UserError("The zip holds no table of references", got=f"{name} with {some(members)}",
                         hint="add a CSV with the columns file and text")
     if len(tables) > 1:
-        raise UserError("The zip holds more than one table", got=_some(tables),
+        raise UserError("The zip holds more than one table", got=some(tables),
                         hint="leave the one that holds the references")
     return PurePosixPath(tables[0]).parent, *_parsed(_read_member(archive, members[tables[0]], MAX_TABLE_BYTES),
                                                      PurePosixPath(tables[0]).name)
 
 
-def _parsed(data: bytes, name: str) -> tuple[list[str], list[dict[str, str]]]:
+def _parsed(data: bytes, name: str) -> tuple[list[str], list[list[str]]]:
     """Columns and rows of a CSV or TSV, whatever its delimiter: comma, semicolon or tab."""
     try:
         text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
@@ -214,17 +184,30 @@ def _parsed(data: bytes, name: str) -> tuple[list[str], list[dict[str, str]]]:
         raise UserError("The table is not in UTF-8", got=name, hint="save it as “CSV UTF-8”") from error
     first = text.split("\n", 1)[0]
     delimiter = max("\t,;", key=first.count)
+    if first.count(delimiter) >= MAX_COLUMNS:
+        raise UserError("The table has too many columns", got=f"{name} with {first.count(delimiter) + 1}",
+                        limit=MAX_COLUMNS, hint="leave the columns for the clip's file and its text")
+    lines = text.splitlines(keepends=True)
+    # A line is counted before it is parsed: ten million empty cells would take gigabytes as a list.
+    widest = max(range(len(lines)), key=lambda n: lines[n].count(delimiter), default=0)
+    if lines and lines[widest].count(delimiter) > MAX_CELLS:
+        raise UserError("A line of the table has too many cells", got=f"{name}, line {widest + 1}: "
+                        f"{lines[widest].count(delimiter) + 1} cells", limit=MAX_CELLS, hint="save the table again")
     # Common Voice's TSVs, and most others, hold bare quotation marks; in CSVs they enclose.
     quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
+    rows: list[list[str]] = []
     try:
-        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting))
+        for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting):
+            if any(cell.strip() for cell in row):
+                rows.append(row[:MAX_COLUMNS])
+            if len(rows) > MAX_FILES + 1:
+                raise UserError("The table has too many rows", got=f"{name} with more than {MAX_FILES}",
+                                limit=MAX_FILES, hint="send it in parts")
     except csv.Error as error:
         raise UserError("The table cannot be read", got=f"{name} ({error})", hint="save it as CSV again") from error
-    lines = [line for line in lines if any(cell.strip() for cell in line)]
-    if len(lines) < 2:
+    if len(rows) < 2:
         raise UserError("The table is empty", got=name, hint="give it a line of column names and a line for each clip")
-    header = lines[0]
-    return header, [dict(zip(header, [*line, *[""] * len(header)], strict=False)) for line in lines[1:]]
+    return rows[0], rows[1:]
 
 
 def _matched(archive, members, folder: PurePosixPath, rows: list[tuple[str, str]], origin: str) -> ClipSet:
@@ -235,21 +218,21 @@ def _matched(archive, members, folder: PurePosixPath, rows: list[tuple[str, str]
         asked = unicodedata.normalize("NFC", written.strip().replace("\\", "/"))
         key = next((index[form] for form in (asked, PurePosixPath(asked).name) if form in index), None)
         if key is None:
-            failed.append(FailedClip(_short(written), "The clip is not in the zip."))
+            failed.append(FailedClip(short(written), "The clip is not in the zip."))
         elif key in used:
-            failed.append(FailedClip(_short(written), "The clip is listed more than once; the first line counts."))
+            failed.append(FailedClip(short(written), "The clip is listed more than once; the first line counts."))
         elif not reference.strip():
-            failed.append(FailedClip(_short(written), "The clip has no reference text."))
+            failed.append(FailedClip(short(written), "The clip has no reference text."))
         else:
             clips.append(Clip(asked, reference.strip(), _reader(archive, audio[key]), audio_suffix(key)))
         used.add(key)
     if not clips:
         raise UserError("No line of the table has both a clip in the zip and a text",
-                        got=f"the table names {_some([row[0] for row in rows])}; the zip holds {_some(members)}",
+                        got=f"the table names {some([row[0] for row in rows])}; the zip holds {some(members)}",
                         hint="write each clip's file name as it is in the zip")
     unused = [key for key in audio if key not in used]
-    warnings = (f"{len(unused)} clips have no line in the table: {_some(unused)}.",) if unused else ()
-    return ClipSet(origin, clips, len(clips), tuple(failed), warnings)
+    warnings = (f"{len(unused)} clips have no line in the table: {some(unused)}.",) if unused else ()
+    return ClipSet(origin, clips, len(clips), capped(failed), warnings)
 
 
 def _index(audio: Iterable[str], folder: PurePosixPath) -> dict[str, str]:
@@ -270,14 +253,3 @@ def _index(audio: Iterable[str], folder: PurePosixPath) -> dict[str, str]:
 
 def _reader(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Callable[[], bytes]:
     return lambda: _read_member(archive, info, MAX_CLIP_BYTES)
-
-
-def _short(text: str) -> str:
-    text = re.sub(r"\s+", " ", text).strip()
-    return text if len(text) <= 60 else text[:59] + "…"
-
-
-def _some(names: Iterable[str], n: int = 4) -> str:
-    names = [_short(name) for name in names]
-    rest = f" and {len(names) - n} more" if len(names) > n else ""
-    return (", ".join(names[:n]) or "nothing") + rest

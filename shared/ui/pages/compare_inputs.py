@@ -86,18 +86,18 @@ class ClipSource:
 def clips_of(source: str, archive: str | None, table: str | None, dataset: str, config: str, split: str, n_rows: float,
              audio_column: str, text_column: str) -> Iterator[ClipSet]:
     """The clips that the values of `ClipSource.inputs` name, open inside the `with`. Raises UserError."""
-    columns = {"audio_column": _named(audio_column), "text_column": _named(text_column)}
+    columns = _named(audio_column), _named(text_column)
     if source == ZIP:
         if archive is None:
             raise UserError("No zip was chosen yet", hint="choose a zip of clips with a CSV of their texts")
-        with zip_clips(archive, table=table, **columns) as clips:
+        with zip_clips(archive, table=table, audio_column=columns[0], text_column=columns[1]) as clips:
             yield clips
     elif source == HUB:
         if not 1 <= (n_rows or 0) <= MAX_ROWS:
             raise UserError("The number of rows is out of range", got=n_rows, limit=f"1 to {MAX_ROWS}",
                             hint="change it")
         yield hub_clips((dataset or "").strip(), config=_named(config), split=_named(split) or "test",
-                        max_rows=int(n_rows), **columns)
+                        max_rows=int(n_rows), columns=columns, token=False)
     else:
         raise UserError("There is no such source of clips", got=source, limit=f"{ZIP}, {HUB}", hint="choose one")
 
