@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from feature_pipeline.archives import sha256
-from feature_pipeline.config import Config, named_files, plain, settings
+from feature_pipeline.config import Config, named_files, plain_source, settings
 from feature_pipeline.rows import SPLITS
 from feature_pipeline.selection import Selection
 from feature_pipeline.text import SCRIPTS, style_warnings
@@ -56,7 +56,7 @@ def _source(selection: Selection, source, n_rows: int) -> dict[str, Any]:
     for row in selection.db.execute("select id, text, sample_hash from rows where source = ? order by n",
                                     (source.name,)):
         digest.update(repr(row).encode())
-    options = {key: value for key, value in plain(source).items() if key not in ("path", "debs", "folder")}
+    options = {key: value for key, value in plain_source(source).items() if key not in ("path", "debs", "folder")}
     kept, seconds = selection.db.execute("select count(*), coalesce(sum(duration), 0) from rows where source = ? and "
                                          "reason is null", (source.name,)).fetchone()
     languages = [language for (language,) in selection.db.execute(

@@ -1,23 +1,11 @@
-"""What the commands of training share: `key=value` options, and a message instead of a traceback."""
+"""What the commands of training share: a message instead of a traceback."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable
 
-import yaml
-
-from feature_pipeline.config import read
 from shared.errors import UserError
-
-T = TypeVar("T")
-
-
-def options(kind: type[T], given: Sequence[str]) -> T:
-    """A dataclass of options from `key=value` words. Raises UserError for a key there is not."""
-    pairs = [word.partition("=") for word in given]
-    return read(kind, {key: yaml.safe_load(value) for key, _, value in pairs}, "the options")
 
 
 def status(work: Callable[[], object]) -> int:

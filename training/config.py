@@ -13,7 +13,7 @@ from typing import Literal
 
 import yaml
 
-from feature_pipeline.config import parsed, plain, read
+from feature_pipeline.settings import Many, parsed, plain, read
 from shared.errors import UserError
 
 
@@ -31,7 +31,7 @@ class Context:
     """How much of the encoder's 30 s a batch uses."""
 
     crop: bool = True  # the batch's longest clip plus a tail, instead of 30 s
-    tail_seconds: tuple[float, ...] = (0.2, 3.0)  # the tail's length is drawn between these two
+    tail_seconds: Many[float] = (0.2, 3.0)  # the tail's length is drawn between these two
     full_probability: float = 0.05  # batches that get 30 s all the same, so that the full context stays good
 
 
@@ -64,7 +64,7 @@ class Method:
     lora_rank: int = 16
     lora_alpha: int = 32  # the update is scaled by alpha / rank
     lora_dropout: float = 0.0
-    lora_targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
+    lora_targets: Many[str] = ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
 
 
 @dataclass(frozen=True)
@@ -93,13 +93,13 @@ class Config:
     """One run."""
 
     name: str  # also the folder under `out`
-    data: tuple[Data, ...]
+    data: Many[Data]
     language: str  # ISO 639-1: forced in training, in evaluation and in the saved generation config
     base: str = "embedded:whisper-base"  # user/repo@commit, a folder, or embedded:…
     out: str = "runs"
     task: Literal["transcribe", "translate"] = "transcribe"
     seed: int = 1
-    held_out: tuple[str, ...] = ()  # ids (their ending is enough) that must not be in train or validation
+    held_out: Many[str] = ()  # ids (their ending is enough) that must not be in train or validation
     eval_clips: int = 0  # validation clips used while training; 0: all
     method: Method = field(default_factory=Method)
     steps: Steps = field(default_factory=Steps)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import datasets
 
-from feature_pipeline.config import plain
+from feature_pipeline.settings import options_of, plain
 from shared import wer
 from shared.audio import SAMPLE_RATE, load_audio
 from shared.checkpoint import Checkpoint
@@ -231,7 +231,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("run", help="a run's folder, for example runs/italian-lora")
     parser.add_argument("options", nargs="*", metavar="key=value", help="for example engine=torch")
     given = parser.parse_args(arguments)
-    return command.status(lambda: summary(evaluate(given.run, command.options(Options, given.options))))
+    return command.status(lambda: summary(evaluate(given.run, options_of(Options, given.options))))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from feature_pipeline.settings import Many, options_of
 from shared import wer
 from shared.audio import Waveform, load_audio
 from shared.checkpoint import EMBEDDED, Checkpoint
@@ -38,7 +39,7 @@ Hear = Callable[[np.ndarray, str], str]  # samples, language -> text
 class Options:
     """What is exported, and how well it must do."""
 
-    forms: tuple[str, ...] = FORMS[:3]  # and 'adapter': the LoRA adapter in float16 with its card
+    forms: Many[str] = FORMS[:3]  # and 'adapter': the LoRA adapter in float16 with its card
     split: str = "test"
     max_clips: int = 50  # clips the forms are compared on; 0: all
     bound: float = 2.0  # points of WER that a form may be worse than the original
@@ -161,7 +162,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
 
     def work() -> None:  # which says its figures as it goes
-        export(given.run, command.options(Options, given.options))
+        export(given.run, options_of(Options, given.options))
 
     return command.status(work)
 

@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
+from feature_pipeline.settings import Many, options_of
 from shared.checkpoint import files
 from shared.errors import UserError
 from training import command
@@ -37,7 +38,7 @@ Weights = dict[str, torch.Tensor]
 class Options:
     """How the share of the base is found."""
 
-    base_shares: tuple[float, ...] = (0.0, 0.1, 0.2, 0.3, 0.4)  # those that are tried; one alone is taken unheard
+    base_shares: Many[float] = (0.0, 0.1, 0.2, 0.3, 0.4)  # those that are tried; one alone is taken unheard
     max_clips: int = 0  # validation clips; 0: all
 
 
@@ -155,7 +156,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not runs:
         parser.error("no run is named")
     chosen = [word for word in given.runs if "=" in word]
-    return command.status(lambda: str(soup(given.out, runs, command.options(Options, chosen))))
+    return command.status(lambda: str(soup(given.out, runs, options_of(Options, chosen))))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ import datasets
 import numpy as np
 import torch
 
+from feature_pipeline.settings import Many, options_of
 from shared.audio.features import FRAMES_PER_SECOND, N_FRAMES_FULL, silence_value
 from shared.checkpoint import TAIL_FILE, Checkpoint
 from shared.engines.hardware import has_bfloat16
@@ -44,7 +45,7 @@ WARMUP_STEPS = 10
 class Options:
     """What a tail is learned from, and how."""
 
-    data: tuple[str, ...]  # folders made by feature_pipeline; each is heard as often as the others
+    data: Many[str]  # folders made by feature_pipeline; each is heard as often as the others
     out: str = ""  # folder for tail.npy; by default the checkpoint's own, if it is a folder
     seconds: float = 0.6
     steps: int = 140
@@ -160,7 +161,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("checkpoint", help="user/repo@commit, a folder, or embedded:whisper-base")
     parser.add_argument("options", nargs="*", metavar="key=value", help="for example data=[data/fleurs-sv] steps=200")
     given = parser.parse_args(arguments)
-    return command.status(lambda: learn(given.checkpoint, command.options(Options, given.options)))
+    return command.status(lambda: learn(given.checkpoint, options_of(Options, given.options)))
 
 
 if __name__ == "__main__":

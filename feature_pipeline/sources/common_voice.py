@@ -15,6 +15,7 @@ from pathlib import Path
 
 from feature_pipeline.archives import corpora_folder, sha256, unpacked
 from feature_pipeline.rows import SPLIT_NAMES, AudioRef, Row, stamp
+from feature_pipeline.settings import Many
 from feature_pipeline.sources.tables import records
 from shared.errors import UserError
 
@@ -30,7 +31,7 @@ class CommonVoice:
     path: str | None = None  # folder or .tar.gz
     dataset: str | None = None  # id at Mozilla Data Collective, instead of a path; needs MDC_API_KEY
     locale: str | None = None  # Common Voice's own code, such as sv-SE; None: the only one there is
-    files: tuple[str, ...] = ("train", "dev", "test")  # also validated, other: what is in no other file is train
+    files: Many[str] = ("train", "dev", "test")  # also validated, other: what is in no other file is train
     min_up_votes: int = 0
     max_down_votes: int = 1_000_000
 

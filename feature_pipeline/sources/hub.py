@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from feature_pipeline.rows import SPLIT_NAMES, AudioRef, Row, stamp
+from feature_pipeline.settings import Many
 from feature_pipeline.sources.tables import ID_COLUMNS, SPEAKER_COLUMNS, TEXT_COLUMNS, column, optional
 from shared.errors import UserError
 
@@ -19,7 +20,7 @@ class Hub:
     language: str
     config: str | None = None  # the data set's configuration, such as sv_se
     revision: str | None = None  # a commit, a tag, or refs/convert/parquet for data sets made by a script
-    splits: tuple[str, ...] = ("train", "validation", "test")  # as the data set calls them
+    splits: Many[str] = ("train", "validation", "test")  # as the data set calls them
     streaming: bool = False  # True: nothing is kept in the Hub cache; an interrupted listing reads from the start
     audio_column: str | None = None
     text_column: str | None = None
