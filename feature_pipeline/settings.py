@@ -21,6 +21,7 @@ from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from shared.errors import UserError
+from shared.languages import language_code
 
 T = TypeVar("T")
 _KINDS = {"string": "text (in quotes, if it is a number)", "int": "a whole number", "float": "a number",
@@ -32,6 +33,8 @@ def _as_tuple(value: object) -> tuple[object, ...]:
 
 
 Many = Annotated[tuple[T, ...], BeforeValidator(_as_tuple)]  # a list; one item alone stands for a list of one
+
+Language = Annotated[str, BeforeValidator(language_code)]  # "French", "fr-FR", "fra" and "fr" are all fr
 
 
 class _Loader(yaml.SafeLoader):

@@ -13,7 +13,7 @@ from typing import Literal
 
 import yaml
 
-from feature_pipeline.settings import Many, parsed, plain, read
+from feature_pipeline.settings import Language, Many, parsed, plain, read
 from shared.errors import UserError
 
 
@@ -23,7 +23,7 @@ class Data:
 
     path: str  # a folder made by feature_pipeline, relative to the working directory
     weight: float | None = None  # share of the clips drawn, beside the other sets' weights; None: all, once an epoch
-    language: str | None = None  # ISO 639-1; None: each row's own
+    language: Language | None = None  # ISO 639-1; None: each row's own
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Config:
 
     name: str  # also the folder under `out`
     data: Many[Data]
-    language: str  # ISO 639-1: forced in training, in evaluation and in the saved generation config
+    language: Language  # ISO 639-1: forced in training, in evaluation and in the saved generation config
     base: str = "embedded:whisper-base"  # user/repo@commit, a folder, or embedded:…
     out: str = "runs"
     task: Literal["transcribe", "translate"] = "transcribe"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from feature_pipeline.archives import corpora_folder, sha256, unpacked
 from feature_pipeline.rows import SPLIT_NAMES, AudioRef, Row, stamp
-from feature_pipeline.settings import Many
+from feature_pipeline.settings import Language, Many
 from feature_pipeline.sources.tables import records
 from shared.errors import UserError
 
@@ -27,7 +27,7 @@ OWN = ("path", "sentence")  # columns that are the row itself
 class CommonVoice:
     """A Common Voice release."""
 
-    language: str  # ISO 639-1
+    language: Language  # ISO 639-1
     path: str | None = None  # folder or .tar.gz
     dataset: str | None = None  # id at Mozilla Data Collective, instead of a path; needs MDC_API_KEY
     locale: str | None = None  # Common Voice's own code, such as sv-SE; None: the only one there is

@@ -17,6 +17,7 @@ from typing import Literal
 
 from feature_pipeline.archives import corpora_folder, sha256, unpacked
 from feature_pipeline.rows import AudioRef, Row
+from feature_pipeline.settings import Language
 from shared.errors import UserError
 
 # Name, version, SHA-256, from Debian's archive (`apt-cache show PACKAGE` gives the same hashes).
@@ -45,7 +46,7 @@ class Debian:
     """Speech from Debian packages."""
 
     corpus: Literal["asterisk", "fillets"]
-    language: str  # asterisk: en, es, it, ru; fillets: cs, nl
+    language: Language  # asterisk: en, es, it, ru; fillets: cs, nl
     debs: str | None = None  # folder of .deb files; None: the cache, filled by `apt-get download`
 
     def __post_init__(self) -> None:

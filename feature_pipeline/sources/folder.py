@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from feature_pipeline.rows import AUDIO_SUFFIXES, SPLIT_NAMES, AudioRef, Row, stamp
+from feature_pipeline.settings import Language
 from feature_pipeline.sources.tables import (
     AUDIO_COLUMNS,
     ID_COLUMNS,
@@ -34,7 +35,7 @@ class Folder:
     """One's own recordings."""
 
     path: str
-    language: str  # of rows that do not say their own in a column `language`
+    language: Language  # of rows that do not say their own in a column `language`
     audio_column: str | None = None  # of the table; None: found
     text_column: str | None = None
     speaker_column: str | None = None

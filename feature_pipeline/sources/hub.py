@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from feature_pipeline.rows import SPLIT_NAMES, AudioRef, Row, stamp
-from feature_pipeline.settings import Many
+from feature_pipeline.settings import Language, Many
 from feature_pipeline.sources.tables import ID_COLUMNS, SPEAKER_COLUMNS, TEXT_COLUMNS, column, optional
 from shared.errors import UserError
 
@@ -17,7 +17,7 @@ class Hub:
     """A data set on the Hub."""
 
     repo: str  # user/name, or a local folder of Parquet files
-    language: str
+    language: Language
     config: str | None = None  # the data set's configuration, such as sv_se
     revision: str | None = None  # a commit, a tag, or refs/convert/parquet for data sets made by a script
     splits: Many[str] = ("train", "validation", "test")  # as the data set calls them

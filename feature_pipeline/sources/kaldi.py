@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from feature_pipeline.rows import SPLIT_NAMES, AudioRef, Row, stamp
+from feature_pipeline.settings import Language
 from shared.errors import UserError
 
 AUDIO_LISTS = ("audio_paths.txt", "wav.scp")
@@ -22,7 +23,7 @@ class Kaldi:
     """Kaldi-style lists."""
 
     path: str
-    language: str
+    language: Language
 
     def provenance(self) -> dict[str, object]:
         return {}

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from feature_pipeline.rows import AudioRef, Row, stamp
+from feature_pipeline.settings import Language
 from shared.errors import UserError
 
 SCRIPTS = {"CloseMic": "Same", "BoundaryMic": "Same", "IVR": "Separate", "StandingMic": "Separate"}
@@ -34,7 +35,7 @@ class Nsc:
     part: Literal[1, 2, 3]
     channel: Literal[0, 1, 2] = 0  # parts 1, 2: 0 headset or standing microphone, 1 boundary microphone, 2 phone
     microphone: Literal["CloseMic", "BoundaryMic", "IVR", "StandingMic"] = "CloseMic"  # part 3
-    language: str = "en"
+    language: Language = "en"
 
     def provenance(self) -> dict[str, object]:
         return {"corpus": f"IMDA National Speech Corpus, part {self.part}"}

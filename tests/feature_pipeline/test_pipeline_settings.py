@@ -95,6 +95,16 @@ def test_norwegian_is_a_language_of_a_build_and_of_a_run(tmp_path):
     assert training_config.load(tmp_path / "config.yaml") == run
 
 
+@pytest.mark.parametrize("word", ["French", "fr-FR", "fra", "fr", "français"])
+def test_a_language_may_be_named_as_people_do(word, tmp_path):
+    build = tmp_path / "b.yaml"
+    build.write_text("name: b\nsources: [{kind: folder, path: x, language: en}]\n")
+    assert load(build, [f"sources.0.language={word}"]).sources[0].corpus.language == "fr"
+    assert training_config.load(ROOT / "training/configs/my-language.yaml", [f"language={word}"]).language == "fr"
+    with pytest.raises(UserError, match=r"no such language.*Frnch.*French"):
+        load(build, ["sources.0.language=Frnch"])
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "training/configs").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_training_config_is_legal(path):
     assert training_config.load(path).name == path.stem
