@@ -1,8 +1,8 @@
 """What an app answers with: a base checkpoint, a fine-tuned one, and which of the two serves a request.
 
-Enters: an audio source and Options. Leaves: an Answer that says which checkpoint gave it and why. Holds the loaded
-models, one copy of each for the whole process. On ZeroGPU only the model's own work runs inside `spaces.GPU`: reading,
-decoding and finding speech stay outside. Knows nothing of pages.
+Enters: a Request. Leaves: an Answer that says which checkpoint gave it and why. Holds the loaded models, one copy of
+each for the whole process. On ZeroGPU only the model's own work runs inside `spaces.GPU`: reading, decoding and finding
+speech stay outside. Knows nothing of pages.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import math
 import os
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import spaces
@@ -28,15 +28,34 @@ from shared.options import Options
 from shared.transcript import Transcript
 
 ON_ZERO_GPU = bool(os.environ.get("SPACES_ZERO_GPU"))
-MAX_GUESTS = 2  # checkpoints kept beside the configured pair, least recently used out first
+MAX_EXTRA = 2  # checkpoints kept beside the configured pair, least recently used out first
+MAX_VISITOR_BYTES = 4 << 30  # largest checkpoint that a visitor may have a Space fetch: large-v3 in float16 is 3.1 GB
 # What a ZeroGPU call asks for before it runs, set against the visitor's daily quota: a start-up allowance and the audio
 # at a tenth of real time, for a large checkpoint; base and small are many times faster.
 GPU_START_SECONDS, GPU_RTFX, GPU_MOST_SECONDS = 10, 10, 120
 
 
 @dataclass(frozen=True)
+class Request:
+    """One recording to be transcribed, and how: what a page, the API or a program asks for.
+
+    source: path of a media file, a Waveform, or an iterator of float32 blocks at 16 kHz. options: language, task and
+    so on. engine: "auto", "torch" or "ctranslate2". start, end: seconds of a file; None for its end.
+    """
+
+    source: Source
+    options: Options = field(default_factory=Options)
+    engine: str = "auto"
+    start: float = 0.0
+    end: float | None = None
+
+
+@dataclass(frozen=True)
 class Answer:
-    """checkpoint: which one answered. notice: why not the fine-tuned one. seconds: of work, reading included."""
+    """A transcript and how it came about.
+
+    checkpoint: which one answered. notice: why not the fine-tuned one. seconds: of work, reading included.
+    """
 
     transcript: Transcript
     checkpoint: Checkpoint
@@ -49,28 +68,46 @@ class Answer:
         return self.transcript.duration / self.seconds if self.seconds else 0.0
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What a visitor may send, and what a visitor may have loaded.
+
+    max_seconds, max_bytes: of a recording; None for any. allowed: Hub ids that may be loaded on demand, None for any
+    (one's own machine). listed, datasets: Hub ids of checkpoints and data sets that may be read with this machine's Hub
+    token though a visitor names them; anything else that a visitor names is read as a stranger would.
+    """
+
+    max_seconds: float | None = None
+    max_bytes: int | None = None
+    allowed: tuple[str, ...] | None = None
+    listed: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+
+
 class Serving:
-    """The two configured checkpoints and a few guests, loaded once. Calls may come from several threads."""
+    """The two configured checkpoints and a few that visitors named, loaded once. Calls may come from any thread."""
 
-    def __init__(
-        self, base: Checkpoint | str, fine_tuned: Checkpoint | str, *, engine: str = "auto",
-        max_seconds: float | None = None, max_bytes: int | None = None, allowed: tuple[str, ...] | None = None,
-        progress: Callable[[float, str], None] | None = None,
-    ) -> None:
-        """base, fine_tuned: as `Checkpoint.parse` reads them. max_seconds, max_bytes: limits for what a visitor sends.
-        allowed: Hub ids that may be loaded on demand, None for any (one's own machine). progress: hears of downloads
-        and conversions.
+    def __init__(self, base: Checkpoint | str, fine_tuned: Checkpoint | str, *, engine: str = "auto",
+                 limits: Limits | None = None, progress: Callable[[float, str], None] | None = None) -> None:
+        """Load the base checkpoint and, where it can be had, the fine-tuned one.
 
-        Raises UserError if the base checkpoint cannot be had. Without the fine-tuned one `problem` says why.
+        Args:
+            base, fine_tuned: as `Checkpoint.parse` reads them.
+            engine: for every checkpoint, unless a request names another.
+            limits: none unless given.
+            progress: called with (fraction 0 … 1, message) while downloading and converting.
+
+        Raises:
+            UserError: the base checkpoint cannot be had. Without the fine-tuned one `problem` says why.
         """
-        self.max_seconds, self.max_bytes, self.allowed = max_seconds, max_bytes, allowed
+        self.limits = limits or Limits()
         self._engine, self._progress = engine, progress
-        self._loading = threading.Lock()
-        self.base = self._load(_parsed(base), engine)
+        self._loaded = _LOADED
+        self.base = self._loaded.get(_parsed(base), engine, self._build)
         self.fine_tuned: Transcriber | None = None
         self.problem: str | None = None
         try:
-            self.fine_tuned = self._load(_parsed(fine_tuned), engine)
+            self.fine_tuned = self._loaded.get(_parsed(fine_tuned), engine, self._build)
         except UserError as error:
             self.problem = f"The fine-tuned model {fine_tuned} is not available, so the base model answers. {error}"
 
@@ -79,102 +116,155 @@ class Serving:
         tuned = self.fine_tuned.checkpoint.describe() if self.fine_tuned else "not available"
         return f"Fine-tuned: {tuned} · Base: {self.base.checkpoint.describe()} · Engine: {describe_engine(self.base)}"
 
-    def transcribe(
-        self, source: Source, options: Options, *, engine: str = "auto", start: float = 0.0, end: float | None = None,
-        progress: Progress | None = None, cancel: threading.Event | None = None,
-    ) -> Answer:
+    def transcribe(self, request: Request, *, progress: Progress | None = None,
+                   cancel: threading.Event | None = None) -> Answer:
         """Answer with the fine-tuned checkpoint where it serves the language, else with the base and a notice.
 
-        start, end: seconds of a file. Raises UserError, Cancelled.
+        Args:
+            request: what to transcribe, and how.
+            progress: called with (windows done, of how many).
+            cancel: set from another thread, ends the work within a step.
+
+        Raises:
+            UserError: the recording or a choice cannot be used.
+            Cancelled: `cancel` was set.
         """
         begun = time.monotonic()
         chosen, notice = self.base, self.problem
         if self.fine_tuned is not None:
-            if options.language is None and self.fine_tuned.languages is not None:
-                options = replace(options, language=self.detect(source, options, start=start, end=end, cancel=cancel))
-            notice = self.refusal(self.fine_tuned, options)
+            if request.options.language is None and self.fine_tuned.languages is not None:
+                language = self.detect(request, cancel=cancel)
+                request = replace(request, options=replace(request.options, language=language))
+            notice = self.refusal(self.fine_tuned, request.options)
             chosen = self.fine_tuned if notice is None else self.base
-        return self._answer(chosen, source, options, engine, start, end, progress, cancel, notice, begun)
+        chosen = self.transcriber(chosen.checkpoint, request.engine)
+        transcript = self._run(chosen, request, progress, cancel)
+        return Answer(transcript, chosen.checkpoint, notice, time.monotonic() - begun)
 
-    def transcribe_with(
-        self, checkpoint: Checkpoint, source: Source, options: Options, *, engine: str = "auto", start: float = 0.0,
-        end: float | None = None, progress: Progress | None = None, cancel: threading.Event | None = None,
-    ) -> Answer:
-        """Answer with exactly this checkpoint, loading it if need be. Raises UserError if it may not be used here."""
+    def transcribe_with(self, checkpoint: Checkpoint, request: Request, *, progress: Progress | None = None,
+                        cancel: threading.Event | None = None) -> Answer:
+        """Answer with exactly this checkpoint, loading it if need be.
+
+        Raises:
+            UserError: as `transcribe`, and if the checkpoint may not be used here.
+            Cancelled: `cancel` was set.
+        """
         begun = time.monotonic()
-        chosen = self.transcriber(checkpoint, engine)
-        return self._answer(chosen, source, options, engine, start, end, progress, cancel, None, begun)
+        chosen = self.transcriber(checkpoint, request.engine)
+        transcript = self._run(chosen, request, progress, cancel)
+        return Answer(transcript, chosen.checkpoint, None, time.monotonic() - begun)
 
-    def detect(self, source: Source, options: Options, *, start: float = 0.0, end: float | None = None,
-               cancel: threading.Event | None = None) -> str:
-        """The language spoken at the beginning, as the base checkpoint hears it; "en" where nobody speaks."""
-        heard = self._open(source, start, end, cancel)
-        parts = list(islice(self.base.windows(heard, options), 3))
-        if not parts:
+    def detect(self, request: Request, *, cancel: threading.Event | None = None) -> str:
+        """The language at the beginning (ISO 639-1), as the base checkpoint detects it; "en" where nobody speaks."""
+        windows = list(islice(self.base.windows(self._open(request, cancel), request.options), 3))
+        if not windows:
             return "en"
         if ON_ZERO_GPU:
-            return _detect_on_gpu(_key(self.base), parts)
-        return self.base.detect_language(parts, cancel)
+            return _detect_on_gpu(_key(self.base), windows)
+        return self.base.detect_language(windows, cancel)
 
     def transcriber(self, checkpoint: Checkpoint, engine: str = "auto") -> Transcriber:
-        """The loaded checkpoint; a guest is fetched first, if the owner allows it."""
-        for known in (self.base, self.fine_tuned):
-            if known is not None and checkpoint in (known.checkpoint, known.asked):
-                return self._load(known.checkpoint, engine)
-        if self.allowed is not None and str(checkpoint) not in self.allowed and checkpoint.model_id not in self.allowed:
-            raise UserError("This checkpoint may not be loaded here", got=str(checkpoint),
-                            limit=", ".join(self.allowed) or "only the two configured ones",
-                            hint="choose one of those, or run the suite on your own machine")
-        return self._load(checkpoint, engine)
+        """The loaded checkpoint; one that a visitor named is fetched first, if the owner allows it.
+
+        Raises UserError. Other calls go on meanwhile: only those for the same checkpoint wait for the download.
+        """
+        if engine == "auto":
+            engine = self._engine
+        pair = [known for known in (self.base, self.fine_tuned) if known is not None]
+        for known in pair:
+            if checkpoint in (known.checkpoint, known.asked):
+                if engine in ("auto", known.engine.name):
+                    return known
+                return self._loaded.get(known.checkpoint, engine, self._build, keep=pair)
+        self._check_allowed(checkpoint)
+        build = self._build if checkpoint.model_id in self.limits.listed else self._build_for_visitor
+        return self._loaded.get(checkpoint, engine, build, keep=pair)
 
     def refusal(self, tuned: Transcriber, options: Options) -> str | None:
         """Why the fine-tuned checkpoint should not answer this, None if it should."""
         if tuned.languages is not None and options.language not in tuned.languages:
-            heard = language_name(options.language)
+            spoken = language_name(options.language)
             served = ", ".join(language_name(code) for code in tuned.languages)
-            return f"The fine-tuned model was tuned for {served}; this is {heard}, so the base model answered."
+            return f"The fine-tuned model was tuned for {served}; this is {spoken}, so the base model answered."
         if options.task == "translate":
             return "The fine-tuned model was tuned to transcribe, so the base model translated."
         return None
 
-    def _answer(self, chosen: Transcriber, source: Source, options: Options, engine: str, start: float,
-                end: float | None, progress: Progress | None, cancel: threading.Event | None, notice: str | None,
-                begun: float) -> Answer:
-        if engine not in ("auto", chosen.engine.name):
-            chosen = self._load(chosen.checkpoint, engine)
-        heard = self._open(source, start, end, cancel)
-        transcript = chosen.run(heard, options, recognise=functools.partial(_recognise, chosen),
-                                progress=progress, cancel=cancel)
-        return Answer(transcript, chosen.checkpoint, notice, time.monotonic() - begun)
+    def _check_allowed(self, checkpoint: Checkpoint) -> None:
+        allowed = self.limits.allowed
+        if allowed is None or str(checkpoint) in allowed or checkpoint.model_id in allowed:
+            return
+        raise UserError("This checkpoint may not be loaded here", got=str(checkpoint),
+                        limit=", ".join(allowed) or "only the two configured ones",
+                        hint="choose one of those, or run the suite on your own machine")
 
-    def _open(self, source: Source, start: float, end: float | None, cancel: threading.Event | None) -> AudioSource:
-        return AudioSource(source, cancel, start=start, end=end, max_seconds=self.max_seconds, max_bytes=self.max_bytes)
+    def _run(self, chosen: Transcriber, request: Request, progress: Progress | None,
+             cancel: threading.Event | None) -> Transcript:
+        return chosen.run(self._open(request, cancel), request.options, recognise=functools.partial(_recognise, chosen),
+                          progress=progress, cancel=cancel)
 
-    def _load(self, checkpoint: Checkpoint, engine: str) -> Transcriber:
-        if engine == "auto":
-            engine = self._engine
-        with self._loading:
-            known = _LOADED.get((str(checkpoint), engine))
-            if known is None:
-                limit = None if self.allowed is None else GUEST_BYTES
-                known = Transcriber(checkpoint, engine=engine, progress=self._progress, max_bytes=limit)
-                _LOADED[str(checkpoint), engine] = _LOADED[_key(known)] = known
-            self._evict(keep=known)
-            return known
+    def _open(self, request: Request, cancel: threading.Event | None) -> AudioSource:
+        return AudioSource(request.source, cancel, start=request.start, end=request.end,
+                           max_seconds=self.limits.max_seconds, max_bytes=self.limits.max_bytes)
 
-    def _evict(self, keep: Transcriber) -> None:
-        """Forget the guests used longest ago; the configured pair always stays."""
-        for key in [key for key, one in _LOADED.items() if one is keep]:
-            _LOADED.move_to_end(key)
-        own = {id(one) for one in (getattr(self, "base", keep), getattr(self, "fine_tuned", keep))}
-        guests = list(dict.fromkeys(id(one) for one in _LOADED.values() if id(one) not in own))
-        for gone in guests[: max(0, len(guests) - MAX_GUESTS)]:
-            for key in [key for key, one in _LOADED.items() if id(one) == gone]:
-                del _LOADED[key]
+    def _build(self, checkpoint: Checkpoint, engine: str) -> Transcriber:
+        return Transcriber(checkpoint, engine=engine, progress=self._progress)
+
+    def _build_for_visitor(self, checkpoint: Checkpoint, engine: str) -> Transcriber:
+        limit = None if self.limits.allowed is None else MAX_VISITOR_BYTES
+        return Transcriber(checkpoint, engine=engine, progress=self._progress, max_bytes=limit, token=False)
 
 
-GUEST_BYTES = 4 << 30  # the largest checkpoint a visitor may have a Space fetch: large-v3 in float16 is 3.1 GB
-_LOADED: OrderedDict[tuple[str, str], Transcriber] = OrderedDict()  # at module level: ZeroGPU forks what is here
+class _Loaded:
+    """The transcribers of this process by (checkpoint, engine), the least recently used first."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[str, str], Transcriber] = OrderedDict()
+        self._lock = threading.Lock()  # held for moments only
+        self._building: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
+
+    def __getitem__(self, key: tuple[str, str]) -> Transcriber:
+        return self._known[key]
+
+    def get(self, checkpoint: Checkpoint, engine: str, build: Callable[[Checkpoint, str], Transcriber], *,
+            keep: Iterable[Transcriber] = ()) -> Transcriber:
+        """The one that is there, else what `build` makes; afterwards at most MAX_EXTRA are kept beside `keep`.
+
+        A build may take minutes; who wants another checkpoint does not wait for it. Raises what `build` raises.
+        """
+        key = str(checkpoint), engine
+        with self._lock:
+            found = self._used(key)
+            building = self._building[key]
+        if found is not None:
+            return found
+        with building:
+            with self._lock:
+                found = self._used(key)
+            if found is None:
+                found = build(checkpoint, engine)
+                with self._lock:
+                    self._known[key] = self._known[_key(found)] = found
+                    self._forget_all_but([*keep, found] if keep else None)
+        return found
+
+    def _used(self, key: tuple[str, str]) -> Transcriber | None:
+        found = self._known.get(key)
+        for same in [one for one, known in self._known.items() if known is found]:
+            self._known.move_to_end(same)
+        return found
+
+    def _forget_all_but(self, keep: list[Transcriber] | None) -> None:
+        if keep is None:  # the configured pair is being loaded
+            return
+        pair = {id(one) for one in keep[:-1]}
+        extra = list(dict.fromkeys(id(one) for one in self._known.values() if id(one) not in pair))
+        for gone in extra[: max(0, len(extra) - MAX_EXTRA)]:
+            for key in [key for key, one in self._known.items() if id(one) == gone]:
+                del self._known[key]
+
+
+_LOADED = _Loaded()  # at module level: ZeroGPU forks what is here
 
 
 def _parsed(checkpoint: Checkpoint | str) -> Checkpoint:
@@ -182,6 +272,7 @@ def _parsed(checkpoint: Checkpoint | str) -> Checkpoint:
 
 
 def describe_engine(transcriber: Transcriber) -> str:
+    """For a person, as in "torch int8 on CPU"."""
     engine = transcriber.engine
     return f"{engine.name} {engine.compute_type} on {'GPU' if engine.device == 'cuda' else 'CPU'}"
 
@@ -190,8 +281,9 @@ def _key(transcriber: Transcriber) -> tuple[str, str]:
     return str(transcriber.checkpoint), transcriber.engine.name
 
 
-def _recognise(chosen: Transcriber, parts: Iterable[Window], options: Options, total: Callable,
-               cancel: threading.Event | None) -> Iterator[tuple[int, int | None, Transcript]]:
+def _recognise(chosen: Transcriber, parts: Iterable[Window], options: Options,
+               total: Callable[[int, float], int | None], cancel: threading.Event | None
+               ) -> Iterator[tuple[int, int | None, Transcript]]:
     """`Transcriber.recognise`, on ZeroGPU in the process that holds the GPU."""
     if not ON_ZERO_GPU:
         yield from chosen.recognise(parts, options, total, cancel)
@@ -225,10 +317,10 @@ _serving: Serving | None = None
 _serving_lock = threading.Lock()
 
 
-def serving(**limits) -> Serving:
+def serving(limits: Limits, progress: Callable[[float, str], None] | None = None) -> Serving:
     """The process's Serving, from BASE and FINE_TUNED (`checkpoint.configured`); loaded on the first call."""
     global _serving
     with _serving_lock:
         if _serving is None:
-            _serving = Serving(*configured(), **limits)
+            _serving = Serving(*configured(), limits=limits, progress=progress)
         return _serving

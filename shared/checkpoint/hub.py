@@ -33,6 +33,7 @@ SMALL_FILES = (
     "special_tokens_map.json", "vocabulary.json", "vocabulary.txt", "adapter_config.json", "run.json", "tail.npy",
     "README.md",
 )
+NOT_PUBLIC = "the app's own token is used only for what its owner lists in ALLOWED_CHECKPOINTS"
 Progress = Callable[[float, str], None]  # (fraction 0 … 1, what is going on)
 
 
@@ -44,27 +45,30 @@ class Snapshot:
     commit: str
 
 
-def fetch(model_id: str, revision: str | None, progress: Progress | None = None, max_bytes: int | None = None
-          ) -> Snapshot:
+def fetch(model_id: str, revision: str | None, progress: Progress | None = None, max_bytes: int | None = None,
+          token: bool = True) -> Snapshot:
     """Download what Whisper needs of a model repository, or find it in the Hub cache.
 
     A pinned commit that is complete in the cache asks no network for anything. max_bytes: refuse larger weights.
+    token: False for what a visitor named: nothing is then read with this machine's token, nor from a cache that the
+    token may have filled, before the Hub has shown the repository to a stranger.
     Raises UserError: no such model, private or gated without a token, no such revision, no weights in safetensors,
     no network.
     """
-    if revision and COMMIT.fullmatch(revision):
+    may_use_cache = token or get_token() is None
+    if may_use_cache and revision and COMMIT.fullmatch(revision):
         cached = _cached(model_id, revision)
         if cached is not None:
             return cached
     try:
         info = HfApi().model_info(
-            model_id, revision=revision, files_metadata=True,
+            model_id, revision=revision, files_metadata=True, token=None if token else False,
             timeout=httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
         )
     except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
-        raise _explained(error, model_id, revision) from error
+        raise _explained(error, model_id, revision, token) from error
     except (httpx2.HTTPError, HfHubHTTPError, OSError) as error:
-        cached = _cached(model_id, revision or "main")
+        cached = _cached(model_id, revision or "main") if may_use_cache else None
         if cached is not None:
             return cached
         raise _unreachable(model_id, error) from error
@@ -75,7 +79,7 @@ def fetch(model_id: str, revision: str | None, progress: Progress | None = None,
         raise UserError("This checkpoint is too large for this app", got=f"{total / 1e9:.1f} GB",
                         limit=f"{max_bytes / 1e9:.1f} GB", hint="choose a smaller one")
     try:
-        folder = snapshot_download(model_id, revision=info.sha, allow_patterns=names,
+        folder = snapshot_download(model_id, revision=info.sha, allow_patterns=names, token=None if token else False,
                                    tqdm_class=_reporting(progress, model_id, total))
     except (httpx2.HTTPError, HfHubHTTPError, OSError) as error:
         raise _unreachable(model_id, error) from error
@@ -122,7 +126,10 @@ def _needed(model_id: str, names: set[str]) -> list[str]:
                     hint="publish it as model.safetensors; pickled weights can run code and are not loaded")
 
 
-def _explained(error: Exception, model_id: str, revision: str | None) -> UserError:
+def _explained(error: Exception, model_id: str, revision: str | None, token: bool = True) -> UserError:
+    if not token and isinstance(error, GatedRepoError | RepositoryNotFoundError):
+        return UserError("There is no such model, or it is not public", got=model_id,
+                         hint="check the id; " + NOT_PUBLIC)
     if isinstance(error, GatedRepoError):
         return UserError("This model is gated", got=model_id,
                          hint="accept its terms on the Hub, then set HF_TOKEN or run `hf auth login`")

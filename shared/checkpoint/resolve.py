@@ -31,17 +31,18 @@ WITH_ROOM = (f"{EMBEDDED}whisper-base", "openai/whisper-base")
 CONVERSION = 1  # of what `files` writes into the cache; a new one is made beside the old
 
 
-def files(checkpoint: Checkpoint, form: Form, progress: Progress | None = None, max_bytes: int | None = None
-          ) -> tuple[Checkpoint, Path]:
+def files(checkpoint: Checkpoint, form: Form, progress: Progress | None = None, max_bytes: int | None = None,
+          token: bool = True) -> tuple[Checkpoint, Path]:
     """A folder of this checkpoint in the form an engine reads, and the checkpoint with its commit filled in.
 
-    Downloads, merges a LoRA adapter and converts as needed, each once; `progress` hears of it. Raises UserError.
+    Downloads, merges a LoRA adapter and converts as needed, each once; `progress` is told of it. max_bytes and token
+    (see `hub.fetch`) hold for an adapter's base as well. Raises UserError.
     """
     if checkpoint.origin == "embedded" and checkpoint.name == "whisper-base":
         return checkpoint, embedded_base() if form == "ctranslate2" else embedded_base_transformers()
-    checkpoint, folder = _local(checkpoint, progress, max_bytes)
+    checkpoint, folder = _local(checkpoint, progress, max_bytes, token)
     if (folder / "adapter_config.json").is_file():
-        folder = _merged(checkpoint, folder, progress)
+        folder = _merged(checkpoint, folder, progress, max_bytes, token)
     has = _form(folder)
     if has == form:
         return checkpoint, folder
@@ -66,7 +67,8 @@ def learned_tail(folder: Path, n_mels: int) -> np.ndarray | None:
     return tail.astype(np.float32)
 
 
-def _local(checkpoint: Checkpoint, progress: Progress | None, max_bytes: int | None) -> tuple[Checkpoint, Path]:
+def _local(checkpoint: Checkpoint, progress: Progress | None, max_bytes: int | None, token: bool
+           ) -> tuple[Checkpoint, Path]:
     if checkpoint.origin == "embedded":
         return checkpoint, MODELS / checkpoint.name
     if checkpoint.origin == "folder":
@@ -74,7 +76,7 @@ def _local(checkpoint: Checkpoint, progress: Progress | None, max_bytes: int | N
         if not folder.is_dir():
             raise UserError("The checkpoint's folder is gone", got=folder, hint="check the path")
         return checkpoint, folder
-    snapshot = fetch(checkpoint.model_id, checkpoint.revision, progress, max_bytes)
+    snapshot = fetch(checkpoint.model_id, checkpoint.revision, progress, max_bytes, token)
     return replace(checkpoint, revision=snapshot.commit), snapshot.folder
 
 
@@ -116,7 +118,8 @@ def _check_whole(path: Path) -> None:
                         limit=f"{expected / 1e6:.1f} MB by its header", hint="fetch or save it again")
 
 
-def _merged(checkpoint: Checkpoint, adapter: Path, progress: Progress | None) -> Path:
+def _merged(checkpoint: Checkpoint, adapter: Path, progress: Progress | None, max_bytes: int | None, token: bool
+            ) -> Path:
     """The base checkpoint with a LoRA adapter folded in, in transformers' form."""
     config = read_json(adapter / "adapter_config.json")
     base_id, revision = config.get("base_model_name_or_path"), config.get("revision")
@@ -126,7 +129,10 @@ def _merged(checkpoint: Checkpoint, adapter: Path, progress: Progress | None) ->
     base = Checkpoint.parse(base_id)
     if base.origin == "Hub" and base.revision is None and revision:
         base = replace(base, revision=revision)
-    _, base_folder = files(base, "transformers", progress)
+    if not token and checkpoint.origin == "Hub" and base.origin == "folder":  # a stranger opens no folder here
+        raise UserError("The adapter names a folder as its base checkpoint", got=checkpoint.name,
+                        hint="name a public checkpoint of the Hub as base_model_name_or_path")
+    _, base_folder = files(base, "transformers", progress, max_bytes, token)
     _check_whole(adapter / "adapter_model.safetensors")
 
     def merge(folder: Path) -> None:

@@ -38,9 +38,11 @@ class Transcriber:
     def __init__(
         self, checkpoint: Checkpoint, *, engine: str = "auto", device: str = "auto", compute_type: str = "auto",
         full_context: bool = False, progress: Callable[[float, str], None] | None = None, max_bytes: int | None = None,
+        token: bool = True,
     ) -> None:
         """full_context: always the 30 s of stock Whisper, even where the checkpoint may be cropped. progress: hears of
-        downloading and converting, (fraction, text). max_bytes: limit for a download.
+        downloading and converting, (fraction, text). max_bytes: limit for a download. token: whether this machine's Hub
+        token may be used.
 
         Raises UserError: see `checkpoint.files` and `engines.load_engine`.
         """
@@ -48,7 +50,7 @@ class Transcriber:
         folders: dict[str, Path] = {}
 
         def folder_of(form: str) -> Path:
-            self.checkpoint, folders["used"] = files(checkpoint, form, progress, max_bytes)
+            self.checkpoint, folders["used"] = files(checkpoint, form, progress, max_bytes, token)
             return folders["used"]
 
         self.engine = load_engine(engine, device, compute_type, folder_of)

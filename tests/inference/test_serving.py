@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+import threading
+import time
 
 import pytest
 from speech import clips
@@ -14,7 +17,7 @@ from shared.checkpoint import Checkpoint
 from shared.checkpoint.embedded import embedded_base, embedded_base_transformers
 from shared.errors import UserError
 from shared.options import Options
-from shared.serving import Serving
+from shared.serving import Limits, Request, Serving
 from shared.wer import word_errors
 
 ITALIAN, ENGLISH = clips("it"), clips("en")
@@ -23,40 +26,41 @@ ITALIAN, ENGLISH = clips("it"), clips("en")
 @pytest.fixture(scope="module")
 def pair() -> Serving:
     """The embedded pair, as on one's own machine."""
-    return Serving("embedded:whisper-base", "embedded:whisper-base-it", max_seconds=600, max_bytes=50_000_000)
+    return Serving("embedded:whisper-base", "embedded:whisper-base-it",
+                   limits=Limits(max_seconds=600, max_bytes=50_000_000))
 
 
 def test_the_fine_tuned_checkpoint_serves_its_language(pair):
-    answer = pair.transcribe(ITALIAN[0].path, Options())
+    answer = pair.transcribe(Request(ITALIAN[0].path))
     assert answer.checkpoint.name == "whisper-base-it" and answer.notice is None
     assert word_errors(ITALIAN[0].text, answer.transcript.text, "it").wer < 0.3
     assert answer.seconds > 0 and answer.rtfx == pytest.approx(answer.transcript.duration / answer.seconds)
 
 
 def test_other_languages_and_tasks_go_to_the_base(pair):
-    heard = pair.transcribe(ENGLISH[1].path, Options())
+    heard = pair.transcribe(Request(ENGLISH[1].path, Options()))
     assert heard.checkpoint.name == "whisper-base" and heard.transcript.language == "en"
     assert heard.notice == "The fine-tuned model was tuned for Italian; this is English, so the base model answered."
-    translated = pair.transcribe(ITALIAN[3].path, Options(language="it", task="translate"))
+    translated = pair.transcribe(Request(ITALIAN[3].path, Options(language="it", task="translate")))
     assert translated.checkpoint.name == "whisper-base" and "translated" in translated.notice
 
 
 def test_a_part_of_a_recording(pair):
-    whole, part = (pair.transcribe(ITALIAN[0].path, Options(language="it"), **cut).transcript
+    whole, part = (pair.transcribe(Request(ITALIAN[0].path, Options(language="it"), **cut)).transcript
                    for cut in ({}, {"start": 0.0, "end": 1.0}))
     assert part.duration == pytest.approx(1.0, abs=0.1) and len(part.text) < len(whole.text)
 
 
 def test_limits_hold_for_what_a_visitor_sends(pair):
-    strict = Serving("embedded:whisper-base", "embedded:whisper-base-it", max_seconds=1, max_bytes=50_000_000)
+    strict = Serving("embedded:whisper-base", "embedded:whisper-base-it", limits=Limits(max_seconds=1))
     with pytest.raises(UserError, match="too long"):
-        strict.transcribe(ITALIAN[0].path, Options(language="it"))
+        strict.transcribe(Request(ITALIAN[0].path, Options(language="it")))
 
 
 def test_without_the_fine_tuned_checkpoint_the_base_goes_on_and_says_why(hub):
     alone = Serving("embedded:whisper-base", "nobody/nothing")
     assert alone.fine_tuned is None and "nobody/nothing is not available" in alone.problem
-    answer = alone.transcribe(ITALIAN[0].path, Options(language="it"))
+    answer = alone.transcribe(Request(ITALIAN[0].path, Options(language="it")))
     assert answer.checkpoint.name == "whisper-base" and answer.notice == alone.problem
     assert "not available" in alone.line()
 
@@ -68,23 +72,84 @@ def test_without_the_base_nothing_starts(hub):
 
 def test_exactly_this_checkpoint(pair):
     base, tuned = pair.base.checkpoint, pair.fine_tuned.checkpoint
-    assert pair.transcribe_with(base, ITALIAN[0].path, Options(language="it")).checkpoint == base
-    assert pair.transcribe_with(tuned, ENGLISH[1].path, Options(language="en")).checkpoint == tuned
+    assert pair.transcribe_with(base, Request(ITALIAN[0].path, Options(language="it"))).checkpoint == base
+    assert pair.transcribe_with(tuned, Request(ENGLISH[1].path, Options(language="en"))).checkpoint == tuned
     assert pair.transcriber(base) is pair.base and pair.transcriber(tuned) is pair.fine_tuned
 
 
 def test_a_space_loads_only_what_its_owner_allowed():
-    space = Serving("embedded:whisper-base", "embedded:whisper-base-it", allowed=("me/allowed",))
+    space = Serving("embedded:whisper-base", "embedded:whisper-base-it", limits=Limits(allowed=("me/allowed",)))
     folder = Checkpoint.parse(str(embedded_base_transformers()))
     for refused in (Checkpoint("someone/else"), folder):
         with pytest.raises(UserError, match="may not be loaded here"):
             space.transcriber(refused)
 
 
-def test_guests_leave_when_others_come(pair, tmp_path):
+SECRET, ADAPTER = "tester/secret", "tester/adapter"
+
+
+@pytest.fixture
+def secret(hub) -> str:
+    """A private checkpoint of this machine's owner, who is logged in, and a public adapter that names it as its base.
+
+    Gives the commit of the first. Their weights are not whole, so neither can be used even where it can be fetched.
+    """
+    adapter = {"peft_type": "LORA", "r": 4, "lora_alpha": 4, "base_model_name_or_path": SECRET}
+    hub.add("model", ADAPTER, {"adapter_config.json": json.dumps(adapter).encode(),
+                               "adapter_model.safetensors": b"some bytes"})
+    return hub.add("model", SECRET, {"config.json": b'{"model_type": "whisper"}', "model.safetensors": b"some bytes"},
+                   private=True)
+
+
+@pytest.mark.parametrize("allowed", [None, (SECRET, ADAPTER)])
+def test_what_a_visitor_names_is_read_without_the_owners_token(hub, secret, pair, allowed):
+    limits = Limits(allowed=allowed)
+    serving = Serving("embedded:whisper-base", "embedded:whisper-base-it", limits=limits)
+    for name in (SECRET, f"{SECRET}@{secret}", ADAPTER):
+        if allowed is None or name in allowed:
+            with pytest.raises(UserError, match=f"not public.*{SECRET}.*ALLOWED_CHECKPOINTS"):
+                serving.transcriber(Checkpoint.parse(name))
+    assert hub.downloads(SECRET) == []
+
+
+def test_what_the_owner_lists_is_read_with_the_token_and_not_given_to_others(hub, secret, pair):
+    pair_again = Serving("embedded:whisper-base", "embedded:whisper-base-it", limits=Limits(listed=(SECRET,)))
+    with pytest.raises(UserError, match="weights are damaged"):
+        pair_again.transcriber(Checkpoint(SECRET))
+    assert hub.downloads(SECRET) == ["config.json", "model.safetensors"]
+    for name in (SECRET, f"{SECRET}@{secret}"):  # in the cache by now
+        with pytest.raises(UserError, match="not public"):
+            pair.transcriber(Checkpoint.parse(name))
+
+
+def test_a_visitors_adapter_opens_no_folder_of_this_machine(hub, pair, tmp_path):
+    adapter = {"peft_type": "LORA", "r": 4, "lora_alpha": 4, "base_model_name_or_path": str(embedded_base())}
+    hub.add("model", ADAPTER, {"adapter_config.json": json.dumps(adapter).encode(),
+                               "adapter_model.safetensors": b"some bytes"})
+    with pytest.raises(UserError, match="names a folder"):
+        pair.transcriber(Checkpoint(ADAPTER))
+
+
+def test_a_download_keeps_only_those_waiting_who_want_the_same(hub, secret, pair):
+    hub.fail(f"api/models/{SECRET}", delay=3.0)
+
+    def ask() -> None:
+        with pytest.raises(UserError, match="not public"):
+            pair.transcriber(Checkpoint(SECRET))
+
+    slow = threading.Thread(target=ask)
+    slow.start()
+    time.sleep(0.2)
+    assert pair.transcriber(pair.base.checkpoint, pair.base.engine.name) is pair.base
+    assert pair.transcriber(pair.fine_tuned.checkpoint) is pair.fine_tuned
+    assert slow.is_alive()
+    slow.join()
+
+
+def test_extra_checkpoints_leave_when_others_come(pair, tmp_path):
     folders = []
-    for i in range(module.MAX_GUESTS + 1):
-        folder = tmp_path / f"guest{i}"
+    for i in range(module.MAX_EXTRA + 1):
+        folder = tmp_path / f"extra{i}"
         folder.symlink_to(embedded_base())
         folders.append(Checkpoint(str(folder)))
     first, *others = [pair.transcriber(folder) for folder in folders]
@@ -99,11 +164,11 @@ def test_what_crosses_to_the_gpu_process_survives_it(pair, monkeypatch):
     parts = list(windows([load_audio(ITALIAN[0].path).samples]))
     sent, told = pickle.loads(pickle.dumps((parts, options)))
     assert told == options and [window.pieces for window in sent] == [window.pieces for window in parts]
-    here = pair.transcribe(ITALIAN[0].path, options).transcript
+    here = pair.transcribe(Request(ITALIAN[0].path, options)).transcript
     assert pickle.loads(pickle.dumps(here)) == here
     monkeypatch.setattr(module, "ON_ZERO_GPU", True)
     progress = []
-    there = pair.transcribe(ITALIAN[0].path, options, progress=lambda *now: progress.append(now)).transcript
+    there = pair.transcribe(Request(ITALIAN[0].path, options), progress=lambda *now: progress.append(now)).transcript
     assert there == here and progress[-1] == (1, 1)
 
 

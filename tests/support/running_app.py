@@ -7,7 +7,7 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.serving import Serving
+from shared.serving import Limits, Serving
 from shared.ui import RESULTS, UPLOADS
 from shared.ui.pages.suite import PAGES
 from shared.ui.server.launch import build, start
@@ -30,7 +30,7 @@ class RunningApp:
 
 @functools.cache
 def running_app(fine_tuned: str = "embedded:whisper-base") -> RunningApp:
-    served = Serving("embedded:whisper-base", fine_tuned, max_seconds=MAX_SECONDS, max_bytes=MAX_BYTES)
+    served = Serving("embedded:whisper-base", fine_tuned, limits=Limits(MAX_SECONDS, MAX_BYTES))
     demo = build("Whisper suite", PAGES, served)
     address = start(demo, max_bytes=MAX_BYTES, block=False)
     atexit.register(demo.close)

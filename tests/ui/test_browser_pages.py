@@ -14,7 +14,7 @@ from browser import CHROMIUM, PATIENCE_MS, SCREENS, chromium, download, text_of,
 from media_server import serves, video_of
 from speech import clips
 
-from shared.serving import Serving
+from shared.serving import Limits, Serving
 from shared.ui.pages import compare, youtube
 from shared.ui.server.launch import Page, build, start
 from shared.wer import word_errors
@@ -28,7 +28,8 @@ PAGES = (Page("Compare", "compare", compare.page), Page("Videos", "videos", yout
 
 @pytest.fixture(scope="module")
 def app():
-    serving = Serving("embedded:whisper-base", "embedded:whisper-base-it", max_seconds=600.0, max_bytes=50_000_000)
+    serving = Serving("embedded:whisper-base", "embedded:whisper-base-it",
+                      limits=Limits(max_seconds=600.0, max_bytes=50_000_000))
     demo = build("Compare", PAGES, serving)
     yield start(demo, max_bytes=50_000_000, block=False).rstrip("/")
     demo.close()

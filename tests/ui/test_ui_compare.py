@@ -18,7 +18,7 @@ from huggingface_hub import HfApi
 from speech import clips
 
 from shared.checkpoint.embedded import embedded_base
-from shared.serving import Serving
+from shared.serving import Limits, Serving
 from shared.testset import Clip, ClipSet, evaluate
 from shared.ui import RESULTS, ROOT, UPLOADS
 from shared.ui.pages import compare, compare_set
@@ -45,7 +45,8 @@ def italian(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def app(italian):
-    serving = Serving("embedded:whisper-base", str(italian), max_seconds=600.0, max_bytes=50_000_000)
+    serving = Serving("embedded:whisper-base", str(italian),
+                      limits=Limits(max_seconds=600.0, max_bytes=50_000_000))
     demo = build("Compare", [Page("Compare", "compare", compare.page)], serving)
     yield start(demo, max_bytes=50_000_000, block=False)
     demo.close()
@@ -235,7 +236,7 @@ def test_without_the_fine_tuned_checkpoint_the_page_says_so_and_stops(tmp_path):
 
 
 def test_on_a_space_only_what_the_owner_allows(italian):
-    serving = Serving("embedded:whisper-base", str(italian), allowed=("openai/whisper-tiny",))
+    serving = Serving("embedded:whisper-base", str(italian), limits=Limits(allowed=("openai/whisper-tiny",)))
     demo = build("Compare", [Page("Compare", "compare", compare.page)], serving)
     address = start(demo, max_bytes=None, block=False)
     try:

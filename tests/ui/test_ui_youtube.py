@@ -16,7 +16,7 @@ from youtube_server import Video, YouTubeServer, openssl
 from shared.audio import ffmpeg_executable
 from shared.errors import UserError
 from shared.link.reasons import REASONS
-from shared.serving import Serving
+from shared.serving import Limits, Serving
 from shared.ui import RESULTS, ROOT
 from shared.ui.pages import youtube
 from shared.ui.pages.youtube import seconds
@@ -31,7 +31,8 @@ ID = "dQw4w9WgXcQ"
 
 @pytest.fixture(scope="module")
 def address():
-    serving = Serving("embedded:whisper-base", "embedded:whisper-base", max_seconds=60.0, max_bytes=5_000_000)
+    serving = Serving("embedded:whisper-base", "embedded:whisper-base",
+                      limits=Limits(max_seconds=60.0, max_bytes=5_000_000))
     demo = build("Videos", [Page("Videos", "videos", youtube.page)], serving)
     yield start(demo, max_bytes=5_000_000, block=False)
     demo.close()

@@ -14,7 +14,7 @@ from shared.errors import UserError
 from shared.inference import Transcriber
 from shared.languages import language_name
 from shared.options import Options
-from shared.serving import Answer, Serving, describe_engine
+from shared.serving import Answer, Request, Serving, describe_engine
 from shared.ui.render import alignment as diff
 from shared.ui.server.jobs import Job
 from shared.units import long_time
@@ -58,15 +58,15 @@ def compare_clip(serving: Serving, path: str, pair: tuple[Transcriber, Transcrib
     work.says("finding speech")
     notes = []
     if options.language is None:
-        language = serving.detect(path, options, cancel=work.cancel)
+        language = serving.detect(Request(path, options), cancel=work.cancel)
         options = dataclasses.replace(options, language=language)
         notes.append(f"{language_name(language)}, as the base model heard; both were told so.")
     notes += tuning_notes(pair, options.language)
     sides = []
     for name, transcriber in zip(NAMES, pair, strict=True):
         work.part(name)
-        answer = serving.transcribe_with(transcriber.checkpoint, path, options, engine=engine, progress=work.report,
-                                         cancel=work.cancel)
+        answer = serving.transcribe_with(transcriber.checkpoint, Request(path, options, engine),
+                                         progress=work.report, cancel=work.cancel)
         sides.append((name, answer, transcriber))
     work.part("")
     work.says("comparing")

@@ -29,7 +29,7 @@ class How:
 
     def __init__(self, serving: Serving) -> None:
         self.chosen = choices.Choices(translate=False)
-        with gr.Accordion("Other checkpoints", open=False, visible=serving.allowed != ()):
+        with gr.Accordion("Other checkpoints", open=False, visible=serving.limits.allowed != ()):
             self.base = _checkpoint("Base", serving.base, serving)
             self.fine_tuned = _checkpoint("Fine-tuned", serving.fine_tuned, serving)
 
@@ -107,18 +107,18 @@ def clips_of(source: str, archive: str | None, table: str | None, dataset: str, 
 def _checkpoint(label: str, configured: Transcriber, serving: Serving) -> gr.components.Component:
     """A field for another checkpoint: free on one's own machine, a choice of what the owner allows on a Space."""
     name, elem_id = configured.checkpoint.name, f"compare-{label.lower()}"
-    if serving.allowed is None:
+    if serving.limits.allowed is None:
         return gr.Textbox(label=f"{label}, instead of {name}", placeholder="a Hub id, or a folder", max_length=300,
                           elem_id=elem_id)
-    return gr.Dropdown([(name, ""), *serving.allowed], value="", label=label, filterable=False, elem_id=elem_id)
+    return gr.Dropdown([(name, ""), *serving.limits.allowed], value="", label=label, filterable=False, elem_id=elem_id)
 
 
 def _loaded(serving: Serving, text: str | None, configured: Transcriber, engine: str, work: Job) -> Transcriber:
     named = _named(text)
-    if named is not None and serving.allowed is not None and named not in serving.allowed:
+    if named is not None and serving.limits.allowed is not None and named not in serving.limits.allowed:
         # Before the name is looked at: whether a folder of that name exists here is nobody's business.
         raise UserError("This checkpoint may not be loaded here", got=named[:80],
-                        limit=", ".join(serving.allowed) or "only the two configured ones",
+                        limit=", ".join(serving.limits.allowed) or "only the two configured ones",
                         hint="choose one of those, or run the suite on your own machine")
     work.says(f"loading {named or configured.checkpoint.name}")
     return serving.transcriber(Checkpoint.parse(named) if named else configured.checkpoint, engine)

@@ -19,7 +19,7 @@ from shared.audio import Waveform, load_audio
 from shared.errors import UserError
 from shared.inference import Transcriber
 from shared.options import Options
-from shared.serving import Serving
+from shared.serving import Request, Serving
 from shared.testset import MAX_CLIP_SECONDS, Clip, ClipSet, Evaluation, ScoredClip, as_csv, as_jsonl, evaluate
 from shared.ui import RESULTS, ROOT
 from shared.ui.pages.compare_clip import NAMES, language_name, rate_titles, tuning_notes
@@ -36,7 +36,7 @@ N_LISTENED = 5  # clips that may fail before detecting the language is given up
 def compare_set(serving: Serving, clips: ClipSet, pair: tuple[Transcriber, Transcriber], options: Options, engine: str,
                 work: Job) -> tuple[Evaluation, list[str]]:
     """Every clip by both checkpoints, exactly these; and notes for the reader. Raises UserError, Cancelled."""
-    longest = min(MAX_CLIP_SECONDS, serving.max_seconds or MAX_CLIP_SECONDS)
+    longest = min(MAX_CLIP_SECONDS, serving.limits.max_seconds or MAX_CLIP_SECONDS)
     notes = list(clips.warnings)
     if options.language is None:
         work.says("listening for the language")
@@ -49,7 +49,7 @@ def compare_set(serving: Serving, clips: ClipSet, pair: tuple[Transcriber, Trans
         one.check(options)  # what fails for every clip fails once
 
     def read(transcriber: Transcriber, waveform: Waveform) -> str:
-        return serving.transcribe_with(transcriber.checkpoint, waveform, options, engine=engine,
+        return serving.transcribe_with(transcriber.checkpoint, Request(waveform, options, engine),
                                        cancel=work.cancel).transcript.text
 
     def tell(done: int, total: int | None) -> None:
@@ -120,7 +120,7 @@ def _detected(serving: Serving, clips: ClipSet, options: Options, longest: float
         seen.append(clip)
         try:
             waveform = _waveform(clip, longest, work)
-            return serving.detect(waveform, options, cancel=work.cancel), _with(clips, chain(seen, rest))
+            return serving.detect(Request(waveform, options), cancel=work.cancel), _with(clips, chain(seen, rest))
         except UserError as error:
             problem = error
     raise problem or UserError("The test set holds no clips", got=clips.origin, hint="choose another")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 from shared.errors import UserError
-from shared.serving import ON_ZERO_GPU, Serving
+from shared.serving import ON_ZERO_GPU, Request, Serving
 from shared.ui import STATIC
 from shared.ui.components import choices, example_clips
 from shared.ui.components.panel import Panel, footing, heading
@@ -57,7 +57,7 @@ def page(serving: Serving) -> None:
 
     def read(path, name, options, engine, work):
         work.says("finding speech")
-        answer = serving.transcribe(path, options, engine=engine, progress=work.report, cancel=work.cancel)
+        answer = serving.transcribe(Request(path, options, engine), progress=work.report, cancel=work.cancel)
         return panel.show(results.make(answer, path, name, cancel=work.cancel))
 
     def transcribe(recording, language, task, engine, beam_size, quiet_speech, names, speakers,

@@ -9,7 +9,7 @@ from pathlib import Path
 import gradio as gr
 
 from shared.errors import Cancelled, UserError
-from shared.serving import Serving
+from shared.serving import Request, Serving
 from shared.ui.components import choices, example_clips
 from shared.ui.components.panel import Panel, footing, heading
 from shared.ui.server import results
@@ -49,7 +49,7 @@ def page(serving: Serving) -> None:
 
     def read(path, name, options, engine, work) -> Result:
         work.says("finding speech")
-        answer = serving.transcribe(path, options, engine=engine, progress=work.report, cancel=work.cancel)
+        answer = serving.transcribe(Request(path, options, engine), progress=work.report, cancel=work.cancel)
         return results.make(answer, path, name, cancel=work.cancel)
 
     def read_all(paths, options, engine, work) -> list[Outcome]:

@@ -17,7 +17,7 @@ from shared import link as links
 from shared.errors import UserError
 from shared.languages import language_name
 from shared.link import link_error
-from shared.serving import Serving
+from shared.serving import Request, Serving
 from shared.ui import ROOT
 from shared.ui.components import choices
 from shared.ui.components.panel import Panel, footing, heading, with_stop
@@ -63,7 +63,7 @@ def page(serving: Serving) -> None:
             with gr.Column(visible=False) as below:
                 score = gr.HTML(elem_id="youtube-score", elem_classes="result")
     footing(serving)
-    max_seconds, max_bytes = serving.max_seconds or MAX_SECONDS, serving.max_bytes or MAX_BYTES
+    max_seconds, max_bytes = serving.limits.max_seconds or MAX_SECONDS, serving.limits.max_bytes or MAX_BYTES
 
     def look_up(link, request: gr.Request, bar=gr.Progress()):  # noqa: B008
         with job(request, bar) as work:
@@ -93,8 +93,8 @@ def page(serving: Serving) -> None:
                 work.says("fetching the captions")
                 reference = links.human_captions(link, wanted, cancel=work.cancel)
             work.says("finding speech")
-            answer = serving.transcribe(path, options, engine=engine, start=first or 0.0, end=last,
-                                        progress=work.report, cancel=work.cancel)
+            answer = serving.transcribe(Request(path, options, engine, first or 0.0, last), progress=work.report,
+                                        cancel=work.cancel)
             made = results.make(answer, path, _name(link), start=first or 0.0, end=last, cancel=work.cancel)
             html = _score(answer, reference, wanted) if wanted else ""
             return [*panel.show(made), html, gr.Column(visible=bool(html))]
@@ -105,7 +105,7 @@ def page(serving: Serving) -> None:
             if file is None:
                 raise UserError("No file was chosen yet", hint="choose an audio or video file")
             options = choices.read(language, task, beam_size, quiet_speech, names, speakers)
-            answer = serving.transcribe(file, options, engine=engine, progress=work.report, cancel=work.cancel)
+            answer = serving.transcribe(Request(file, options, engine), progress=work.report, cancel=work.cancel)
             return [*panel.show(results.make(answer, file, cancel=work.cancel)), "", gr.Column(visible=False), None]
 
     looked = with_stop(panel.stop, panel.view, [look.click, link.submit], look_up, [link],

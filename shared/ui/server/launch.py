@@ -15,7 +15,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from shared.errors import UserError
-from shared.serving import Serving, serving
+from shared.serving import Limits, Serving, serving
 from shared.ui import RESULTS
 from shared.ui.server import jobs, results
 from shared.ui.server.theme import HEAD, STYLES, theme
@@ -40,16 +40,20 @@ def launch(title: str, pages: Sequence[Page]) -> None:
     """Load the checkpoints, say where the app listens, and serve until stopped.
 
     Environment: GRADIO_SERVER_NAME, GRADIO_SERVER_PORT, MAX_MINUTES and MAX_MB of a recording (0: no limit),
-    MCP_SERVER=1, ALLOWED_CHECKPOINTS (Hub ids that compare may load, separated by spaces; on one's own machine any).
+    MCP_SERVER=1, ALLOWED_CHECKPOINTS (Hub ids that compare may load, separated by spaces; on one's own machine any),
+    ALLOWED_DATASETS. What is in these two lists is read with this machine's Hub token; nothing else that a visitor
+    names is.
     """
     on_space = bool(os.environ.get("SPACE_ID"))
     max_seconds = 60 * float(os.environ.get("MAX_MINUTES") or (SPACE_SECONDS / 60 if on_space else 0)) or None
     max_mb = float(os.environ.get("MAX_MB") or (SPACE_MB if on_space else OWN_MB))
     max_bytes = int(max_mb * 1e6) or None
-    allowed = os.environ.get("ALLOWED_CHECKPOINTS", "").replace(",", " ").split()
+    checkpoints, datasets = (tuple(os.environ.get(name, "").replace(",", " ").split())
+                             for name in ("ALLOWED_CHECKPOINTS", "ALLOWED_DATASETS"))
+    limits = Limits(max_seconds, max_bytes, checkpoints if on_space else None,
+                    tuple(name.partition("@")[0] for name in checkpoints), datasets)
     try:
-        served = serving(max_seconds=max_seconds, max_bytes=max_bytes, allowed=tuple(allowed) if on_space else None,
-                         progress=_on_stderr)
+        served = serving(limits, _on_stderr)
     except UserError as error:
         sys.exit(str(error))
     print(served.line(), flush=True)

@@ -83,7 +83,7 @@ class Listener:
 
     @property
     def limit(self) -> float:
-        return min(self._serving.max_seconds or MOST_SECONDS, MOST_SECONDS)
+        return min(self._serving.limits.max_seconds or MOST_SECONDS, MOST_SECONDS)
 
     def said(self, have: int) -> dict[str, object]:
         """For the page: committed text from character `have` on, what may still change, and how things stand."""
