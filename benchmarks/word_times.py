@@ -99,9 +99,9 @@ def ours(transcriber: Transcriber, one: Sequence, by_sound: bool = True) -> list
     states = engine.encode([pad_or_trim(log_mel(one.samples, engine.n_mels), N_FRAMES_FULL)])
     prompt = tokens.prompt(one.language, "transcribe", timestamps=True, initial_prompt=None)
     ids = tokens.encode(" " + ", ".join(one.words) + ".")
-    found = align_words(engine, tokens, states, 0, prompt, ids, len(one.samples) / SAMPLE_RATE, one.language,
+    found = align_words(engine, tokens, states, 0, prompt, [ids], len(one.samples) / SAMPLE_RATE, one.language,
                         one.samples if by_sound else None)
-    return [(word.start, word.end) for word, _ in found]
+    return [(word.start, word.end) for word in found[0]]
 
 
 def peers(python: str, made: list[Sequence]) -> list[list[tuple[float, float]]]:

@@ -7,8 +7,9 @@ Transcript; `FORMATS` names them all. This module does not know where the text c
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 
@@ -21,6 +22,9 @@ N_LINES = 2
 CHARACTERS_PER_SECOND = 17
 MIN_SECONDS, MAX_SECONDS = 5 / 6, 7.0
 GAP_SECONDS = 2 / 24
+# The scripts of NO_SPACES: Thai and Lao, Burmese, Khmer, East Asian marks and brackets, kana, ideographs, full width.
+UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u303f\u3041-\u30ff\u31f0-\u31ff\u3400-\u4dbf"
+                      "\u4e00-\u9fff\uf900-\ufaff\uff01-\uff9f\U00020000-\U0003134f]")
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Transcript:
 
     @property
     def text(self) -> str:
-        return " ".join(segment.text for segment in self.segments)
+        return joined(segment.text for segment in self.segments)
 
     @property
     def words(self) -> tuple[Word, ...]:
@@ -74,6 +78,19 @@ class Transcript:
             for segment in data["segments"]
         )
         return cls(segments, data["language"], data["duration"], tuple(data.get("warnings", ())))
+
+
+def joined(texts: Iterable[str]) -> str:
+    """Pieces of text as one: with a space between, unless what follows is written in a script without spaces."""
+    text = ""
+    for piece in texts:
+        text += separator(piece) + piece if text else piece
+    return text
+
+
+def separator(text: str) -> str:
+    """What parts `text` from the text before it: "" if it begins in a script that is written without spaces."""
+    return "" if text and UNSPACED.match(text) else " "
 
 
 def sentences(segment: Segment) -> list[Segment]:

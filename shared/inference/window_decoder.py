@@ -105,11 +105,11 @@ class Recogniser:
         with self._lock:
             return self.engine.decode(states, prompt, max_tokens=max_tokens, cancel=cancel, **how)
 
-    def align(self, states: Any, row: int, prompt: list[int], ids: Sequence[int], window: Window, options: Options
-              ) -> list[tuple[Word, int]]:
-        """Words of a row, each with its number of tokens; empty where the alignment fails."""
+    def align(self, states: Any, row: int, prompt: list[int], pieces: Sequence[Sequence[int]], window: Window,
+              options: Options) -> list[list[Word]]:
+        """Words of each piece of a row's text tokens; empty where the alignment fails."""
         with self._lock:
-            return align_words(self.engine, self.tokens, states, row, prompt, ids, window.duration,
+            return align_words(self.engine, self.tokens, states, row, prompt, pieces, window.duration,
                                options.language if options.task == "transcribe" else "en", window.samples)
 
     def _batches(self, windows: Sequence[Window]) -> Iterator[list[int]]:
@@ -193,17 +193,15 @@ class Recogniser:
                   ) -> tuple[list[Segment], float]:
         """Segments on the audio's clock, and the second of the window up to which the model read."""
         pieces = self.tokens.pieces(decoded.tokens)
-        timed: list[tuple[Word, int]] = []
+        timed: list[list[Word]] = [[] for _ in pieces]
         shared_words = window.since is not None or window.until is not None
         if (options.words or shared_words) and pieces:
-            ids = [i for piece in pieces for i in piece.tokens]
-            timed = self.align(states, row, prompt, ids, window, options)
+            timed = self.align(states, row, prompt, [piece.tokens for piece in pieces], window, options)
         segments, reached = [], 0.0
-        for piece in pieces:
+        for piece, words in zip(pieces, timed, strict=True):
             begin = piece.start if piece.start is not None else reached
             end = min(piece.end if piece.end is not None else window.duration, window.duration)
             begin, reached = min(begin, end), end
-            words = _take(timed, len(piece.tokens))
             text = self.tokens.text(piece.tokens).strip()
             if text:
                 segment = _on_audio(window, Segment(
@@ -242,16 +240,6 @@ def _own(segments: Sequence[Segment], window: Window, words: bool) -> list[Segme
             kept.append(replace(segment, text="".join(word.text for word in own).strip(), words=own,
                                 start=max(segment.start, own[0].start), end=min(segment.end, own[-1].end)))
     return kept if words else [replace(segment, words=()) for segment in kept]
-
-
-def _take(timed: list[tuple[Word, int]], n_tokens: int) -> list[Word]:
-    """The words of the next `n_tokens` tokens, removed from `timed`."""
-    words = []
-    while timed and n_tokens > 0:
-        word, n_used = timed.pop(0)
-        words.append(word)
-        n_tokens -= n_used
-    return words
 
 
 def _on_audio(window: Window, segment: Segment) -> Segment:

@@ -18,7 +18,7 @@ from shared.audio import SAMPLE_RATE
 from shared.audio.features import FRAMES_PER_SECOND
 from shared.checkpoint.tokenizer import Tokens
 from shared.engines import Engine
-from shared.transcript import Word
+from shared.transcript import Word, separator
 
 PUNCTUATION_BEFORE = "\"'“¿([{-"
 PUNCTUATION_AFTER = "\"'.。,，!！?？:：”)]}、…;"
@@ -30,37 +30,40 @@ SILENT_DB = 30.0  # under the loud parts of a window
 
 
 def align_words(
-    engine: Engine, tokens: Tokens, states: Any, row: int, prompt: Sequence[int], ids: Sequence[int],
+    engine: Engine, tokens: Tokens, states: Any, row: int, prompt: Sequence[int], pieces: Sequence[Sequence[int]],
     duration: float, language: str | None, samples: np.ndarray | None = None,
-) -> list[tuple[Word, int]]:
-    """Words of one row with times in seconds from the window's start, each with its number of tokens.
+) -> list[list[Word]]:
+    """The words of each piece of one row's text, with times in seconds from the window's start.
 
-    prompt: as it was given to `decode`. ids: text tokens only. duration: seconds of the window that hold sound.
-    samples: the window's sound, by which borders are put right; without it they stay where attention has them.
-    Empty if the alignment fails: the text stands without word times then.
+    prompt: as it was given to `decode`. pieces: text tokens, parted where the model wrote a timestamp; no word reaches
+    from one into the next, so that the words of a piece spell its text. duration: seconds of the window that hold
+    sound. samples: the window's sound, by which borders are put right; without it they stay where attention has them.
+    Lists are empty if the alignment fails: the text stands without word times then.
     """
+    ids = [i for piece in pieces for i in piece]
+    nothing: list[list[Word]] = [[] for _ in pieces]
     start = [i for i in prompt if i != tokens.no_timestamps]
     start = start[start.index(tokens.start):]
     n_frames = max(2, min(int(duration * FRAMES_PER_SECOND), 3000))
     path, seconds, probabilities = engine.align(states, row, start, ids, n_frames)
     if len(path) == 0:
-        return []
+        return nothing
     first = np.flatnonzero(np.diff(path, prepend=-1))  # where the path enters each token
     times = np.append(seconds[first], duration)
     if len(times) < len(ids) + 1:
-        return []
-    words, at = [], 0
-    for text, group in tokens.words(ids, language):
-        begin, end = float(times[at]), float(times[at + len(group)])
-        probability = float(np.mean(probabilities[at : at + len(group)]))
-        words.append((Word(text, begin, min(end, duration), probability), len(group)))
-        at += len(group)
-    words = _with_punctuation(words)
+        return nothing
+    found, at = nothing, 0
+    for words, piece in zip(found, pieces, strict=True):
+        for text, group in tokens.words(piece, language):
+            begin, end = float(times[at]), min(float(times[at + len(group)]), duration)
+            words.append(Word(text, begin, end, float(np.mean(probabilities[at : at + len(group)]))))
+            at += len(group)
+    found = [_apart(_with_punctuation(words)) for words in found]
     if samples is None or len(samples) < 3 * FRAME:
-        return words
-    placed = _by_sound([(word.start, word.end) for word, _ in words], samples)
-    return [(replace(word, start=start, end=end), n_tokens)
-            for (word, n_tokens), (start, end) in zip(words, placed, strict=True)]
+        return found
+    placed = iter(_by_sound([(word.start, word.end) for words in found for word in words], samples))
+    return [[replace(word, start=start, end=end) for word, (start, end) in zip(words, placed, strict=False)]
+            for words in found]
 
 
 def _by_sound(spans: list[tuple[float, float]], samples: np.ndarray) -> list[tuple[float, float]]:
@@ -99,18 +102,27 @@ def _without_silence(start: float, end: float, loud: np.ndarray) -> tuple[float,
     return float(max(start, (first + heard[0]) / 100)), float(min(end, (first + heard[-1] + 1) / 100))
 
 
-def _with_punctuation(words: list[tuple[Word, int]]) -> list[tuple[Word, int]]:
+def _apart(words: list[Word]) -> list[Word]:
+    """The first word of a piece with the space that parts it from the piece before, where its script has one.
+
+    The model may write a timestamp within a word; what follows begins without a space then.
+    """
+    if not words or not words[0].text.strip():
+        return words
+    text = words[0].text.lstrip()
+    return [replace(words[0], text=separator(text) + text), *words[1:]]
+
+
+def _with_punctuation(words: list[Word]) -> list[Word]:
     """Marks belong to the word they stand at, and take none of its time."""
-    merged: list[tuple[Word, int]] = []
-    for word, n_tokens in words:
-        if merged and word.text.strip() and all(c in PUNCTUATION_AFTER for c in word.text.strip()) \
+    merged: list[Word] = []
+    for word in words:
+        last = merged[-1] if merged else None
+        if last and word.text.strip() and all(c in PUNCTUATION_AFTER for c in word.text.strip()) \
                 and not word.text.startswith(" "):
-            last, n_last = merged[-1]
-            merged[-1] = (Word(last.text + word.text, last.start, last.end, last.probability), n_last + n_tokens)
-        elif merged and merged[-1][0].text.strip() and all(c in PUNCTUATION_BEFORE for c in merged[-1][0].text.strip()):
-            last, n_last = merged[-1]
-            merged[-1] = (Word(last.text + word.text.lstrip(), word.start, word.end, word.probability),
-                          n_last + n_tokens)
+            merged[-1] = replace(last, text=last.text + word.text)
+        elif last and last.text.strip() and all(c in PUNCTUATION_BEFORE for c in last.text.strip()):
+            merged[-1] = replace(word, text=last.text + word.text.lstrip())
         else:
-            merged.append((word, n_tokens))
+            merged.append(word)
     return merged

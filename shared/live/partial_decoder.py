@@ -55,8 +55,8 @@ class Looker:
         elif text.strip():
             ids = [i for i in decoded.tokens if i < tokens.end]
             self._n_tokens = len(ids)
-            timed = recogniser.align(states, 0, prompt, ids, window, options)
-            words = [_moved(word, window.start) for word, _ in timed] or None
+            timed = recogniser.align(states, 0, prompt, [ids], window, options)[0]
+            words = [_moved(word, window.start) for word in timed] or None
         self.cost = time.perf_counter() - begun
         return words
 

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from speech import clips
 
-from shared.audio import SAMPLE_RATE, Waveform, load_audio
+from shared.audio import SAMPLE_RATE, AudioSource, Waveform, load_audio
+from shared.inference.window_decoder import Options
 from shared.inference.word_times import _by_sound
+from shared.transcript import Segment, Transcript
 
 CLIPS = clips("it")
 
@@ -71,6 +73,31 @@ def test_borders_move_to_the_dip_and_ends_leave_the_silence():
     assert first == pytest.approx((0.5, 0.98), abs=0.02) and second == pytest.approx((1.02, 1.5), abs=0.02)
     steady = _by_sound([(0.2, 0.9), (0.9, 1.8)], np.random.default_rng(0).normal(0, 0.1, 2 * SAMPLE_RATE))
     assert steady[0][1] == pytest.approx(0.9, abs=0.15) and steady[0][1] == steady[1][0]
+
+
+@pytest.mark.parametrize("engine", ["base", "base_torch"])
+@pytest.mark.parametrize(("language", "text"), [
+    ("it", " Un saluto temporaneo, usato in attesa: nessuno degli operatori risponde."),
+    ("ru", " Пожалуйста, подождите (или перезвоните)!"), ("ja", "音声認識の、テスト OpenAI です。もう一度")])
+def test_words_never_reach_over_a_timestamp(request, engine, language, text):
+    """Wherever the model writes a timestamp, within a word too, the words of a piece spell its text."""
+    transcriber = request.getfixturevalue(engine)
+    tokens, recogniser = transcriber.tokens, transcriber.recogniser
+    window = next(iter(transcriber.windows(AudioSource(CLIPS[0].path), Options(language))))
+    states, prompt = recogniser.encode([window]), tokens.prompt(language, "transcribe", timestamps=True)
+    ids = tokens.encode(text)
+    for cut in range(1, len(ids), 2):
+        pieces = [ids[:cut], ids[cut:]]
+        found = recogniser.align(states, 0, prompt, pieces, window, Options(language))
+        assert [joined_words(words) for words in found] == [tokens.text(piece).strip() for piece in pieces]
+        segments = [Segment(tokens.text(piece).strip(), 0, 1, tuple(words))
+                    for piece, words in zip(pieces, found, strict=True)]
+        transcript = Transcript(tuple(segments), language, 10.0)
+        assert joined_words(transcript.words) == transcript.text
+
+
+def joined_words(words) -> str:
+    return "".join(word.text for word in words).strip()
 
 
 def test_a_segment_stands_where_the_alignment_fails(base, monkeypatch):

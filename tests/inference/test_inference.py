@@ -207,16 +207,19 @@ def test_a_cut_off_file_gives_what_there_is_and_a_warning(base, tmp_path):
     assert "Grazie" in transcript.text and "cut off" in transcript.warnings[0]
 
 
-def test_unbroken_speech_is_cut_without_losing_or_doubling_a_word(base):
+@pytest.mark.parametrize(("engine", "more"), [("base", {"words": True}), ("base_torch", {"speakers": 2})])
+def test_unbroken_speech_is_cut_without_losing_or_doubling_a_word(request, engine, more):
     """Prompts without their pauses: what is heard around each cut is what is heard where nothing is cut."""
+    transcriber = request.getfixturevalue(engine)
     said = [clip for clip in clips("it") if load_audio(clip.path).duration < 12] * 4
     voiced = Waveform(np.concatenate([load_audio(clip.path).samples[4000:-4000] for clip in said]))
     assert voiced.duration > 50
-    whole = base.transcribe(voiced, language="it", vad_onset=0.02)
+    whole = transcriber.transcribe(voiced, language="it", vad_onset=0.02)
     assert word_errors(" ".join(clip.text for clip in said), whole.text, "it").wer < 0.35
-    words = base.transcribe(voiced, language="it", vad_onset=0.02, words=True).words
+    with_words = transcriber.transcribe(voiced, language="it", vad_onset=0.02, **more)
+    words = with_words.words
     assert [word.start for word in words] == sorted(word.start for word in words)
-    assert "".join(word.text for word in words).split() == whole.text.split()
+    assert "".join(word.text for word in words).split() == with_words.text.split() == whole.text.split()
     assert not any(segment.words for segment in whole.segments)
 
 

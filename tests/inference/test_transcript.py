@@ -59,6 +59,16 @@ def test_a_long_segment_is_cut_into_sentences():
     assert sentences(without_times) == [without_times]
 
 
+@pytest.mark.parametrize(("pieces", "text"), [
+    (("Good morning.", "How are you?"), "Good morning. How are you?"),
+    (("今日は。", "晴れです。"), "今日は。晴れです。"),
+    (("「はい」", "「いいえ」"), "「はい」「いいえ」"), (("สวัสดี", "ครับ"), "สวัสดีครับ"), (("នេះ", "ជា"), "នេះជា"),
+    (("안녕하세요.", "반갑습니다."), "안녕하세요. 반갑습니다."), (("नमस्ते।", "आप कैसे हैं?"), "नमस्ते। आप कैसे हैं?"), ((), "")])
+def test_segments_are_joined_as_their_script_is_written(pieces, text):
+    segments = tuple(Segment(piece, i, i + 1) for i, piece in enumerate(pieces))
+    assert Transcript(segments, "ja", 9.0).text == text
+
+
 def test_wide_characters_count_two():
     transcript = Transcript((Segment("これは字幕の長さを確かめるための長い日本語の文章です。" * 3, 0, 15),), "ja", 15)
     assert all(len(line) <= LINE_COLUMNS // 2 for cue in cues(transcript) for line in cue.lines)
