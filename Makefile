@@ -20,8 +20,9 @@ test: $(VENV)/.test browser  ## install what is needed and run the tests
 test-slow: $(VENV)/.test browser  ## the tests that take minutes each
 	$(PY) -m pytest -m slow
 
-check: $(VENV)/.test  ## lint
+check: $(VENV)/.test  ## style, annotations, complexity (ruff) and types (mypy)
 	$(RUFF) check .
+	$(VENV)/bin/mypy
 
 screenshots: $(VENV)/.test browser  ## take the pictures of docs/images again
 	$(PY) tests/support/screenshots.py
@@ -74,4 +75,4 @@ browser:
 	  echo "No chromium: the browser tests will be skipped"; }
 
 clean:  ## remove what was made here
-	rm -rf $(VENV) bundles wheelhouse .pytest_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) bundles wheelhouse .pytest_cache .ruff_cache .mypy_cache *.egg-info
