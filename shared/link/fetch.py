@@ -115,16 +115,16 @@ def download(
     """
     cancel, progress = cancel or threading.Event(), _at_times(progress)
     where = parse_link(link)
-    part = {"start": start, "end": end, "max_seconds": max_seconds}
     _check_part(start, end)
     with _job_folder(folder) as job_folder:
         if isinstance(where, Target):
             file = job_folder / ("sound" + link_media.suffix_of(where))
             link_media.fetch(where, file, max_bytes=max_bytes, progress=progress, cancel=cancel)
         else:
-            job = {"action": "download", "video": where.id, "folder": str(job_folder), "max_bytes": max_bytes, **part}
+            job = {"action": "download", "video": where.id, "folder": str(job_folder), "max_bytes": max_bytes,
+                   "start": start, "end": end, "max_seconds": max_seconds}
             file = job_folder / Path(ask_youtube(job, DOWNLOAD_SECONDS, cancel, progress)).name
-        _check_file(file, max_bytes, **part)
+        _check_file(file, max_bytes, start, end, max_seconds)
         suffix = file.suffix if file.suffix in link_media.SUFFIXES else ".media"
         kept = Path(folder, f"link-{os.urandom(8).hex()}{suffix}")
         file.rename(kept)

@@ -22,8 +22,9 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 from shared.errors import Cancelled
@@ -40,7 +41,7 @@ SOCKET_SECONDS = 10
 log = logging.getLogger(__name__)
 
 
-def ask_youtube(job: dict, seconds: float, cancel: threading.Event, progress: Progress | None = None):
+def ask_youtube(job: dict[str, Any], seconds: float, cancel: threading.Event, progress: Progress | None = None) -> Any:
     """Have `shared.link.youtube.run` do a job in a process of its own; returns its result.
 
     Raises what it refused as UserError, or Cancelled; the process and all it started are gone in every case.
@@ -54,6 +55,7 @@ def ask_youtube(job: dict, seconds: float, cancel: threading.Event, progress: Pr
     deadline = time.monotonic() + seconds
     with _process(Path(job["folder"])) as (process, lines, errors):
         with contextlib.suppress(BrokenPipeError):  # it ended at once: told below
+            assert process.stdin is not None
             process.stdin.write(json.dumps(job).encode() + b"\n")
             process.stdin.flush()
         while True:
@@ -79,8 +81,8 @@ def ask_youtube(job: dict, seconds: float, cancel: threading.Event, progress: Pr
                 progress(*event["progress"])
 
 
-def _tail(errors) -> str:
-    """The last of what the process said on stderr."""
+def _tail(errors: IO[bytes]) -> str:
+    """The last of what the process wrote to stderr."""
     errors.seek(0)
     return errors.read().decode("utf-8", "replace")[-2000:]
 
@@ -94,7 +96,7 @@ def _check_network() -> None:
 
 
 @contextlib.contextmanager
-def _process(folder: Path):
+def _process(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], queue.SimpleQueue[bytes], IO[bytes]]]:
     """(process, queue of its lines, its stderr). It and what it started are gone afterwards."""
     keep = ("PATH", "LANG", "LC_ALL", "SYSTEMROOT", "SSL_CERT_FILE", "VIRTUAL_ENV", "HTTP_PROXY", "HTTPS_PROXY",
             "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
@@ -104,11 +106,12 @@ def _process(folder: Path):
     path = os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH"))))
     environment |= {"PYTHONPATH": path, "HOME": str(folder), "TMPDIR": str(folder), "YTDLP_NO_PLUGINS": "1",
                     "PYTHONIOENCODING": "utf-8"}
-    lines: queue.SimpleQueue = queue.SimpleQueue()
+    lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen([sys.executable, "-P", "-m", "shared.link.process"], cwd=folder, env=environment,
                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
                                    start_new_session=True)
+        assert process.stdin is not None and process.stdout is not None  # both are pipes
         reader = threading.Thread(target=_read_lines, args=(process.stdout, lines.put), daemon=True)
         reader.start()
         try:
@@ -124,7 +127,7 @@ def _process(folder: Path):
             process.stdout.close()
 
 
-def _read_lines(pipe, put: Callable[[bytes], None]) -> None:
+def _read_lines(pipe: IO[bytes], put: Callable[[bytes], None]) -> None:
     for line in pipe:
         put(line)
     put(b"")
@@ -139,7 +142,7 @@ def main() -> None:
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever the libraries print must not mix with the events
 
-    def emit(**event) -> None:
+    def emit(**event: object) -> None:
         out.write(json.dumps(event) + "\n")
         out.flush()
 
@@ -162,7 +165,7 @@ def guard_sockets() -> None:
     proxy_addresses = {found[4][:2] for host, port in proxies.items()
                        for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
 
-    def audit(event: str, arguments: tuple) -> None:
+    def audit(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "socket.getaddrinfo":
             host = arguments[0].decode() if isinstance(arguments[0], bytes) else arguments[0]
             if host not in proxies and not any(f".{host}".endswith(f".{name}") for name in HOSTS):

@@ -8,6 +8,7 @@ the process which serves people never loads them.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from shared.errors import UserError
@@ -144,7 +145,7 @@ def short_reason(error: BaseException) -> str:
     return text[:160] or type(error).__name__
 
 
-def _chain(error: BaseException | None, depth: int = 0):
+def _chain(error: BaseException | None, depth: int = 0) -> Iterator[BaseException]:
     """An exception and what it wraps: DownloadError keeps it in exc_info, ExtractorError in cause."""
     while error is not None and depth < 8:
         yield error

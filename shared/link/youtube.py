@@ -13,10 +13,17 @@ import json
 import os
 import re
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from shared.link.reasons import REASONS, classify, short_reason
 from shared.units import megabytes, spoken_time
+
+Job = dict[str, Any]  # see above; it crosses to this process as JSON
+Progress = Callable[[float | None, str], None]
+Ask = Callable[[Job, Any], Any]  # (job, the library's own object) → result
+Way = Callable[[Job, Progress], Any]
 
 SOCKET_SECONDS = 10
 # Best audio-only track over plain HTTP, else in pieces; then the smallest file that has sound at all.
@@ -24,15 +31,15 @@ AUDIO = "bestaudio[protocol^=http]/bestaudio/worst[acodec!=none]"
 
 
 class Refused(Exception):
-    """A finding of ours, to be told as REASONS[kind]."""
+    """A finding of ours, to be shown as REASONS[kind]."""
 
     def __init__(self, kind: str, got: str | None = None, limit: str | None = None) -> None:
         super().__init__(kind)
         self.kind, self.got, self.limit = kind, got, limit
 
 
-def run(job: dict, progress) -> object:
-    """The job's result by the first way that works. The first way's reason is told unless only the second knew one."""
+def run(job: Job, progress: Progress) -> object:
+    """The job's result by the first way that works; where both fail, the more precise of the two reasons."""
     try:
         return FIRST_WAY[job["action"]](job, progress)
     except Refused as first:
@@ -60,11 +67,11 @@ def node_executable() -> Path:
 # First way: yt-dlp
 
 
-def _ytdlp_refusals(ask):
+def _ytdlp_refusals(ask: Ask) -> Way:
     """Turn yt-dlp's exceptions into ours: of any type, as when YouTube's answers change; then comes the second way."""
 
     @functools.wraps(ask)
-    def asked(job: dict, progress) -> object:
+    def asked(job: Job, progress: Progress) -> object:
         import yt_dlp
 
         with yt_dlp.YoutubeDL(_ytdlp_options(job, progress)) as downloader:
@@ -78,12 +85,12 @@ def _ytdlp_refusals(ask):
     return asked
 
 
-def _ytdlp_options(job: dict, progress) -> dict:
-    def watch(status: dict) -> None:
+def _ytdlp_options(job: Job, progress: Progress) -> dict[str, Any]:
+    def watch(status: dict[str, Any]) -> None:
         n_bytes, total = status.get("downloaded_bytes") or 0, status.get("total_bytes")
         total = total or status.get("total_bytes_estimate")
         _check_bytes(n_bytes, job)  # max_filesize would only skip the file, without a word
-        progress(*_told(n_bytes, total))
+        progress(*_progress(n_bytes, total))
 
     return {
         "quiet": True, "no_warnings": True, "noprogress": True, "logger": _Log(),
@@ -114,7 +121,7 @@ class _Log:
 
 
 @_ytdlp_refusals
-def _ytdlp_look(job: dict, downloader) -> dict:
+def _ytdlp_look(job: Job, downloader: Any) -> dict[str, Any]:
     info = _ytdlp_info(job, downloader)
     automatic = [code.removesuffix("-orig") for code in info.get("automatic_captions") or () if code.endswith("-orig")]
     return {
@@ -125,7 +132,7 @@ def _ytdlp_look(job: dict, downloader) -> dict:
 
 
 @_ytdlp_refusals
-def _ytdlp_download(job: dict, downloader) -> str:
+def _ytdlp_download(job: Job, downloader: Any) -> str:
     info = _ytdlp_info(job, downloader)
     if _is_live(info):
         raise Refused("live", info.get("title"))
@@ -141,17 +148,17 @@ def _ytdlp_download(job: dict, downloader) -> str:
 
 
 @_ytdlp_refusals
-def _ytdlp_captions(job: dict, downloader) -> str | None:
+def _ytdlp_captions(job: Job, downloader: Any) -> str | None:
     tracks = _human(_ytdlp_info(job, downloader))
     code = pick_language(tracks, job["language"])
-    url = next((one["url"] for one in tracks.get(code, ()) if one.get("ext") == "json3"), None)
+    url = next((one["url"] for one in tracks.get(code or "", ()) if one.get("ext") == "json3"), None)
     if url is None:
         return None
     with downloader.urlopen(url) as answer:
         return plain_text(answer.read(1 << 24))
 
 
-def _ytdlp_info(job: dict, downloader) -> dict:
+def _ytdlp_info(job: Job, downloader: Any) -> dict[str, Any]:
     info = downloader.extract_info(f"https://www.youtube.com/watch?v={job['video']}", download=False)
     if not info or info.get("_type", "video") != "video":
         raise Refused("not_one_video")
@@ -160,15 +167,15 @@ def _ytdlp_info(job: dict, downloader) -> dict:
     return info
 
 
-def _is_live(info: dict) -> bool:
+def _is_live(info: dict[str, Any]) -> bool:
     return info.get("live_status") == "is_live" or bool(info.get("is_live"))
 
 
-def _size(info: dict) -> int | None:
+def _size(info: dict[str, Any]) -> int | None:
     return info.get("filesize") or info.get("filesize_approx")
 
 
-def _human(info: dict) -> dict:
+def _human(info: dict[str, Any]) -> dict[str, Any]:
     """Caption tracks made by people: yt-dlp keeps recognised and translated ones apart from them."""
     return {code: tracks for code, tracks in (info.get("subtitles") or {}).items() if code != "live_chat"}
 
@@ -176,16 +183,16 @@ def _human(info: dict) -> dict:
 # Second way: pytubefix
 
 
-def _pytubefix_refusals(ask):
+def _pytubefix_refusals(ask: Ask) -> Way:
     """Turn whatever pytubefix raises into ours: it lets KeyError and the like out when YouTube's answers change."""
 
     @functools.wraps(ask)
-    def asked(job: dict, progress) -> object:
+    def asked(job: Job, progress: Progress) -> object:
         import pytubefix
 
-        def watch(stream, chunk: bytes, n_left: int) -> None:
+        def watch(stream: Any, chunk: bytes, n_left: int) -> None:
             _check_bytes(stream.filesize - n_left, job)
-            progress(*_told(stream.filesize - n_left, stream.filesize))
+            progress(*_progress(stream.filesize - n_left, stream.filesize))
 
         try:
             video = pytubefix.YouTube(f"https://www.youtube.com/watch?v={job['video']}", on_progress_callback=watch)
@@ -200,7 +207,7 @@ def _pytubefix_refusals(ask):
 
 
 @_pytubefix_refusals
-def _pytubefix_look(job: dict, video) -> dict:
+def _pytubefix_look(job: Job, video: Any) -> dict[str, Any]:
     stream = _sound(video)
     tracks = _pytubefix_tracks(video)
     return {"title": video.title, "duration": video.length, "thumbnail": video.thumbnail_url, "live": False,
@@ -209,7 +216,7 @@ def _pytubefix_look(job: dict, video) -> dict:
 
 
 @_pytubefix_refusals
-def _pytubefix_download(job: dict, video) -> str:
+def _pytubefix_download(job: Job, video: Any) -> str:
     check_part(job, video.length)
     stream = _sound(video)
     _check_bytes(stream.filesize, job)
@@ -218,7 +225,7 @@ def _pytubefix_download(job: dict, video) -> str:
 
 
 @_pytubefix_refusals
-def _pytubefix_captions(job: dict, video) -> str | None:
+def _pytubefix_captions(job: Job, video: Any) -> str | None:
     from pytubefix import request
 
     tracks = {one["languageCode"]: one["baseUrl"] for one in _pytubefix_tracks(video) if one.get("kind") != "asr"}
@@ -226,7 +233,7 @@ def _pytubefix_captions(job: dict, video) -> str | None:
     return plain_text(request.get(f"{tracks[code]}&fmt=json3", timeout=SOCKET_SECONDS)) if code else None
 
 
-def _sound(video):
+def _sound(video: Any) -> Any:
     streams = video.streams
     stream = streams.filter(only_audio=True).order_by("abr").last() or streams.filter(progressive=True).first()
     if stream is None:
@@ -234,7 +241,7 @@ def _sound(video):
     return stream
 
 
-def _pytubefix_tracks(video) -> list[dict]:
+def _pytubefix_tracks(video: Any) -> list[dict[str, Any]]:
     # `video.captions` would ask once more, by a client that needs a proof of not being a robot.
     return video.vid_info.get("captions", {}).get("playerCaptionsTracklistRenderer", {}).get("captionTracks", [])
 
@@ -246,7 +253,7 @@ SECOND_WAY = {"look": _pytubefix_look, "download": _pytubefix_download, "caption
 # What both ways need
 
 
-def check_part(job: dict, duration: float | None) -> None:
+def check_part(job: Job, duration: float | None) -> None:
     """Refuse a start behind the end, and a part longer than allowed; nothing where the length is not known."""
     start, end = job.get("start") or 0.0, job.get("end")
     if duration is None:
@@ -258,9 +265,10 @@ def check_part(job: dict, duration: float | None) -> None:
         raise Refused("long", spoken_time(wanted), spoken_time(job["max_seconds"]))
 
 
-def pick_language(codes, language: str) -> str | None:
+def pick_language(codes: Iterable[str], language: str) -> str | None:
     """The code among `codes` for an ISO 639-1 language: itself, else a regional one ('sv' -> 'sv-SE')."""
     wanted = language.lower()
+    codes = list(codes)
     exact = [code for code in codes if code.lower() == wanted]
     return next(iter(exact or sorted(code for code in codes if code.lower().startswith(wanted + "-"))), None)
 
@@ -278,11 +286,11 @@ def plain_text(captions: bytes | str) -> str | None:
     return "\n".join(lines) or None
 
 
-def _check_bytes(n_bytes: int, job: dict) -> None:
+def _check_bytes(n_bytes: int, job: Job) -> None:
     if n_bytes > job["max_bytes"]:
         raise Refused("large", megabytes(n_bytes), megabytes(job["max_bytes"]))
 
 
-def _told(n_bytes: float, total: float | None) -> tuple[float | None, str]:
+def _progress(n_bytes: float, total: float | None) -> tuple[float | None, str]:
     done = megabytes(n_bytes) + (f" of {megabytes(total)}" if total else "")
     return min(1.0, n_bytes / total) if total else None, f"Fetching the sound: {done}"

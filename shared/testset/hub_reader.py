@@ -117,7 +117,7 @@ def _found(name: str, config: str | None, split: str, revision: str | None, toke
 def _opened(name: str, revision: str | None, token: bool | None) -> _Repository:
     try:
         info = HfApi().dataset_info(name, revision=revision, token=token,
-                                    timeout=httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS))
+                                    timeout=httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS))  # type: ignore[arg-type]
     except RevisionNotFoundError:
         raise
     except GatedRepoError as error:

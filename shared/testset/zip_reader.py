@@ -17,7 +17,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from shared.errors import UserError
 from shared.testset.clips import (
@@ -68,7 +68,7 @@ def zip_clips(
         folder, header, rows = _table_of(archive, members, table, name)
         audio = header.index(find_column(header, AUDIO_COLUMNS, audio_column, "audio"))
         text = header.index(find_column(header, TEXT_COLUMNS, text_column, "reference"))
-        pairs = [tuple(row[n] if n < len(row) else "" for n in (audio, text)) for row in rows]
+        pairs = [(row[audio] if audio < len(row) else "", row[text] if text < len(row) else "") for row in rows]
         yield _matched(archive, members, folder, pairs, name)
 
 
@@ -156,7 +156,9 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, max_bytes: int
         raise UserError("The file is damaged inside the zip", got=name, hint="pack it again") from error
 
 
-def _table_of(archive, members, table, name) -> tuple[PurePosixPath, list[str], list[list[str]]]:
+def _table_of(
+    archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], table: str | os.PathLike | None, name: str,
+) -> tuple[PurePosixPath, list[str], list[list[str]]]:
     """The table's folder in the zip, its columns, and its rows."""
     if table is not None:
         with open(table, "rb") as file:
@@ -194,7 +196,7 @@ def _parsed(data: bytes, name: str) -> tuple[list[str], list[list[str]]]:
         raise UserError("A line of the table has too many cells", got=f"{name}, line {widest + 1}: "
                         f"{lines[widest].count(delimiter) + 1} cells", limit=MAX_CELLS, hint="save the table again")
     # Common Voice's TSVs, and most others, hold bare quotation marks; in CSVs they enclose.
-    quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
+    quoting: Literal[0, 3] = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
     rows: list[list[str]] = []
     try:
         for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting):
@@ -210,7 +212,10 @@ def _parsed(data: bytes, name: str) -> tuple[list[str], list[list[str]]]:
     return rows[0], rows[1:]
 
 
-def _matched(archive, members, folder: PurePosixPath, rows: list[tuple[str, str]], origin: str) -> ClipSet:
+def _matched(
+    archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], folder: PurePosixPath, rows: list[tuple[str, str]],
+    origin: str,
+) -> ClipSet:
     audio = {key: info for key, info in members.items() if audio_suffix(key)}
     index = _index(audio, folder)
     clips, failed, used = [], [], set()

@@ -121,16 +121,16 @@ def pooled(errors: Iterable[WordErrors]) -> WordErrors:
 
 def _aligned(reference: list[str], hypothesis: list[str]) -> WordErrors:
     """Levenshtein alignment of two lists of units; a unit may be a space."""
-    done = jiwer.process_words([reference], [hypothesis], list, list)  # split already: jiwer need not
+    done = jiwer.process_words([reference], [hypothesis], list, list)  # type: ignore[list-item,arg-type]  # split already
     return WordErrors(done.hits, done.substitutions, done.deletions, done.insertions,
                       tuple(_steps(done.alignments[0], reference, hypothesis)))
 
 
 def _steps(chunks: list[jiwer.AlignmentChunk], reference: list[str], hypothesis: list[str]) -> Iterator[Aligned]:
     for chunk in chunks:
-        said = reference[chunk.ref_start_idx : chunk.ref_end_idx]
-        heard = hypothesis[chunk.hyp_start_idx : chunk.hyp_end_idx]
-        for one, other in zip_longest(said, heard, fillvalue=""):
+        wanted = reference[chunk.ref_start_idx : chunk.ref_end_idx]
+        found = hypothesis[chunk.hyp_start_idx : chunk.hyp_end_idx]
+        for one, other in zip_longest(wanted, found, fillvalue=""):
             yield Aligned(_KINDS[chunk.type], one, other)
 
 

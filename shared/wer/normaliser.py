@@ -81,7 +81,7 @@ def normalise(text: str, language: str | None = None) -> str:
     text = text.replace("İ", "i").lower()
     if code in _OPTIONAL_MARKS:
         text = _OPTIONAL_MARKS[code].sub("", text)
-    text = text.translate(_SAME_LETTER.get(code, {}))
+    text = text.translate(_SAME_LETTER.get(code or "", {}))
     if "\u200d" in text:
         for old, new in _CHILLU.items():
             text = text.replace(old, new)
