@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -39,6 +39,7 @@ SILENT = "silent"
 CLIPPED = "clipped"
 WRONG_SCRIPT = "wrong script"
 BY_EAR = "dropped by ear"
+Verdicts = dict[str, tuple[str, str]]  # id -> (keep | drop | text, corrected text)
 SPECIAL_TOKENS = 5  # start, language, task, no timestamps, end: they count against the decoder's positions
 
 
@@ -48,7 +49,8 @@ class Check:
 
     clean: Clean
     output: Output
-    verdicts: dict[str, tuple[str, str]]  # id -> (keep | drop | text, corrected text)
+    verdicts: Verdicts
+    uses_model: ClassVar[bool] = False
 
     def __call__(self, listed: Path, checked: Path) -> int:
         rows = read_listed(listed)

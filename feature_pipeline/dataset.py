@@ -27,7 +27,7 @@ from feature_pipeline.store import SHARD, write_json, write_shard
 from shared.errors import UserError
 from shared.files import write_text
 
-HEARD = [("hypothesis", pa.string()), ("wer", pa.float32()), ("cer", pa.float32())]
+COMPARED = [("hypothesis", pa.string()), ("wer", pa.float32()), ("cer", pa.float32())]
 
 
 def write_dataset(selection: Selection, checked: Sequence[Path], out: Path, work: Path, config: Config,
@@ -41,7 +41,7 @@ def write_dataset(selection: Selection, checked: Sequence[Path], out: Path, work
             stray.unlink()
     columns = config.keep
     _check_columns(checked, columns)
-    schema = _schema(columns, heard=config.label_check is not None)
+    schema = _schema(columns, compared=config.label_check is not None)
     chunks = Chunks(checked)
     n_rows = sum(count for count, _ in split_sizes(selection).values())
     with tqdm(desc="writing", total=n_rows, unit=" rows", disable=None) as progress:
@@ -102,8 +102,8 @@ def _rows(selection: Selection, chunks: Chunks, split: str, first: int, last: in
                **{name: None if extras.get(name) is None else str(extras[name]) for name in columns}}
 
 
-def _schema(columns: Sequence[str], heard: bool) -> pa.Schema:
-    return pa.schema([*SHARD, *((name, pa.string()) for name in columns), *(HEARD if heard else ())])
+def _schema(columns: Sequence[str], compared: bool) -> pa.Schema:
+    return pa.schema([*SHARD, *((name, pa.string()) for name in columns), *(COMPARED if compared else ())])
 
 
 def _put(ready: Path, out: Path) -> None:

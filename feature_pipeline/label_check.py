@@ -1,7 +1,7 @@
-"""A model listens to every clip; what it hears is compared with the label.
+"""A model transcribes every clip; its text, the hypothesis, is compared with the label.
 
-    Hear             checked ─▶ heard, a stage as `clean.Check` is: it runs here, or one model per worker elsewhere
-    hear             all chunks, and what was heard into the selection
+    TranscribeClips  checked ─▶ transcribed, a stage as `clean.Check` is: here, or one model per worker elsewhere
+    check_labels     all chunks, and the hypotheses into the selection
     write_labels     labels.parquet, and labels.html with the worst for a person to judge
 
 Hypotheses are kept in `labels.parquet` by the clip's samples, so that a later build transcribes only what is new.
@@ -10,30 +10,33 @@ Hypotheses are kept in `labels.parquet` by the clip's samples, so that a later b
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from feature_pipeline.chunks import Chunks
-from feature_pipeline.config import Config
+from feature_pipeline.config import Config, LabelCheck
 from feature_pipeline.decode import decode
 from feature_pipeline.report.label_page import Doubtful, label_page
 from feature_pipeline.report.page import as_mp3
 from feature_pipeline.rows import AudioRef
 from feature_pipeline.selection import Selection
+from feature_pipeline.stages import Plan
 from feature_pipeline.store import write_table
-from feature_pipeline.workers import Stage
 from shared.checkpoint import Checkpoint
 from shared.errors import UserError
 from shared.files import write_text
 from shared.wer import character_errors, word_errors
 
+if TYPE_CHECKING:
+    from shared.inference import Transcriber
+
 NO_LIMIT = 3600.0  # seconds; the chunk's clips passed the check, whose limit is far below
-HEARD = pa.schema([("position", pa.int32()), ("sample_hash", pa.string()), ("hypothesis", pa.string()),
+TRANSCRIBED = pa.schema([("position", pa.int32()), ("sample_hash", pa.string()), ("hypothesis", pa.string()),
                    ("wer", pa.float64()), ("cer", pa.float64()), ("mismatch", pa.float64())])
 LABELS = pa.schema([
     ("id", pa.string()), ("split", pa.string()), ("dropped", pa.string()), ("text", pa.string()),
@@ -43,26 +46,27 @@ LABELS = pa.schema([
 
 
 @dataclass(frozen=True)
-class Hear:
-    """The stage: `hear(checked, heard)` transcribes one chunk's rows and gives how many there were."""
+class TranscribeClips:
+    """The stage: `stage(checked, transcribed)` transcribes one chunk's rows and gives how many there were."""
 
     checkpoint: str
     beam_size: int
     known: Path  # labels.parquet of an earlier build, if there is one
+    uses_model: ClassVar[bool] = True
 
     @property
     def model(self) -> str:
         """What gives the same hypotheses: the checkpoint and how it decodes."""
         return f"{self.checkpoint} beam {self.beam_size}"
 
-    def __call__(self, checked: Path, heard: Path) -> int:
+    def __call__(self, checked: Path, transcribed: Path) -> int:
         chunks = Chunks([checked])
         rows = [(n, chunks.row((0, n))) for n, reason in enumerate(pq.read_table(checked, columns=["drop"])["drop"])
                 if reason.as_py() is None]
         known = self._known([row["sample_hash"] for _, row in rows])
         new = [(n, row) for n, row in rows if (row["sample_hash"], row["language"]) not in known]
         known |= self._transcribed([row for _, row in new])
-        write_table(heard, HEARD, [
+        write_table(transcribed, TRANSCRIBED, [
             {"position": n, "sample_hash": row["sample_hash"],
              **_compared(row, known[row["sample_hash"], row["language"]])} for n, row in rows])
         return len(pq.read_table(checked, columns=["id"]))
@@ -86,7 +90,7 @@ class Hear:
 
 
 @functools.lru_cache(maxsize=1)
-def transcriber(checkpoint: str):
+def transcriber(checkpoint: str) -> Transcriber:
     """The model of this process."""
     from shared.inference import Transcriber  # brings torch: a build without a model starts without it
 
@@ -96,37 +100,43 @@ def transcriber(checkpoint: str):
 def _compared(row: dict[str, Any], hypothesis: str) -> dict[str, Any]:
     words = word_errors(row["text"], hypothesis, row["language"])
     signs = character_errors(row["text"], hypothesis, row["language"])
-    n_heard = signs.hits + signs.substitutions + signs.insertions
+    n_written = signs.hits + signs.substitutions + signs.insertions
     # CER has no upper end, so a model caught in a loop would rank before every wrong label; this stays within 0 … 1.
-    mismatch = 1 - signs.hits / max(signs.reference_length, n_heard, 1)
+    mismatch = 1 - signs.hits / max(signs.reference_length, n_written, 1)
     return {"hypothesis": hypothesis, "wer": words.wer, "cer": signs.wer, "mismatch": mismatch}
 
 
-def hear(selection: Selection, checked: Sequence[Path], work: Path, out: Path, config: Config,
-         run: Callable[[str, Stage, Sequence[Path], Path], list[Path]]) -> None:
-    """Transcribe all chunks by `run`, as the build runs its other stages, and put what was heard into the selection."""
-    rules = config.label_check
-    stage = Hear(rules.checkpoint, rules.beam_size, (out / "labels.parquet").absolute())
-    heard = run("listening", stage, checked, work / "heard")
-    for chunk, path in enumerate(heard):
+def check_labels(selection: Selection, checked: Sequence[Path], work: Path, config: Config, plan: Plan) -> None:
+    """Transcribe all chunks, and put the hypotheses and their errors into the selection."""
+    stage = _stage(config, Path(config.out, "labels.parquet").absolute())
+    transcribed = plan.run("transcribing", stage, checked, work / "transcribed")
+    for chunk, path in enumerate(transcribed):
         rows = pq.read_table(path).to_pylist()
         selection.db.executemany(
             "update rows set hypothesis = ?, wer = ?, cer = ?, mismatch = ? where chunk = ? and position = ?",
             [(row["hypothesis"], row["wer"], row["cer"], row["mismatch"], chunk, row["position"]) for row in rows])
 
 
+def _rules(config: Config) -> LabelCheck:
+    return config.label_check or LabelCheck()
+
+
+def _stage(config: Config, known: Path) -> TranscribeClips:
+    return TranscribeClips(_rules(config).checkpoint, _rules(config).beam_size, known)
+
+
 def write_labels(selection: Selection, chunks: Chunks, folder: Path, config: Config) -> None:
-    """`labels.parquet`, every row that was heard, and `labels.html`, the worst of them to judge by ear."""
-    model = Hear(config.label_check.checkpoint, config.label_check.beam_size, Path()).model
-    heard = selection.db.execute("select id, split, reason, text, hypothesis, wer, cer, mismatch, sample_hash, "
+    """`labels.parquet`, every row with a hypothesis, and `labels.html`, the worst of them for a person to judge."""
+    rules, model = _rules(config), _stage(config, Path()).model
+    compared = selection.db.execute("select id, split, reason, text, hypothesis, wer, cer, mismatch, sample_hash, "
                                  "language from rows where hypothesis is not null order by n")
     write_table(folder / "labels.parquet", LABELS,
-                [dict(zip(LABELS.names, (*row, model), strict=True)) for row in heard])
+                [dict(zip(LABELS.names, (*row, model), strict=True)) for row in compared])
     worst = selection.db.execute(
         "select id, split, reason, text, hypothesis, wer, language, chunk, position from rows "
         "where hypothesis is not null and not kept_by_ear order by mismatch desc, n limit ?",
-        (config.label_check.listed,)).fetchall()
+        (rules.listed,)).fetchall()
     clips = as_mp3([chunks.row(row[-2:])["audio"]["bytes"] for row in worst])
     doubtful = [Doubtful(*row[:-2], mp3) for row, mp3 in zip(worst, clips, strict=True)]
-    n_heard, = selection.db.execute("select count(*) from rows where hypothesis is not null").fetchone()
-    write_text(folder / "labels.html", label_page(config, doubtful, n_heard))
+    n_compared, = selection.db.execute("select count(*) from rows where hypothesis is not null").fetchone()
+    write_text(folder / "labels.html", label_page(config, doubtful, n_compared))

@@ -14,9 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from feature_pipeline.label_check import Hear
-from feature_pipeline.transcribe import Transcribe
-from feature_pipeline.workers import Job, Stage
+from feature_pipeline.stages import Job, Stage
 from shared.errors import UserError
 
 
@@ -34,7 +32,7 @@ def run_on_ray(stage: Stage, jobs: Iterable[Job]) -> Iterator[int]:
         ray.init(log_to_driver=False)
     ray.data.DataContext.get_current().enable_progress_bars = False  # the build shows its own
     resources = ray.cluster_resources()
-    n_gpus = 1 if isinstance(stage, (Hear, Transcribe)) and resources.get("GPU") else 0
+    n_gpus = 1 if stage.uses_model and resources.get("GPU") else 0
     n_workers = int(resources["GPU"] if n_gpus else resources["CPU"])
     done = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
         _Worker, fn_constructor_args=(stage,), batch_size=1, num_cpus=1, num_gpus=n_gpus,

@@ -7,26 +7,31 @@ are not read and nothing is cleaned: for a data set, see `feature_pipeline.build
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 from filelock import FileLock
 
 from feature_pipeline import workers
-from feature_pipeline.build import Runner, chosen_runner, discard, list_rows, reported, run_stage, same_state
-from feature_pipeline.config import Config, LabelCheck, load
+from feature_pipeline.command import arguments_of, chosen
+from feature_pipeline.config import Config, LabelCheck
 from feature_pipeline.label_check import transcriber
 from feature_pipeline.rows import AudioRef
+from feature_pipeline.stages import Plan, Runner, list_rows
+from feature_pipeline.state import discard, same_state
 from feature_pipeline.store import read_listed
 from shared.audio import load_audio
+from shared.command import reported
 from shared.errors import UserError
 from shared.files import whole_file, write_text
+from shared.transcript import Transcript
 
+PROGRAM = "feature_pipeline.transcribe"
 ROWS_PER_CHUNK = 4  # recordings may last hours: what a kill costs
 
 
@@ -36,24 +41,25 @@ class Transcribe:
 
     checkpoint: str
     beam_size: int
+    uses_model: ClassVar[bool] = True
 
     def __call__(self, listed: Path, lines: Path) -> int:
         rows = read_listed(listed)
         write_text(lines, "".join(json.dumps(self._transcribed(row), ensure_ascii=False) + "\n" for row in rows))
         return len(rows)
 
-    def _transcribed(self, row: dict) -> dict:
-        heard = {"id": row["id"], "language": row["language"], "speaker": row["speaker"]}
+    def _transcribed(self, row: dict[str, Any]) -> dict[str, Any]:
+        known = {"id": row["id"], "language": row["language"], "speaker": row["speaker"]}
         try:
-            transcript = self._hear(row["audio"], row["language"])
+            transcript = self._transcript(row["audio"], row["language"])
         except UserError as error:  # one damaged recording must not stop an archive
-            return {**heard, "error": str(error)}
-        return {**heard, "duration": round(transcript.duration, 3), "text": transcript.text,
+            return {**known, "error": str(error)}
+        return {**known, "duration": round(transcript.duration, 3), "text": transcript.text,
                 "segments": [{key: value for key, value in asdict(segment).items() if key in ("text", "start", "end")}
                              for segment in transcript.segments],
                 "warnings": list(transcript.warnings)}
 
-    def _hear(self, audio: AudioRef, language: str):
+    def _transcript(self, audio: AudioRef, language: str) -> Transcript:
         model = transcriber(self.checkpoint)
         if audio.is_part:
             return model.transcribe(load_audio(audio.path, start=audio.start, end=audio.end), language=language,
@@ -77,9 +83,9 @@ def transcribe(config: Config, runner: Runner | None = None, say: Callable[[str]
             say(f"{result} is complete and nothing has changed")
             return result
         n_rows = sum(list_rows(config, work, ROWS_PER_CHUNK).values())
-        listed = sorted((work / "listed").glob("*.parquet"))
-        lines = run_stage("transcribing", Transcribe(rules.checkpoint, rules.beam_size), listed, work / "heard", n_rows,
-                          runner or (lambda stage, jobs: workers.run(stage, jobs, 1)), ROWS_PER_CHUNK)
+        plan = Plan(runner or (lambda stage, jobs: workers.run(stage, jobs, 1)), n_rows, ROWS_PER_CHUNK)
+        stage = Transcribe(rules.checkpoint, rules.beam_size)
+        lines = plan.run("transcribing", stage, sorted((work / "listed").glob("*.parquet")), work / "transcribed")
         with whole_file(result) as draft, draft.open("wb") as out:
             for path in lines:
                 out.write(path.read_bytes())
@@ -89,16 +95,8 @@ def transcribe(config: Config, runner: Runner | None = None, say: Callable[[str]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m feature_pipeline.transcribe", description="Transcribe an archive.")
-    parser.add_argument("config", help="a YAML file that names the sources")
-    parser.add_argument("override", nargs="*", help="key=value, for example label_check.checkpoint=user/repo@commit")
-    parser.add_argument("--on", choices=("here", "ray"), default="here", help="this machine, or a Ray cluster")
-    args = parser.parse_args(arguments)
-
-    def work() -> None:
-        print(f"transcripts: {transcribe(load(args.config, args.override), chosen_runner(args.on)).absolute()}")
-
-    return reported(work)
+    given = arguments_of(PROGRAM, "Transcribe an archive.", arguments)
+    return reported(PROGRAM, lambda: print(f"transcripts: {transcribe(*chosen(given)).absolute()}"))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """A stage run over many files by many processes, in bounded memory; the processes never outlive the build.
 
-A stage takes (source file, target file) and returns how many rows it made. Knows nothing of what a stage does.
+Knows nothing of what a stage does.
 `on_ray.py` offers the same function over several machines.
 """
 
@@ -13,15 +13,12 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
 
+from feature_pipeline.stages import Job, Stage
 from shared.errors import UserError
-
-Stage = Callable[[Path, Path], int]
-Job = tuple[Path, Path]
 
 
 def run(stage: Stage, jobs: Iterable[Job], n_workers: int) -> Iterator[int]:

@@ -23,9 +23,9 @@ from feature_pipeline.settings import options_of, plain
 from shared import wer
 from shared.audio import SAMPLE_RATE, load_audio
 from shared.checkpoint import Checkpoint
+from shared.command import reported
 from shared.errors import UserError
 from shared.inference import Transcriber
-from training import command
 from training import config as settings
 from training.config import Data
 from training.data import first_rows, open_split
@@ -231,7 +231,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("run", help="a run's folder, for example runs/italian-lora")
     parser.add_argument("options", nargs="*", metavar="key=value", help="for example engine=torch")
     given = parser.parse_args(arguments)
-    return command.status(lambda: summary(evaluate(given.run, options_of(Options, given.options))))
+    return reported("training.evaluation",
+                    lambda: print(summary(evaluate(given.run, options_of(Options, given.options)))))
 
 
 if __name__ == "__main__":

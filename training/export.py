@@ -22,9 +22,9 @@ from shared import wer
 from shared.audio import Waveform, load_audio
 from shared.checkpoint import EMBEDDED, Checkpoint
 from shared.checkpoint.to_ctranslate2 import to_ctranslate2
+from shared.command import reported
 from shared.errors import UserError
 from shared.inference import Transcriber
-from training import command
 from training import config as settings
 from training.card import gather, write_card
 from training.data import open_split
@@ -164,7 +164,7 @@ def main(arguments: list[str] | None = None) -> int:
     def work() -> None:  # which says its figures as it goes
         export(given.run, options_of(Options, given.options))
 
-    return command.status(work)
+    return reported("training.export", work)
 
 
 if __name__ == "__main__":

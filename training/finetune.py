@@ -24,11 +24,12 @@ import torch
 import transformers
 from transformers import EarlyStoppingCallback, Seq2SeqTrainer, Seq2SeqTrainingArguments, set_seed
 
-from shared.checkpoint import Checkpoint, files, merge_adapter
+from shared.checkpoint import Checkpoint, files
+from shared.checkpoint.lora import merge_adapter
+from shared.command import reported
 from shared.errors import UserError
 from training import config as settings
 from training import preflight
-from training.command import status
 from training.config import Config
 from training.curves import curves
 from training.data import Clips, Collator, first_rows, open_split
@@ -230,7 +231,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("config", help="a YAML file, for example training/configs/italian-lora.yaml")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="for example steps.max_steps=20")
     given = parser.parse_args(arguments)
-    return status(lambda: train(settings.load(given.config, given.overrides)))
+    return reported("training.finetune", lambda: print(train(settings.load(given.config, given.overrides))))
 
 
 if __name__ == "__main__":

@@ -18,10 +18,10 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from shared.audio import load_audio
 from shared.checkpoint import Checkpoint
+from shared.command import reported
 from shared.errors import UserError
 from shared.inference import Transcriber
 from training.card import Facts, gather, write_card
-from training.command import status
 from training.data import open_split
 from training.finetune import COMPLETE
 
@@ -79,8 +79,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("repo_id", help="user/name on the Hub")
     parser.add_argument("--private", action="store_true", help="create the repository for its owner only")
     given = parser.parse_args(arguments)
-    return status(lambda: publish(given.run, given.repo_id, private=given.private,
-                                  say=lambda text: print(text, file=sys.stderr)))
+    return reported("training.publish", lambda: print(publish(
+        given.run, given.repo_id, private=given.private, say=lambda text: print(text, file=sys.stderr))))
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ from safetensors.torch import load_file
 
 from feature_pipeline.settings import Many, options_of
 from shared.checkpoint import files
+from shared.command import reported
 from shared.errors import UserError
-from training import command
 from training import config as settings
 from training.config import Config
 from training.data import Clips, first_rows, open_split
@@ -156,7 +156,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not runs:
         parser.error("no run is named")
     chosen = [word for word in given.runs if "=" in word]
-    return command.status(lambda: str(soup(given.out, runs, options_of(Options, chosen))))
+    return reported("training.soup", lambda: print(soup(given.out, runs, options_of(Options, chosen))))
 
 
 if __name__ == "__main__":

@@ -28,10 +28,10 @@ import torch
 from feature_pipeline.settings import Many, options_of
 from shared.audio.features import FRAMES_PER_SECOND, N_FRAMES_FULL, silence_value
 from shared.checkpoint import TAIL_FILE, Checkpoint
+from shared.command import reported
 from shared.engines.hardware import has_bfloat16
 from shared.errors import UserError
 from shared.inference.window_decoder import GAP_SECONDS
-from training import command
 from training.config import Config, Context, Data, Extra
 from training.data import Clips, Collator, open_split
 from training.model import is_multilingual, load_base, token_loss
@@ -161,7 +161,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("checkpoint", help="user/repo@commit, a folder, or embedded:whisper-base")
     parser.add_argument("options", nargs="*", metavar="key=value", help="for example data=[data/fleurs-sv] steps=200")
     given = parser.parse_args(arguments)
-    return command.status(lambda: learn(given.checkpoint, options_of(Options, given.options)))
+    return reported("training.tail", lambda: print(learn(given.checkpoint, options_of(Options, given.options))))
 
 
 if __name__ == "__main__":

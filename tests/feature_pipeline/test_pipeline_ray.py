@@ -13,7 +13,7 @@ from speech import clips
 
 from feature_pipeline.build import build, main
 from feature_pipeline.config import Config, LabelCheck, Source, Split
-from feature_pipeline.label_check import Hear
+from feature_pipeline.label_check import TranscribeClips
 from feature_pipeline.sources.folder import Folder
 from feature_pipeline.store import CHECKED, write_table
 from shared.errors import UserError
@@ -72,7 +72,8 @@ def test_a_stage_that_fails_there_fails_here(cluster, tmp_path):
         {"id": "a", "text": clip.text, "language": "en", "sample_hash": "x",
          "audio": {"bytes": clip.path.read_bytes(), "path": clip.path.name}}])
     with pytest.raises(UserError, match="nowhere"):
-        list(run_on_ray(Hear(str(tmp_path / "nowhere"), 1, Path("none")), [(tmp_path / "0.parquet", tmp_path / "1")]))
+        stage = TranscribeClips(str(tmp_path / "nowhere"), 1, Path("none"))
+        list(run_on_ray(stage, [(tmp_path / "0.parquet", tmp_path / "1")]))
 
 
 def test_without_ray_it_says_what_to_install(tmp_path, monkeypatch, capsys):

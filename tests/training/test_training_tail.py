@@ -65,8 +65,8 @@ def test_bad_options_are_told(tmp_path):
                           (tail.Options(data=("x",)), "Where should the tail go")):
         with pytest.raises(UserError, match=said):
             tail.learn("embedded:whisper-base", options)
-    assert tail.main(["embedded:whisper-base", "data=[nowhere]", f"out={tmp_path}"]) == 1
-    assert tail.main(["embedded:whisper-base", "speed=3"]) == 1
+    assert tail.main(["embedded:whisper-base", "data=[nowhere]", f"out={tmp_path}"]) == 2
+    assert tail.main(["embedded:whisper-base", "speed=3"]) == 2
 
 
 def test_a_tail_needs_a_batch_of_clips_and_must_fit_the_checkpoint(learned, tmp_path):
