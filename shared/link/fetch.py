@@ -32,6 +32,7 @@ from shared.link.hosts import Target
 from shared.link.media import Progress
 from shared.link.process import ask_youtube
 from shared.link.reasons import link_error, too_large
+from shared.temporary import temporary_folder
 from shared.units import spoken_time
 
 LOOK_SECONDS = 90.0
@@ -228,6 +229,10 @@ def _at_times(progress: Progress | None) -> Progress:
 @contextlib.contextmanager
 def _job_folder(parent: str | os.PathLike | None) -> Iterator[Path]:
     """A folder that is gone afterwards, whatever happens."""
+    if parent is None:
+        with temporary_folder("link-") as folder:
+            yield folder
+        return
     folder = Path(tempfile.mkdtemp(prefix="link-", dir=parent))
     try:
         yield folder

@@ -13,7 +13,6 @@ import http.client
 import re
 import socket
 import ssl
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ from shared.errors import Cancelled, UserError
 from shared.link import hosts as link_hosts
 from shared.link.hosts import Target
 from shared.link.reasons import link_error, too_large
+from shared.temporary import temporary_folder
 from shared.units import megabytes
 
 MAX_REDIRECTS = 5
@@ -91,7 +91,7 @@ def look(target: Target, cancel: threading.Event) -> tuple[str, float | None, in
     The ends are laid into a sparse file of the real size, as a container that keeps its index or its last time
     stamp at the end, or a bit rate times a size, tells its length only so.
     """
-    with tempfile.TemporaryDirectory(prefix="link-") as folder:
+    with temporary_folder("link-") as folder:
         path = Path(folder, "media" + suffix_of(target))
         with path.open("wb") as out:
             with _open(target, LOOK_SECONDS, cancel, (0, HEAD_BYTES - 1)) as (response, final):

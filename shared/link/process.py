@@ -51,7 +51,9 @@ def ask_youtube(job: dict[str, Any], seconds: float, cancel: threading.Event, pr
         if not Path(cookies).is_file():
             raise link_error("cookies", got=cookies)
         # A copy: yt-dlp writes the changed cookies back.
-        job = {**job, "cookies": str(shutil.copyfile(cookies, Path(job["folder"], "cookies.txt")))}
+        copy = Path(job["folder"], "cookies.txt")
+        copy.touch(mode=0o600)
+        job = {**job, "cookies": str(shutil.copyfile(cookies, copy))}
     deadline = time.monotonic() + seconds
     with _process(Path(job["folder"])) as (process, lines, errors):
         with contextlib.suppress(BrokenPipeError):  # it ended at once: told below

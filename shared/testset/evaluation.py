@@ -11,15 +11,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from shared.audio import Waveform, load_audio
 from shared.errors import Cancelled, UserError
+from shared.temporary import temporary_folder
 from shared.testset.clips import Clip, ClipSet, FailedClip, capped
 from shared.wer import Comparison, Score, UtteranceErrors, compare, score, utterance_errors
 
@@ -141,8 +140,8 @@ def _scored(
 
 
 def _decoded(clip: Clip, max_seconds: float, cancel: threading.Event | None) -> Waveform:
-    with tempfile.TemporaryDirectory(prefix="clip-") as folder:
-        path = Path(folder) / f"clip{clip.suffix}"
+    with temporary_folder("clip-") as folder:
+        path = folder / f"clip{clip.suffix}"
         path.write_bytes(clip.read())
         return load_audio(path, max_seconds=max_seconds, cancel=cancel)
 

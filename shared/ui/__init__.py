@@ -6,11 +6,11 @@ All that visitors send and get lives under one folder of this process, which goe
 from __future__ import annotations
 
 import os
-import secrets
-import tempfile
 from pathlib import Path
 
-ROOT = Path(tempfile.gettempdir()).resolve() / f"whisper-spaces-{secrets.token_hex(8)}"
+from shared.temporary import temporary_root
+
+ROOT = temporary_root()
 UPLOADS = ROOT / "received"  # Gradio's folder: uploads, and copies of what it hands out
 RESULTS = ROOT / "results"
 STATIC = Path(__file__).parent / "static"  # style sheets and scripts

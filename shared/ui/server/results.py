@@ -6,7 +6,6 @@ the text in every format and a small copy of the sound for the player. Knows not
 
 from __future__ import annotations
 
-import atexit
 import functools
 import re
 import secrets
@@ -20,19 +19,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from shared.audio import SAMPLE_RATE, ffmpeg_executable, stream_audio
 from shared.errors import TruncatedAudio
 from shared.serving import Answer
 from shared.transcript import FORMATS
-from shared.ui import RESULTS, ROOT, UPLOADS
+from shared.ui import RESULTS, UPLOADS
 
 KEPT_SECONDS = 3300  # swept every SWEEP_SECONDS, so that nothing is older than an hour
 SWEEP_SECONDS = 300
 N_LETTERS = 80  # of a file's name that are kept; 255 bytes are the limit of common file systems
 
-LOCK = "in-use.lock"  # held by the process whose folder it is
 _in_work: set[Path] = set()
 
 
@@ -156,23 +152,12 @@ def sweep(older_than: float = KEPT_SECONDS) -> None:
 
 @functools.cache
 def open_folders() -> None:
-    """Make this process's folders, to go with it; remove those of processes that were killed; start sweeping."""
+    """Make this process's folders, which go with it, and start sweeping."""
     for folder in (UPLOADS, RESULTS):
         folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(ROOT / LOCK)
-    lock.acquire()
-    for other in ROOT.parent.glob("whisper-spaces-*"):
-        with suppress(Timeout, OSError), FileLock(other / LOCK, timeout=0):
-            shutil.rmtree(other, ignore_errors=True)
-
-    def close() -> None:
-        lock.release()
-        shutil.rmtree(ROOT, ignore_errors=True)
-
     def run() -> None:
         while True:
             time.sleep(SWEEP_SECONDS)
             sweep()
 
-    atexit.register(close)
     threading.Thread(target=run, name="sweep", daemon=True).start()
