@@ -49,22 +49,24 @@ bench: $(VENV)/.app  ## this project beside its peers (ARGS="--peers ours,faster
 	$(PY) -m feature_pipeline.build feature_pipeline/configs/asterisk-it.yaml
 	$(PY) -m benchmarks.peers.run $(ARGS)
 
-# A stamp for each install, renewed when a requirements file changes.
+# A stamp for each install, renewed when the list of requirements changes. A larger install holds the smaller ones.
+INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --editable
+REQUIREMENTS := requirements.txt pyproject.toml
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 …"; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { echo "No venv module: install python3-venv"; exit 1; }
 
-$(VENV)/.app: requirements.txt pyproject.toml | $(VENV)/bin/python
-	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+$(VENV)/.app: $(REQUIREMENTS) | $(VENV)/bin/python
+	$(INSTALL) .
 	@touch $@
 
-$(VENV)/.train: $(VENV)/.app training/requirements.txt
-	$(PY) -m pip install --quiet --disable-pip-version-check -r training/requirements.txt
-	@touch $@
+$(VENV)/.train: $(REQUIREMENTS) | $(VENV)/bin/python
+	$(INSTALL) ".[train]"
+	@touch $(VENV)/.app $@
 
-$(VENV)/.test: $(VENV)/.train tests/requirements.txt
-	$(PY) -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
-	@touch $@
+$(VENV)/.test: $(REQUIREMENTS) | $(VENV)/bin/python
+	$(INSTALL) ".[train,test]"
+	@touch $(VENV)/.app $(VENV)/.train $@
 
 # The browser tests need a Chromium. Installed where this user may install packages; else they are skipped, and say so.
 browser:

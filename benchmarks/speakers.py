@@ -10,7 +10,7 @@ is drawn at random, pauses are 0.1 to 1 s, one change of speaker in six overlaps
 clip is told by its energy, not by the detector that is measured.
 
 Thresholds were chosen on `--half tune`, the voices named in TUNE; none of them is in `--half report`, which is the
-default. Needs pyannote.metrics (tests/requirements.txt).
+default. Needs pyannote.metrics (`pip install -e '.[test]'`).
 """
 
 from __future__ import annotations

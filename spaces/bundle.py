@@ -8,7 +8,6 @@ Requirements are the lines of the repository's requirements.txt, so there is one
 
 from __future__ import annotations
 
-import ast
 import re
 import shutil
 from dataclasses import dataclass
@@ -50,13 +49,12 @@ class Weights:
 def build(app: str, out: Path, base: Weights, fine_tuned: Weights) -> Path:
     """Write the bundle of `app` to out/app, in place of an older one.
 
-    Raises UserError if the app lacks something, or imports what does not travel.
+    Raises UserError if the app lacks something.
     """
     source = ROOT / "spaces" / app
     for name in ("app.py", "README.md"):
         if not (source / name).is_file():
             raise UserError("The app is not complete", got=f"no {name} in spaces/{app}", hint="add it")
-    _check_imports(source / "app.py")
     embedded = not (base.on_hub and fine_tuned.on_hub)
     files = {"app.py": source / "app.py"}
     files |= {path.relative_to(ROOT).as_posix(): path for path in shared_files(embedded)}
@@ -100,20 +98,6 @@ def shared_files(embedded: bool) -> list[Path]:
             and not adapters & set(path.parents)]
 
 
-def _check_imports(app: Path) -> None:
-    """Raises UserError where app.py imports code of ours that does not travel, or that there is not."""
-    for node in ast.walk(ast.parse(app.read_text(encoding="utf-8"), str(app))):
-        if not isinstance(node, ast.ImportFrom) or node.module is None:
-            continue
-        package = node.module.split(".")[0]
-        if package in ("training", "feature_pipeline", "tests", "benchmarks"):
-            raise UserError("An app may use `shared` only", got=f"{node.module} in {app.relative_to(ROOT)}",
-                            hint="move what it needs to shared/")
-        place = ROOT.joinpath(*node.module.split("."))
-        if package == "shared" and not place.with_suffix(".py").is_file() and not (place / "__init__.py").is_file():
-            raise UserError("An import leads nowhere", got=node.module, hint="check the name")
-
-
 # requirements
 
 
@@ -130,9 +114,9 @@ def requirements(embedded: bool) -> list[str]:
 
 
 def _lines(path: Path) -> list[str]:
-    """Requirements of a file, without comments, options and this repository itself."""
+    """Requirements of a file, without comments."""
     lines = [line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    return [line for line in lines if line and not line.startswith(("-", "."))]
+    return [line for line in lines if line]
 
 
 def gradio_version() -> str:
@@ -143,7 +127,7 @@ def gradio_version() -> str:
     if wanted is None or not wanted.specifier.contains(version):
         raise UserError("The installed gradio is not the one asked for", got=version,
                         limit=str(wanted) if wanted else "no gradio in requirements.txt",
-                        hint="pip install -r requirements.txt")
+                        hint="pip install -e .")
     return version
 
 
@@ -159,17 +143,19 @@ def card(app: str, base: Weights, fine_tuned: Weights) -> str:
     for key in ("title", "emoji", "colorFrom", "colorTo", "short_description"):
         if not made.data.get(key):
             raise UserError("The card is not complete", got=f"no {key} in spaces/{app}/README.md", hint="add it")
-    n_characters = len(made.data.short_description)
+    n_characters = len(made.data["short_description"])
     if n_characters > SHORT:
         raise UserError("The card's short_description is too long", got=f"{n_characters} characters", limit=SHORT,
                         hint=f"shorten it in spaces/{app}/README.md")
     weights = [item for item in dict.fromkeys((base, fine_tuned)) if item.on_hub]
-    made.data.sdk, made.data.sdk_version, made.data.python_version = "gradio", gradio_version(), PYTHON
-    made.data.app_file, made.data.startup_duration_timeout = "app.py", STARTUP
-    made.data.models = [item.model_id for item in weights]
+    keys: dict[str, object] = {"sdk": "gradio", "sdk_version": gradio_version(), "python_version": PYTHON,
+                               "app_file": "app.py", "startup_duration_timeout": STARTUP,
+                               "models": [item.model_id for item in weights]}
     pinned = [item for item in weights if item.commit and item.files]
     if pinned:
-        made.data.preload_from_hub = [f"{item.model_id} {','.join(item.files)} {item.commit}" for item in pinned]
+        keys["preload_from_hub"] = [f"{item.model_id} {','.join(item.files)} {item.commit}" for item in pinned]
+    for key, value in keys.items():
+        made.data[key] = value
     made.text += (f"\n## Settings\n\nBase: `{base}`. Fine-tuned: `{fine_tuned}`. To change them, set the Space's "
                   "variables `BASE` and `FINE_TUNED` (Settings, Variables and secrets). `MAX_MINUTES` and `MAX_MB` "
                   "limit a recording; `ALLOWED_CHECKPOINTS` names Hub ids that visitors may load beside the two.\n")

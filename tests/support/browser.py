@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 playwright = pytest.importorskip(
-    "playwright.sync_api", reason="SKIPPED: playwright is not installed; see tests/requirements.txt")
+    "playwright.sync_api", reason="SKIPPED: playwright is not installed; pip install -e '.[test]'")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
 MARKS = [pytest.mark.browser,
          pytest.mark.skipif(CHROMIUM is None, reason="SKIPPED: no Chromium on the PATH; see `make browser`")]
