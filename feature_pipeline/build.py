@@ -96,7 +96,7 @@ def _make(config: Config, verdicts: Verdicts, runner: Runner | None, say: Callab
     finish(selection, config)
     sizes = split_sizes(selection)
     if not sizes:
-        raise UserError("No row is left", got=f"{n_rows} rows, all dropped", hint=_reasons(selection))
+        raise _nothing_left(selection, n_rows)
     write_dataset(selection, checked, out, work, config, counts)
     selection.db.close()
     same_state(work, config, say, complete=True)
@@ -105,9 +105,15 @@ def _make(config: Config, verdicts: Verdicts, runner: Runner | None, say: Callab
         say(f"{split}: {count} rows, {spoken_time(hours * 3600)}")
 
 
-def _reasons(selection: Selection) -> str:
+def _nothing_left(selection: Selection, n_rows: int) -> UserError:
+    """The reasons with their numbers, and the first row with its own."""
     found = selection.db.execute("select reason, count(*) from rows group by reason order by 2 desc").fetchall()
-    return "the reasons were " + ", ".join(f"{reason} ({count})" for reason, count in found)
+    name, text, reason, detail = selection.db.execute(
+        "select id, text, reason, detail from rows order by n limit 1").fetchone()
+    counts = ", ".join(f"{reason} ({count})" for reason, count in found)
+    return UserError("No row is left", got=f"{n_rows} rows, all dropped: {counts}. The first is {name}, “{text[:60]}”: "
+                     f"{reason}{f' ({detail})' if detail else ''}",
+                     hint="correct the source, or the limit under `clean` that does not suit it")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,6 +1,7 @@
 """A Common Voice release: the folder, the .tar.gz as downloaded, or its id at Mozilla Data Collective.
 
-Layout: `<release>/<locale>/clips/*.mp3` beside train.tsv, dev.tsv, test.tsv, validated.tsv. A re-upload of the audio
+Layout: `<release>/<locale>/clips/*.mp3` beside train.tsv, dev.tsv, test.tsv, validated.tsv; spontaneous speech is one
+ss-corpus-<locale>.tsv with the split in a column. A re-upload of the audio
 is forbidden by its terms; what is built from it is for one's own training.
 """
 
@@ -8,19 +9,21 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from feature_pipeline.archives import corpora_folder, sha256, unpacked
-from feature_pipeline.rows import SPLIT_NAMES, AudioRef, Row, stamp
+from feature_pipeline.rows import AUDIO_SUFFIXES, SPLIT_NAMES, AudioRef, Row, stamp
 from feature_pipeline.settings import Language, Many
-from feature_pipeline.sources.tables import records
+from feature_pipeline.sources.audio_files import AudioFiles
+from feature_pipeline.sources.tables import Columns, Named, entry, number
 from shared.errors import UserError
+from shared.tables import Record, read_file
 
 KEY = "MDC_API_KEY"  # the name Mozilla Data Collective's own client reads
-OWN = ("path", "sentence")  # columns that are the row itself
 
 
 @dataclass(frozen=True)
@@ -49,28 +52,40 @@ class CommonVoice:
 
     def rows(self) -> Iterator[Row]:
         home = self._locale_folder()
-        seen: set[str] = set()
+        files = AudioFiles(_clips_folder(home))
+        seen: set[Path] = set()
+        for table, split in self._tables(home):
+            records = read_file(table, self.language)
+            first = list(itertools.islice(records, 1))
+            columns = Columns.find(first, Named(), table.name) if first else Columns("", "")
+            for record in itertools.chain(first, records):
+                item = entry(record, columns)
+                clip = files.find(item.audio if Path(item.audio).suffix else f"{item.audio}.mp3", item.where)
+                if clip in seen or not self._voted_for(record):
+                    continue
+                seen.add(clip)
+                yield Row(
+                    id=clip.stem, audio=AudioRef.file(clip), text=item.text, language=self.language,
+                    speaker=_pseudonym(item.speaker), split=item.split or split,
+                    extras={key: value for key, value in item.extras.items() if value})
+
+    def _tables(self, home: Path) -> Iterator[tuple[Path, str | None]]:
+        """The tables with their splits; spontaneous speech comes as one table, with a column for the split."""
+        spontaneous = sorted(home.glob("ss-corpus-*.tsv"))
+        if spontaneous and not (home / "train.tsv").is_file():
+            yield from ((table, None) for table in spontaneous)
+            return
         official = [name for name in self.files if name in SPLIT_NAMES]
         for name in [*official, *(name for name in self.files if name not in SPLIT_NAMES)]:
             table = home / f"{name}.tsv"
             if not table.is_file():
                 raise UserError("The release lacks a table", got=table.name,
                                 hint=f"files: may name {', '.join(sorted(path.stem for path in home.glob('*.tsv')))}")
-            for record in records(table):
-                clip = record["path"] if record["path"].endswith(".mp3") else f"{record['path']}.mp3"
-                if clip in seen or not self._voted_for(record):
-                    continue
-                seen.add(clip)
-                yield Row(
-                    id=Path(clip).stem, audio=AudioRef.file(home / "clips" / clip), text=record["sentence"] or "",
-                    language=self.language, speaker=_pseudonym(record.get("client_id")),
-                    split=SPLIT_NAMES.get(name, "train"),
-                    extras={key: value for key, value in record.items() if key and key not in OWN and value},
-                )
+            yield table, SPLIT_NAMES.get(name, "train")
 
-    def _voted_for(self, record: dict[str, str]) -> bool:
-        up, down = int(record.get("up_votes") or 0), int(record.get("down_votes") or 0)
-        return up >= self.min_up_votes and down <= self.max_down_votes
+    def _voted_for(self, record: Record) -> bool:
+        up, down = number(record, "up_votes"), number(record, "down_votes")
+        return (up or 0) >= self.min_up_votes and (down or 0) <= self.max_down_votes
 
     def _path(self) -> Path:
         path = Path(self.path).expanduser() if self.path else _download(self.dataset)
@@ -81,14 +96,19 @@ class CommonVoice:
     def _locale_folder(self) -> Path:
         path = self._path()
         if path.is_file():
-            path = unpacked(path, sha256(path), lambda name: name.endswith((".tsv", ".mp3")))
-        homes = sorted({table.parent for table in path.rglob("*.tsv") if (table.parent / "clips").is_dir()})
+            path = unpacked(path, sha256(path), lambda name: Path(name).suffix.lower() in (".tsv", *AUDIO_SUFFIXES))
+        homes = sorted({table.parent for table in path.rglob("*.tsv")})
         wanted = [home for home in homes if self.locale in (None, home.name)]
         if len(wanted) != 1:
             raise UserError("The release has no such locale" if not wanted else "The release holds several locales",
                             got=self.locale,
                             hint=f"set locale to one of: {', '.join(home.name for home in homes) or 'none there'}")
         return wanted[0]
+
+
+def _clips_folder(home: Path) -> Path:
+    """Where a locale's audio lies: `clips`, in spontaneous speech `audios`, else beside the tables."""
+    return next((home / name for name in ("clips", "audios") if (home / name).is_dir()), home)
 
 
 def _pseudonym(client_id: str | None) -> str | None:

@@ -1,33 +1,27 @@
 """A folder of one's own recordings: with a table, with a .txt beside each clip, or long ones with subtitles.
 
-A table (metadata.csv, .tsv, .jsonl) is used if there is one. Else every audio file is a row with the text beside it
-(.txt), or as many rows as its subtitles (.srt, .vtt) have cues, each cut out at its times.
+A table is used if there is one: metadata.csv, .tsv, .jsonl in the folder or in folders below it, train.csv and
+test.csv, or one under another name that has columns for audio and text. Else every audio file is a row with the text
+beside it (.txt), or as many rows as its subtitles (.srt, .vtt) have cues, each cut out at its times.
 """
 
 from __future__ import annotations
 
-import html
-import re
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from feature_pipeline.rows import AUDIO_SUFFIXES, SPLIT_NAMES, AudioRef, Row, stamp
 from feature_pipeline.settings import Language
-from feature_pipeline.sources.tables import (
-    AUDIO_COLUMNS,
-    ID_COLUMNS,
-    SPEAKER_COLUMNS,
-    TEXT_COLUMNS,
-    column,
-    optional,
-    records,
-)
+from feature_pipeline.sources.audio_files import AudioFiles
+from feature_pipeline.sources.subtitles import cues
+from feature_pipeline.sources.tables import Columns, Entry, Named, entry
 from shared.errors import UserError
+from shared.tables import decoded, read_file
 
-TABLES = ("metadata.csv", "metadata.tsv", "metadata.jsonl")
-_TIMES = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})\s*-->\s*(?:(\d+):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})")
-_VOICE = re.compile(r"<v(?:\.[^ >]*)?\s+([^>]+)>")
+TABLE_SUFFIXES = (".csv", ".tsv", ".psv", ".jsonl", ".ndjson", ".json")
+PEEK = 100  # rows from which the columns of a table are known: in JSON not every row has all
 
 
 @dataclass(frozen=True)
@@ -36,6 +30,7 @@ class Folder:
 
     path: str
     language: Language  # of rows that do not say their own in a column `language`
+    table: str | None = None  # its name within the folder; None: found
     audio_column: str | None = None  # of the table; None: found
     text_column: str | None = None
     speaker_column: str | None = None
@@ -49,11 +44,12 @@ class Folder:
 
     def rows(self) -> Iterator[Row]:
         root = self._root()
-        for name in TABLES:
-            if (root / name).is_file():
-                yield from self._from_table(root, root / name)
-                return
-        clips = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file()]
+        tables = self._tables(root)
+        for table in tables:
+            yield from self._from_table(root, table)
+        if tables:
+            return
+        clips = _clips(root)
         if not clips:
             raise UserError("The folder holds no audio", got=root, hint="choose the folder with the recordings")
         for clip in clips:
@@ -65,69 +61,89 @@ class Folder:
             raise UserError("There is no such folder", got=self.path, hint="correct the source's path")
         return root
 
+    def _tables(self, root: Path) -> list[Path]:
+        """The tables to read; none: the texts lie beside the clips. Raises UserError where it is not clear which."""
+        if self.table is not None:
+            if not (root / self.table).is_file():
+                raise UserError("There is no such table", got=self.table,
+                                hint=f"choose one of {_names(_all_tables(root))}")
+            return [root / self.table]
+        found = sorted(path for path in root.rglob("[mM][eE][tT][aA][dD][aA][tT][aA].*") if _is_table(path))
+        homes = [path.parent for path in found]
+        if len(set(homes)) < len(homes):
+            raise UserError("A folder holds several tables", got=_names(found), hint="remove one, or set `table`")
+        return found or self._other_tables(root)
+
+    def _other_tables(self, root: Path) -> list[Path]:
+        """Tables under another name, if they have the columns."""
+        good, refusals = [], []
+        for path in _all_tables(root):
+            try:
+                Columns.find(itertools.islice(read_file(path, self.language), PEEK), self._named(), path.name)
+                good.append(path)
+            except UserError as error:
+                refusals.append(error)
+        if len(good) > 1 and not all(path.stem.lower() in SPLIT_NAMES for path in good):
+            raise UserError("The folder holds several tables", got=_names(good), hint="set `table` to one of them")
+        if not good and refusals and not any(root.rglob("*.txt")) and not any(root.rglob("*.[sv][rt]t")):
+            raise refusals[0]
+        return good
+
+    def _named(self) -> Named:
+        return Named(self.audio_column, self.text_column, self.speaker_column)
+
     def _from_table(self, root: Path, table: Path) -> Iterator[Row]:
-        columns: dict[str, str | None] = {}
-        for number, record in enumerate(records(table), 1):
-            if not columns:
-                there = list(record)
-                columns = {
-                    "audio": column(self.audio_column, AUDIO_COLUMNS, there, "audio", table.name),
-                    "text": column(self.text_column, TEXT_COLUMNS, there, "text", table.name),
-                    "speaker": optional(self.speaker_column, SPEAKER_COLUMNS, there, "speaker", table.name),
-                    "id": optional(None, ID_COLUMNS, there, "id", table.name),
-                }
-            name = record.get(columns["audio"])
-            if not name:
-                raise UserError("A row names no audio", got=f"{table.name}, row {number}",
-                                hint="fill it in or remove it")
-            clip = root / name
-            split = str(record.get("split") or "").lower() or _split_of(clip, root)
-            yield Row(
-                id=str(record[columns["id"]]) if columns["id"] else _id_of(clip, root),
-                audio=AudioRef.file(clip),
-                text=str(record.get(columns["text"]) or ""),
-                language=record.get("language") or self.language,
-                speaker=record.get(columns["speaker"]) or None if columns["speaker"] else self._speaker_of(clip),
-                split=SPLIT_NAMES.get(split),
-                extras={key: value for key, value in record.items()
-                        if key is not None and key not in (*columns.values(), "split", "language")},
-            )
+        records = read_file(table, self.language)
+        first = list(itertools.islice(records, PEEK))
+        if not first:
+            raise UserError("The table has no row", got=table.name, hint="give it a line for each clip")
+        columns = Columns.find(first, self._named(), table.relative_to(root).as_posix())
+        files, split = AudioFiles(table.parent), SPLIT_NAMES.get(table.stem.lower())
+        for record in itertools.chain(first, records):
+            yield self._row(root, files, split, entry(record, columns))
+
+    def _row(self, root: Path, files: AudioFiles, split: str | None, item: Entry) -> Row:
+        clip = files.find(item.audio, item.where)
+        name = item.id or _id_of(clip, root) + (f"#{item.start:.3f}" if item.start or item.end else "")
+        return Row(
+            id=name, audio=AudioRef.file(clip, item.start, item.end), text=item.text,
+            language=item.language or self.language, speaker=item.speaker or self._speaker_of(clip),
+            split=item.split or split or SPLIT_NAMES.get(_split_of(clip, root)), extras=item.extras)
 
     def _from_neighbours(self, root: Path, clip: Path) -> Iterator[Row]:
         name, split, speaker = _id_of(clip, root), SPLIT_NAMES.get(_split_of(clip, root)), self._speaker_of(clip)
         for suffix in (".srt", ".vtt"):
             subtitles = clip.with_suffix(suffix)
             if subtitles.is_file():
-                for number, (start, end, text, voice) in enumerate(cues(subtitles.read_text(encoding="utf-8-sig"))):
+                content = decoded(subtitles.read_bytes(), subtitles.name, self.language)
+                for number, (start, end, text, voice) in enumerate(cues(content)):
                     yield Row(f"{name}#{number:05d}", AudioRef.file(clip, start, end), text, self.language,
                               voice or speaker, split)
                 return
         beside = clip.with_suffix(".txt")
-        text = beside.read_text(encoding="utf-8-sig").strip() if beside.is_file() else ""
+        text = decoded(beside.read_bytes(), beside.name, self.language).strip() if beside.is_file() else ""
         yield Row(name, AudioRef.file(clip), text, self.language, speaker, split)
 
     def _speaker_of(self, clip: Path) -> str | None:
         return clip.parent.name if self.speaker_from_folder else None
 
 
-def cues(subtitles: str) -> Iterator[tuple[float, float, str, str | None]]:
-    """(start, end, text, voice) of each cue of SubRip or WebVTT text; seconds. Cues of no length are left out."""
-    for block in re.split(r"\n\s*\n", subtitles.replace("\r\n", "\n").replace("\r", "\n")):
-        lines = block.strip().split("\n")
-        for number, line in enumerate(lines):
-            match = _TIMES.search(line)
-            if match:
-                start, end = (_seconds(match.groups()[i : i + 4]) for i in (0, 4))
-                text = html.unescape(" ".join(lines[number + 1 :])).strip()
-                voice = _VOICE.search(text)
-                if end > start and text:
-                    yield start, end, text, voice[1].strip() if voice else None
-                break
+def _clips(root: Path) -> list[Path]:
+    return [path for path in sorted(root.rglob("*")) if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file()]
 
 
-def _seconds(parts: tuple[str | None, ...]) -> float:
-    hours, minutes, seconds, fraction = parts
-    return int(hours or 0) * 3600 + int(minutes) * 60 + int(seconds) + int(fraction.ljust(3, "0")) / 1000
+def _is_table(path: Path) -> bool:
+    return path.suffix.lower() in TABLE_SUFFIXES and path.is_file() and not path.name.endswith(".verdicts.csv")
+
+
+def _all_tables(root: Path) -> list[Path]:
+    """The tables in the folder itself that are not the neighbour of a clip."""
+    clips = {path.stem for path in root.iterdir() if path.suffix.lower() in AUDIO_SUFFIXES}
+    return [path for path in sorted(root.iterdir()) if _is_table(path) and path.stem not in clips]
+
+
+def _names(paths: list[Path]) -> str:
+    return ", ".join(path.name for path in paths[:10]) or "none there"
 
 
 def _id_of(clip: Path, root: Path) -> str:

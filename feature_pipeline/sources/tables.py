@@ -1,55 +1,175 @@
-"""Tables of clips as people write them: CSV, TSV, JSON lines. Column names found, or named and checked."""
+"""What the columns of a table of clips mean: found by their usual names, or named, and their values checked.
+
+`shared.tables` reads the table; here its cells become a clip's name, text, speaker, times and split, or a UserError
+that names file and line. Knows nothing of files on disk.
+"""
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
+from feature_pipeline.rows import SPLIT_NAMES
 from shared.errors import UserError
+from shared.languages import language_code
+from shared.tables import Record, fold
 
-AUDIO_COLUMNS = ("audio", "file_name", "path", "file", "filename", "audio_path", "audio_filepath", "wav", "clip")
+AUDIO_COLUMNS = ("audio", "file_name", "path", "file", "filename", "audio_path", "audio_filepath", "audio_file", "wav",
+                 "clip")
 TEXT_COLUMNS = ("text", "sentence", "transcription", "transcript", "raw_transcription", "normalized_text", "label")
 SPEAKER_COLUMNS = ("speaker", "speaker_id", "client_id", "spk_id")
 ID_COLUMNS = ("id", "utt_id", "utterance_id", "segment_id")
-
-csv.field_size_limit(1 << 24)
-
-
-def records(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a .csv, .tsv or .jsonl file as dicts. Raises UserError naming the line that cannot be read."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        if path.suffix == ".jsonl":
-            for number, line in enumerate(file, 1):
-                try:
-                    if line.strip():
-                        yield json.loads(line)
-                except ValueError:
-                    raise UserError("A line is not JSON", got=f"{path.name}, line {number}", hint="mend it") from None
-            return
-        # Tab-separated releases (Common Voice) use quotation marks as text, not to enclose it.
-        quoting = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if path.suffix == ".tsv" else {}
-        try:
-            yield from csv.DictReader(file, **quoting)
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise UserError("A table cannot be read", got=f"{path.name}: {error}", hint="save it as UTF-8") from None
+START_COLUMNS = ("offset", "start", "start_time")  # seconds
+END_COLUMNS = ("end", "end_time")
+DURATION_COLUMNS = ("duration",)
 
 
 def column(named: str | None, usual: Sequence[str], there: Sequence[str], what: str, where: str) -> str:
-    """The name of the wanted column. Raises UserError with the columns there are."""
+    """The wanted column as the table writes it, whatever its case. Raises UserError with the columns there are."""
+    by_name = {fold(name): name for name in reversed(there)}
     if named is not None and named in there:
         return named
-    found = [name for name in usual if name in there]
-    if named is None and found:
+    found = [by_name[name] for name in ([fold(named)] if named else usual) if name in by_name]
+    if found:
         return found[0]
     raise UserError(f"{where} has no column {named!r}" if named else f"{where} has no column for the {what}",
-                    got=f"columns: {', '.join(there)}", hint=f"set {what}_column to one of them")
+                    got=f"columns: {', '.join(str(name)[:60] for name in there[:30])}",
+                    hint=f"set {what}_column to one of them")
 
 
 def optional(named: str | None, usual: Sequence[str], there: Sequence[str], what: str, where: str) -> str | None:
     """As `column`, but None if none is named and none found."""
-    if named is None and not set(usual) & set(there):
+    if named is None and not set(usual) & set(map(fold, there)):
         return None
     return column(named, usual, there, what, where)
+
+
+@dataclass(frozen=True)
+class Named:
+    """The columns that a config names; None: found by their usual names."""
+
+    audio: str | None = None
+    text: str | None = None
+    speaker: str | None = None
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of one table that mean something here, as it writes their names; None: it has no such column."""
+
+    audio: str
+    text: str
+    speaker: str | None = None
+    id: str | None = None
+    split: str | None = None
+    language: str | None = None
+    start: str | None = None  # seconds; a clip is cut out of its file only if the row says where it begins
+    end: str | None = None
+    duration: str | None = None
+
+    @classmethod
+    def find(cls, records: Iterable[Record], named: Named, where: str) -> Columns:
+        """The columns of a table, from its first rows. Raises UserError with the columns there are."""
+        there = list(dict.fromkeys(name for record in records for name in record.cells))
+        usual = {"id": ID_COLUMNS, "split": ("split",), "language": ("language",), "start": START_COLUMNS,
+                 "end": END_COLUMNS, "duration": DURATION_COLUMNS}
+        return cls(column(named.audio, AUDIO_COLUMNS, there, "audio", where),
+                   column(named.text, TEXT_COLUMNS, there, "text", where),
+                   optional(named.speaker, SPEAKER_COLUMNS, there, "speaker", where),
+                   **{key: optional(None, names, there, key, where) for key, names in usual.items()})
+
+    @property
+    def used(self) -> set[str]:
+        """Those that are the row itself; all others are extras."""
+        cut = (self.start, self.end, self.duration) if self.start else ()
+        row = (self.audio, self.text, self.speaker, self.id, self.split, self.language)
+        return {name for name in (*row, *cut) if name}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one row of a table says."""
+
+    audio: str  # the file's name as written
+    text: str
+    speaker: str | None
+    id: str | None
+    split: str | None  # one of SPLITS
+    language: str | None
+    start: float  # seconds into the file
+    end: float | None  # None: to its end
+    extras: Mapping[str, object]
+    where: str  # "metadata.csv, line 3"
+
+
+def entry(record: Record, columns: Columns) -> Entry:
+    """A row's values, checked. Raises UserError naming file, line and column."""
+    def text(name: str | None) -> str:
+        return _text(record, name) if name else ""
+
+    start, end = _times(record, columns)
+    split = text(columns.split).strip().lower()
+    if split and split not in SPLIT_NAMES:
+        raise UserError("A row's split is none of the known ones", got=f"{split!r} in {record.where}",
+                        hint=f"write one of {', '.join(SPLIT_NAMES)}, or nothing")
+    language = text(columns.language).strip()
+    return Entry(
+        audio=_audio(record, columns.audio), text=text(columns.text), speaker=text(columns.speaker).strip() or None,
+        id=text(columns.id).strip() or None, split=SPLIT_NAMES.get(split),
+        language=_language(language, record.where) if language else None, start=start, end=end,
+        extras={key: value for key, value in record.cells.items() if key not in columns.used}, where=record.where)
+
+
+def number(record: Record, name: str | None) -> float | None:
+    """A cell as a number of at least 0; None where it is empty or there is no such column. Raises UserError."""
+    value = record.cells.get(name) if name else None
+    if value is None or value == "":
+        return None
+    try:
+        found = float(value.strip().replace(",", ".") if isinstance(value, str) else value)
+    except (TypeError, ValueError):
+        found = math.nan
+    if isinstance(value, bool) or not 0 <= found < math.inf:
+        raise UserError(f"“{name}” must be a number of at least 0", got=f"{str(value)[:60]!r} in {record.where}",
+                        hint="correct it")
+    return found
+
+
+def _text(record: Record, name: str) -> str:
+    """A cell as text: null is empty, 7 and 7.0 are "7"."""
+    value = record.cells.get(name)
+    if value is None:
+        return ""
+    if isinstance(value, bool | list | dict):
+        raise UserError(f"“{name}” must be text", got=f"{str(value)[:60]} in {record.where}", hint="correct it")
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _audio(record: Record, name: str) -> str:
+    value = record.cells.get(name)
+    if isinstance(value, dict):  # as `datasets` writes it: {"path": …, "bytes": null}
+        value = value.get("path")
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise UserError("A row names no audio", got=f"{record.where}: “{name}” is {str(value)[:60] or 'empty'!r}",
+                        hint="fill it in or remove the row")
+    return value.strip()
+
+
+def _times(record: Record, columns: Columns) -> tuple[float, float | None]:
+    start = number(record, columns.start)
+    if start is None:
+        return 0.0, None
+    duration = number(record, columns.duration)
+    end = start + duration if duration is not None else number(record, columns.end)
+    if end is not None and end <= start:
+        raise UserError("A clip ends before it begins", got=f"{start:g} to {end:g} s in {record.where}",
+                        hint="correct its times, in seconds")
+    return start, end
+
+
+def _language(text: str, where: str) -> str:
+    try:
+        return language_code(text)
+    except UserError as error:
+        raise UserError(error.what, got=f"{text!r} in {where}", hint=error.hint) from None

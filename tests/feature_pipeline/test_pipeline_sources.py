@@ -19,10 +19,11 @@ from feature_pipeline.build import build
 from feature_pipeline.config import Config, Source
 from feature_pipeline.sources import nsc
 from feature_pipeline.sources.common_voice import CommonVoice
-from feature_pipeline.sources.folder import Folder, cues
+from feature_pipeline.sources.folder import Folder
 from feature_pipeline.sources.hub import Hub
 from feature_pipeline.sources.kaldi import Kaldi
 from feature_pipeline.sources.nsc import Nsc
+from feature_pipeline.sources.subtitles import cues
 from shared.errors import UserError
 
 

@@ -41,8 +41,8 @@ def test_the_spaces_folder_shadows_nothing():
 
 
 LEVELS = {
-    **dict.fromkeys(("command", "errors", "files", "language_names", "languages", "options", "temporary", "transcript",
-                     "units", "wer"), 0),
+    **dict.fromkeys(("command", "errors", "files", "language_names", "languages", "options", "tables", "temporary",
+                     "transcript", "units", "wer"), 0),
     **dict.fromkeys(("audio", "checkpoint"), 1),
     **dict.fromkeys(("engines", "diarization", "testset", "link"), 2),
     **dict.fromkeys(("inference",), 3),
@@ -51,7 +51,7 @@ LEVELS = {
 }
 WITHIN = {  # the order within the lowest level
     ("wer", "languages"), ("transcript", "languages"), ("languages", "language_names"),
-    *((name, "errors") for name in ("command", "files", "languages", "options", "temporary", "units")),
+    *((name, "errors") for name in ("command", "files", "languages", "options", "tables", "temporary", "units")),
 }
 
 
