@@ -7,10 +7,8 @@ may run it, and a chunk that is there need not be made again.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import struct
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +22,7 @@ from feature_pipeline.config import Clean, Output
 from feature_pipeline.decode import decode
 from feature_pipeline.rows import AudioRef
 from feature_pipeline.store import CHECKED, read_listed, write_table
-from shared.audio import SAMPLE_RATE, Waveform, ffmpeg_executable
+from shared.audio import SAMPLE_RATE, Waveform, encode
 from shared.checkpoint.embedded import embedded_base
 from shared.checkpoint.tokenizer import tokens_of
 from shared.errors import UserError
@@ -164,22 +162,3 @@ def _encode(kept: Sequence[tuple[dict[str, Any], dict[str, Any]]], output: Outpu
     for (row, out), data in zip(chosen, clips, strict=True):
         name = f"{row['id'].rsplit('/', 1)[-1]}.{'flac' if kind == 'flac' else 'ogg'}"
         out |= {"audio": {"bytes": data, "path": name}, "file": None, "member": None, "n_bytes": len(data)}
-
-
-def encode(waveforms: Sequence[Waveform], kind: str, kbps: int, folder: Path) -> list[bytes]:
-    """Each waveform as one file's bytes, 16 kHz mono: "flac", "opus" (Ogg) or "mp3". The same in every run."""
-    codec = {"flac": ["-c:a", "flac", "-sample_fmt", "s16"], "mp3": ["-c:a", "libmp3lame", "-b:a", f"{kbps}k"],
-             "opus": ["-c:a", "libopus", "-b:a", f"{kbps}k", "-application", "voip"]}[kind]
-    suffix = {"flac": "flac", "mp3": "mp3", "opus": "ogg"}[kind]
-    command = [ffmpeg_executable(), "-hide_banner", "-nostdin", "-v", "error", "-y"]
-    for n, waveform in enumerate(waveforms):
-        (folder / f"{n}.f32").write_bytes(waveform.samples.astype("<f4").tobytes())
-        command += ["-f", "f32le", "-ar", str(SAMPLE_RATE), "-ac", "1", "-i", f"file:{folder / f'{n}.f32'}"]
-    for n in range(len(waveforms)):
-        command += ["-map", f"{n}:a:0", *codec, "-fflags", "+bitexact", "-flags:a", "+bitexact", "-map_metadata", "-1",
-                    f"file:{folder / f'{n}.{suffix}'}"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        full = errno.ENOSPC if "No space left" in done.stderr else errno.EIO
-        raise OSError(full, f"ffmpeg could not encode to {kind}: {done.stderr.strip()[-300:]}")
-    return [(folder / f"{n}.{suffix}").read_bytes() for n in range(len(waveforms))]

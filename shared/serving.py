@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import spaces
-from shared.audio import AudioSource, Source
+from shared.audio import AudioSource, Source, with_header
 from shared.audio.windows import Window
 from shared.checkpoint import Checkpoint, configured
 from shared.errors import UserError
@@ -131,6 +131,7 @@ class Serving:
         """
         begun = time.monotonic()
         chosen, notice = self.base, self.problem
+        request = replace(request, source=with_header(request.source))
         if self.fine_tuned is not None:
             if request.options.language is None and self.fine_tuned.languages is not None:
                 language = self.detect(request, cancel=cancel)

@@ -8,8 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from feature_pipeline.clean import encode
-from shared.audio import load_audio
+from shared.audio import encode, load_audio
 
 MAX_CLIP_SECONDS = 15
 STYLE = Path(__file__).with_name("page.css")

@@ -1,9 +1,24 @@
-from shared.audio.decoding import MediaInfo, load_audio, probe, stream_audio
-from shared.audio.ffmpeg import CONTAINERS, ffmpeg_executable
-from shared.audio.source import AudioSource, Source
+from shared.audio.decoding import load_audio, stream_audio
+from shared.audio.encoding import encode, write_mp3
+from shared.audio.ffmpeg import CONTAINERS, MEDIA_SUFFIXES, ffmpeg_executable
+from shared.audio.media import MediaInfo, Track, probe
+from shared.audio.source import AudioSource, Source, with_header
 from shared.audio.waveform import SAMPLE_RATE, Waveform
 
 __all__ = [
-    "CONTAINERS", "SAMPLE_RATE", "AudioSource", "MediaInfo", "Source", "Waveform", "ffmpeg_executable", "load_audio",
-    "probe", "stream_audio",
+    "CONTAINERS",
+    "MEDIA_SUFFIXES",
+    "SAMPLE_RATE",
+    "AudioSource",
+    "MediaInfo",
+    "Source",
+    "Track",
+    "Waveform",
+    "encode",
+    "ffmpeg_executable",
+    "load_audio",
+    "probe",
+    "stream_audio",
+    "with_header",
+    "write_mp3",
 ]

@@ -1,6 +1,6 @@
-"""Any media file in, 16 kHz mono float32 out, in bounded memory.
+"""Any media file in, 16 kHz mono float32 out, in bounded memory, on the file's own clock.
 
-Enters: a path (or bytes) of whatever a person may have. Leaves: blocks of samples in [-1, 1].
+Enters: a path, a `MediaInfo` (or bytes) of whatever a person may have. Leaves: blocks of samples in [-1, 1].
 Decoding is done by an ffmpeg process that may open that one file and nothing else. This module knows
 nothing of speech, models or windows.
 """
@@ -8,142 +8,216 @@ nothing of speech, models or windows.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
-import re
-import subprocess
-import tempfile
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from shared.audio.ffmpeg import STALL_SECONDS, ffmpeg_executable, guards, running
+from shared import processes
+from shared.audio.ffmpeg import LIMITS, STALL_SECONDS, decode_command, without_noise
+from shared.audio.media import MediaInfo, Track, checked_path, explain, probe, protected
+from shared.audio.mixing import FRAME, MonoMixer
 from shared.audio.waveform import SAMPLE_RATE, Waveform
 from shared.errors import Cancelled, TruncatedAudio, UserError
+from shared.temporary import temporary_folder
 from shared.units import spoken_time
 
 BLOCK_SECONDS = 30  # how much one block of `stream_audio` holds
-
-
-@dataclass(frozen=True)
-class MediaInfo:
-    """What the container says of itself. `duration` is in seconds, None where the container does not say."""
-
-    duration: float | None
-    has_audio: bool
-    has_video: bool
-
-
-def probe(path: str | os.PathLike) -> MediaInfo:
-    """Read the header of a media file (imageio-ffmpeg brings no ffprobe, so this reads `ffmpeg -i`).
-
-    Raises UserError if the file is missing, empty, not media, or names other files.
-    """
-    path = _checked_path(path, max_bytes=None)
-    command = [ffmpeg_executable(), "-hide_banner", "-nostdin", *guards(), "-i", f"file:{path}"]
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=STALL_SECONDS)
-    except subprocess.TimeoutExpired:
-        raise UserError("The file's header could not be read in time", got=path.name, limit=f"{STALL_SECONDS} s",
-                        hint="convert it to WAV, MP3 or MP4 and try again") from None
-    text = done.stderr.decode("utf-8", "replace")
-    if "Input #0" not in text:
-        raise _explain(text, path)
-    match = re.search(r"Duration: (\d+):(\d+):(\d+\.\d+)", text)
-    duration = int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3]) if match else None
-    streams = re.findall(r"Stream #0:\d+.*?: (Audio|Video)", text)
-    return MediaInfo(duration, "Audio" in streams, "Video" in streams)
+SILENT_BELOW = 1e-3  # -60 dBFS: a track whose loudest sample is below it holds no speech
+SHORT_BY_SECONDS = 0.5  # headers round and count what encoders pad with: only a clear gap counts as cut off
+MediaSource = str | os.PathLike | MediaInfo
 
 
 def stream_audio(
-    path: str | os.PathLike,
+    source: MediaSource,
     *,
     start: float = 0.0,
     end: float | None = None,
+    track: int | None = None,
     block_seconds: float = BLOCK_SECONDS,
     max_seconds: float | None = None,
-    max_bytes: int | None = None,
     cancel: threading.Event | None = None,
-) -> Iterator[np.ndarray]:
-    """Decode a file block by block: float32 (n_samples,) each, all but the last of `block_seconds`.
+) -> Generator[np.ndarray, None, None]:
+    """Decode a file block by block.
 
-    start, end: seconds of the part wanted. max_seconds, max_bytes: limits for that part and for the file.
-    cancel: set from another thread, ends ffmpeg at once and raises Cancelled.
-    Closing the generator ends ffmpeg too. Raises UserError with the reason; TruncatedAudio comes after the
-    last good block.
+    Times are those of the file's own clock: where a track begins later than the picture, or a recorder paused, there
+    is silence. Channels are mixed to one without cancelling each other.
+
+    Args:
+        source: path of a media file, or its `MediaInfo` if it was read before.
+        start, end: seconds of the part wanted.
+        track: which audio track, from 1; None takes the default one that can be decoded and has sound.
+        block_seconds: length of all blocks but the last.
+        max_seconds: the longest part that is decoded.
+        cancel: set from another thread, ends ffmpeg at once.
+
+    Returns:
+        An iterator of float32 (n_samples,) in [-1, 1] at 16 kHz. Closing it ends ffmpeg.
+
+    Raises:
+        UserError: with the reason; TruncatedAudio comes after the last good block.
+        Cancelled: `cancel` was set.
     """
-    path = _checked_path(path, max_bytes)
-    info = probe(path)
-    wanted = _wanted_seconds(info, path, start, end, max_seconds)
-    n_bytes = int(block_seconds * SAMPLE_RATE) * 4
+    info = opened(source)
+    chosen = chosen_track(info, track, cancel)[0]
+    promised = _promised_seconds(info, start, end, max_seconds)
     n_samples = 0
-    with running(path, start, _time_limit(start, end, max_seconds), cancel) as (process, errors):
-        while raw := process.stdout.read(n_bytes):
-            if cancel is not None and cancel.is_set():
-                raise Cancelled
-            block = np.frombuffer(raw[: len(raw) // 4 * 4], dtype="<f4").astype(np.float32)
-            n_samples += len(block)
-            if max_seconds is not None and n_samples > max_seconds * SAMPLE_RATE:
-                raise _too_long(f"more than {spoken_time(max_seconds)}", max_seconds)
-            yield np.clip(np.nan_to_num(block, copy=False), -1.0, 1.0)
-        code = process.wait()
-        errors.seek(0)
-        text = errors.read().decode("utf-8", "replace")
-    if cancel is not None and cancel.is_set():
-        raise Cancelled
-    if n_samples == 0:
-        raise _explain(text, path) if code or text.strip() else UserError(
-            "The file holds no sound", got=path.name, hint="record or export it again")
-    heard = n_samples / SAMPLE_RATE
-    _check_riff_size(path)
-    # Container durations are rounded and may count encoder padding: only a clear gap counts as cut off.
-    if wanted is not None and heard < wanted - max(1.0, 0.02 * wanted):
-        raise TruncatedAudio("The file is cut off or damaged", got=f"{spoken_time(heard)} of sound in {path.name}",
-                             limit=f"{spoken_time(wanted)} by its header", hint="fetch or export it again")
+    for block in _decoded(info, chosen, start, _time_limit(start, end, max_seconds), block_seconds, cancel):
+        n_samples += len(block)
+        if max_seconds is not None and n_samples > max_seconds * SAMPLE_RATE:
+            raise _too_long(f"more than {spoken_time(max_seconds)}", max_seconds)
+        yield block
+    _check_whole(info, n_samples / SAMPLE_RATE, promised, end is not None and end - start)
 
 
 def load_audio(
-    source: str | os.PathLike | bytes,
+    source: MediaSource | bytes,
     *,
     start: float = 0.0,
     end: float | None = None,
+    track: int | None = None,
     max_seconds: float | None = None,
     max_bytes: int | None = None,
     cancel: threading.Event | None = None,
 ) -> Waveform:
-    """The whole file (or bytes of a file) as one Waveform; arguments and errors as in `stream_audio`."""
+    """The whole file (or bytes of a file) as one Waveform; arguments and errors as in `stream_audio`.
+
+    max_bytes: the largest file that is read.
+    """
     with contextlib.ExitStack() as stack:
         if isinstance(source, bytes):
             source = stack.enter_context(_spilled(source))
-        blocks = list(stream_audio(source, start=start, end=end, max_seconds=max_seconds, max_bytes=max_bytes,
-                                   cancel=cancel))
+        blocks = list(stream_audio(opened(source, max_bytes), start=start, end=end, track=track,
+                                   max_seconds=max_seconds, cancel=cancel))
     return Waveform(np.concatenate(blocks) if len(blocks) != 1 else blocks[0])
 
 
-def _checked_path(path: str | os.PathLike, max_bytes: int | None) -> Path:
-    path = Path(path).absolute()
-    if not path.is_file():
-        raise UserError("There is no such file", got=path.name, hint="check the name")
-    size = path.stat().st_size
-    if size == 0:
-        raise UserError("The file is empty", got=f"{path.name}, 0 bytes", hint="record or export it again")
-    if max_bytes is not None and size > max_bytes:
-        raise UserError("The file is too large", got=f"{size / 1e6:.0f} MB", limit=f"{max_bytes / 1e6:.0f} MB",
-                        hint="send its sound only (MP3 or M4A), or a shorter part")
-    return path
+def opened(source: MediaSource, max_bytes: int | None = None) -> MediaInfo:
+    """The header of a file, read unless it was read before; `max_bytes` holds either way. Raises UserError."""
+    if not isinstance(source, MediaInfo):
+        return probe(source, max_bytes=max_bytes)
+    checked_path(source.path, max_bytes)
+    return source
 
 
-def _wanted_seconds(info: MediaInfo, path: Path, start: float, end: float | None, max_seconds: float | None):
-    """How many seconds the file's header promises for the part asked for; None if it does not say."""
-    if not info.has_audio:
-        raise UserError("There is no sound in this file", got=path.name, hint="choose a file with an audio track")
+def chosen_track(info: MediaInfo, wanted: int | None = None, cancel: threading.Event | None = None
+                 ) -> tuple[Track, str | None]:
+    """Which audio track to take, and a sentence about it where the file has several and none was asked for.
+
+    Args:
+        info: of the file.
+        wanted: number of a track, from 1. None: the default track if it can be decoded and has sound, else the first
+            that does.
+        cancel: as in `stream_audio`.
+
+    Raises:
+        UserError: there is no audio track, no such one, or none that can be decoded.
+    """
+    tracks, name = info.tracks, info.path.name
+    if not tracks:
+        raise UserError("There is no sound in this file", got=name, hint="choose a file with an audio track")
+    if wanted is not None:
+        if not 1 <= wanted <= len(tracks):
+            raise UserError("There is no such audio track", got=f"track {wanted} of {name}",
+                            limit="1" if len(tracks) == 1 else f"1 to {len(tracks)}", hint="choose another track")
+        return _usable(tracks[wanted - 1], name), None
+    if len(tracks) == 1:
+        return _usable(tracks[0], name), None
+    usable = sorted((track for track in tracks if track.decodable), key=lambda track: not track.default)
+    if not usable:
+        return _usable(tracks[0], name), None
+    taken = next((track for track in usable if _has_sound(info, track, cancel)), None)
+    if taken is None:
+        return usable[0], f"{name} has {len(tracks)} audio tracks, and all of them are silent."
+    passed_over = [track for track in tracks if not track.decodable] + usable[: usable.index(taken)]
+    why = "; ".join(f"track {track.number} {'is silent' if track.decodable else f'cannot be decoded: {track.problem}'}"
+                    for track in sorted(passed_over, key=lambda track: track.number))
+    return taken, f"{name} has {len(tracks)} audio tracks; track {taken.number} was taken{f' ({why})' if why else ''}."
+
+
+def _usable(track: Track, name: str) -> Track:
+    if track.decodable:
+        return track
+    if "DRM" in str(track.problem):
+        raise protected(name)
+    raise UserError("The sound cannot be decoded", got=f"track {track.number} of {name}: {track.problem}",
+                    hint="convert it to WAV, MP3 or M4A, or choose another track")
+
+
+@functools.lru_cache(maxsize=64)
+def _is_silent(info: MediaInfo, track: Track, changed: int) -> bool:
+    """Whether nothing comes out of a track. A sound one answers within its first seconds. changed: part of the key."""
+    with contextlib.suppress(UserError), contextlib.closing(_decoded(info, track, 0.0, None, 1.0, None)) as blocks:
+        return not any(np.abs(block).max(initial=0.0) >= SILENT_BELOW for block in blocks)
+    return True
+
+
+def _has_sound(info: MediaInfo, track: Track, cancel: threading.Event | None) -> bool:
+    if cancel is not None and cancel.is_set():
+        raise Cancelled
+    return not _is_silent(info, track, info.path.stat().st_mtime_ns)
+
+
+def _decoded(info: MediaInfo, track: Track, start: float, limit: float | None, block_seconds: float,
+             cancel: threading.Event | None) -> Generator[np.ndarray, None, None]:
+    """The blocks of one track. Raises UserError if nothing comes out, Cancelled."""
+    command = decode_command(info.decoding(track, start, limit))
+    n_samples = 0
+    with processes.running(command, LIMITS, cancel=cancel) as child:
+        for block in _blocks(child, track, int(block_seconds * SAMPLE_RATE)):
+            if cancel is not None and cancel.is_set():
+                raise Cancelled
+            n_samples += len(block)
+            yield block
+        code = child.process.wait()
+        messages, ended_by = child.messages(), child.ended_by
+    if cancel is not None and cancel.is_set():
+        raise Cancelled
+    done = spoken_time(n_samples / SAMPLE_RATE)
+    if ended_by == "stalled":
+        raise UserError("Decoding stopped making progress", got=f"{info.path.name}, {done} decoded",
+                        limit=f"{STALL_SECONDS} s", hint="convert it to WAV, MP3 or MP4 and try again")
+    if code < 0:
+        raise TruncatedAudio("Decoding ended before the file did", hint="convert it to WAV or MP3 and try again",
+                             got=f"{done} of {info.path.name}, then signal {-code}")
+    if n_samples == 0:
+        raise explain(messages, info.path, code) if code or without_noise(messages).strip() else UserError(
+            "The file holds no sound", got=info.path.name, hint="record or export it again")
+
+
+def _blocks(child: processes.Child, track: Track, n_block: int) -> Iterator[np.ndarray]:
+    """What ffmpeg writes, mixed to one channel second by second, in blocks of n_block samples."""
+    mixer = MonoMixer(track.channels, track.layout)
+    n_bytes = FRAME * track.channels * 4
+    parts: list[np.ndarray] = []
+    n_held = 0
+    stdout = child.process.stdout
+    assert stdout is not None
+    while raw := stdout.read(n_bytes):
+        whole = len(raw) // (4 * track.channels) * 4 * track.channels
+        frame = np.frombuffer(raw[:whole], dtype="<f4").astype(np.float32).reshape(-1, track.channels)
+        parts.append(np.clip(mixer.push(np.nan_to_num(frame, copy=False, posinf=1.0, neginf=-1.0)), -1.0, 1.0))
+        n_held += len(parts[-1])
+        if n_held >= n_block:
+            held = np.concatenate(parts)
+            for first in range(0, n_held - n_block + 1, n_block):
+                yield held[first : first + n_block]
+            parts = [held[n_held // n_block * n_block :]]
+            n_held = len(parts[0])
+    if n_held:
+        yield np.concatenate(parts)
+
+
+def _promised_seconds(info: MediaInfo, start: float, end: float | None, max_seconds: float | None) -> float | None:
+    """How long the part asked for should be by the file's header; None if the header does not say exactly."""
     if start < 0 or (end is not None and end <= start):
         raise UserError("The part to transcribe is empty", got=f"from {start:g} s to {end:g} s" if end is not None
                         else f"from {start:g} s", hint="choose an end after the start")
-    if info.duration is None:
+    if info.duration is None or not info.exact:
         return None
     if start and start >= info.duration:
         raise UserError("The start lies behind the end of the recording", got=spoken_time(start),
@@ -154,16 +228,21 @@ def _wanted_seconds(info: MediaInfo, path: Path, start: float, end: float | None
     return wanted
 
 
-def _check_riff_size(path: Path) -> None:
-    """WAV: ffmpeg takes the length from the file's size, so compare with what the header promised (RIFF, bytes 4-7)."""
-    with path.open("rb") as file:
-        head = file.read(8)
-    promised = int.from_bytes(head[4:8], "little") + 8
-    size = path.stat().st_size
-    streamed = promised >= 0xFFFFFF00 or promised <= 8  # a recorder that could not go back to fill it in
-    if head[:4] == b"RIFF" and not streamed and size < promised - 8:
-        raise TruncatedAudio("The file is cut off", got=f"{size / 1e6:.2f} MB in {path.name}",
-                             limit=f"{promised / 1e6:.2f} MB by its header", hint="fetch or export it again")
+def _check_whole(info: MediaInfo, decoded: float, promised: float | None, part: float | bool) -> None:
+    """Raise TruncatedAudio if the file ends before its header says. part: seconds asked for, False for all."""
+    if part and decoded >= part - 0.05:
+        return  # all that was asked for is there
+    if info.structure.missing:
+        size = info.path.stat().st_size
+        raise TruncatedAudio("The file is cut off", got=f"{size / 1e6:.2f} MB in {info.path.name}",
+                             limit=f"{(size + info.structure.missing) / 1e6:.2f} MB by its header",
+                             hint="fetch or export it again")
+    # A video's length says nothing about its sound's.
+    alone = len(info.tracks) == 1 and not info.has_video
+    if alone and promised is not None and decoded < promised - SHORT_BY_SECONDS:
+        raise TruncatedAudio("The file is cut off or damaged",
+                             got=f"{spoken_time(decoded)} of sound in {info.path.name}",
+                             limit=f"{spoken_time(promised)} by its header", hint="fetch or export it again")
 
 
 def _too_long(got: str, max_seconds: float) -> UserError:
@@ -180,30 +259,10 @@ def _time_limit(start: float, end: float | None, max_seconds: float | None) -> f
 
 
 @contextlib.contextmanager
-def _spilled(data: bytes):
+def _spilled(data: bytes) -> Iterator[Path]:
     """Bytes as a temporary file: containers with their index at the end need to seek."""
     if not data:
         raise UserError("The file is empty", got="0 bytes", hint="record or export it again")
-    handle, name = tempfile.mkstemp(prefix="audio-")
-    try:
-        with os.fdopen(handle, "wb") as out:
-            out.write(data)
-        yield name
-    finally:
-        os.unlink(name)
-
-
-def _explain(text: str, path: Path) -> UserError:
-    """Turn ffmpeg's complaint into one of ours."""
-    low = text.lower()
-    if "whitelist" in low:
-        return UserError("This file is a playlist or names other media, which are not opened", got=path.name,
-                         hint="send the sound itself")
-    if "matches no streams" in low or "does not contain any stream" in low:
-        return UserError("There is no sound in this file", got=path.name, hint="choose a file with an audio track")
-    if "moov atom not found" in low or "end of file" in low or "partial file" in low:
-        return TruncatedAudio("The file is cut off: its index is missing", got=path.name,
-                              hint="fetch or export it again")
-    reason = next((line for line in reversed(text.strip().splitlines()) if line.strip()), "no reason given")
-    return UserError("This is not a sound or video file we can read", got=f"{path.name} ({reason[-120:]})",
-                     hint="send WAV, MP3, M4A, FLAC, OGG, WEBM, MP4, MOV or MKV")
+    with temporary_folder("audio-") as folder:
+        (folder / "audio").write_bytes(data)
+        yield folder / "audio"

@@ -1,6 +1,6 @@
-"""What `transcribe` listens to, whatever it was given: blocks of samples, counted.
+"""What `transcribe` reads, whatever it was given: blocks of samples, counted.
 
-Enters: a path, a Waveform or an iterator of blocks. Leaves: blocks, how long they were, and what was wrong.
+Enters: a path, a `MediaInfo`, samples or an iterator of blocks. Leaves: blocks, how long they were, and what was wrong.
 """
 
 from __future__ import annotations
@@ -8,35 +8,61 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
-from shared.audio.decoding import probe, stream_audio
+from shared.audio.decoding import chosen_track, opened, stream_audio
+from shared.audio.media import MediaInfo, Track
 from shared.audio.waveform import SAMPLE_RATE, Waveform
-from shared.errors import TruncatedAudio
+from shared.errors import TruncatedAudio, UserError
 
-Source = str | os.PathLike | Waveform | Iterable[np.ndarray]
+Source = str | os.PathLike | MediaInfo | Waveform | np.ndarray | Iterable[np.ndarray]
+BLOCK = 30 * SAMPLE_RATE  # samples
+MAX_LEVEL = 8.0  # samples may go a little beyond 1 (resampling does it); integers as floats go far beyond
 
 
 class AudioSource:
-    """The blocks of a source, counted: how long it was, how much is left, what was wrong with it."""
+    """The blocks of a source, counted: how long it was, how much is left, what was wrong with it.
+
+    Args:
+        source: path of a media file or its `MediaInfo`; a Waveform, a NumPy array or a torch tensor of float samples
+            (n_samples,) at 16 kHz in [-1, 1]; or an iterable of such arrays.
+        cancel: set from another thread, ends ffmpeg at once and raises Cancelled.
+        start, end: seconds of the part wanted, of a file.
+        track: which audio track of a file, from 1; None takes the default one that can be decoded and has sound.
+        max_seconds, max_bytes: limits for that part and for the file.
+
+    Raises:
+        UserError: the file cannot be read, or the samples are not what they should be.
+    """
 
     def __init__(self, source: Source, cancel: threading.Event | None = None, *, start: float = 0.0,
-                 end: float | None = None, max_seconds: float | None = None, max_bytes: int | None = None) -> None:
+                 end: float | None = None, track: int | None = None, max_seconds: float | None = None,
+                 max_bytes: int | None = None) -> None:
         self.warnings: list[str] = []
         self._n_samples = 0
         self.length: float | None = None  # seconds, where the source says
-        if isinstance(source, Waveform):
-            self.length = source.duration
-            block = 30 * SAMPLE_RATE
-            self._blocks = (source.samples[i : i + block] for i in range(0, len(source.samples), block))
-        elif isinstance(source, str | os.PathLike):
-            length = probe(source).duration
-            self.length = length and min(length, end or length) - start
-            self._blocks = stream_audio(source, start=start, end=end, max_seconds=max_seconds, max_bytes=max_bytes,
-                                        cancel=cancel)
+        self.info: MediaInfo | None = None  # of a file
+        self.track: Track | None = None  # which one of the file is read
+        self._blocks: Iterator[np.ndarray]
+        if isinstance(source, str | os.PathLike | MediaInfo):
+            self.info = opened(source, max_bytes)
+            self.track, note = chosen_track(self.info, track, cancel)
+            self.warnings += [*self.info.warnings, *([note] if note else [])]
+            if self.info.duration is not None:
+                self.length = max(0.0, min(self.info.duration, end or self.info.duration) - start)
+            self._blocks = stream_audio(self.info, start=start, end=end, track=self.track.number,
+                                        max_seconds=max_seconds, cancel=cancel)
+        elif isinstance(source, Waveform | np.ndarray) or hasattr(source, "detach"):
+            samples = checked_samples(source.samples if isinstance(source, Waveform) else source)
+            self.length = len(samples) / SAMPLE_RATE
+            self._blocks = (samples[i : i + BLOCK] for i in range(0, len(samples), BLOCK))
+        elif isinstance(source, Iterable) and not isinstance(source, bytes | dict | set):
+            self._blocks = map(checked_samples, source)
         else:
-            self._blocks = iter(source)
+            raise UserError("This is not something that can be transcribed", got=type(source).__name__,
+                            hint="give a path, a Waveform, an array of samples, or an iterable of arrays")
 
     def __iter__(self) -> Iterator[np.ndarray]:
         try:
@@ -50,12 +76,47 @@ class AudioSource:
 
     @property
     def duration(self) -> float:
-        """Seconds heard so far."""
+        """Seconds read so far."""
         return self._n_samples / SAMPLE_RATE
 
     def total(self, done: int, reached: float) -> int | None:
-        """How many windows there will be: exact once all is heard, before that by the rate so far."""
+        """How many windows there will be: exact once all is read, before that by the rate so far."""
         if self.length is None:
             return None
         left = max(self.length - reached, 0.0)
         return done if left < 0.5 else done + max(1, round(left * done / max(reached, 1.0)))
+
+
+def with_header(source: Source) -> Source:
+    """A file's `MediaInfo` in place of its path, for a caller that reads it more than once. Raises UserError."""
+    return opened(source) if isinstance(source, str | os.PathLike) else source
+
+
+def checked_samples(samples: Any) -> np.ndarray:
+    """float32 (n_samples,) from an array or tensor of floating-point samples at 16 kHz.
+
+    Raises:
+        UserError: another type or shape, values that are not finite, or far beyond [-1, 1].
+    """
+    if hasattr(samples, "detach"):  # a torch tensor, told without importing torch
+        samples = samples.detach().cpu()
+        samples = samples.float().numpy() if samples.is_floating_point() else samples.numpy()
+    hint = "give float samples of shape (n_samples,) at 16 kHz in [-1, 1]"
+    if not isinstance(samples, np.ndarray):
+        raise UserError("The samples are not an array", got=type(samples).__name__, hint=hint)
+    if not np.issubdtype(samples.dtype, np.floating):
+        whole = np.issubdtype(samples.dtype, np.integer)
+        raise UserError("The samples are not floating-point numbers", got=str(samples.dtype), limit="float32",
+                        hint=f"divide by {np.iinfo(samples.dtype).max + 1}, the largest value" if whole else hint)
+    if samples.ndim != 1:
+        raise UserError("The samples are not one channel", got=f"shape {samples.shape}", limit="(n_samples,)",
+                        hint="take one channel, or the mean of the channels")
+    samples = samples.astype(np.float32, copy=False)
+    level = float(np.abs(samples).max(initial=0.0))
+    if not np.isfinite(level):
+        raise UserError("The samples hold values that are not numbers (NaN) or infinite",
+                        got=f"{np.count_nonzero(~np.isfinite(samples))} of {len(samples)}", hint=hint)
+    if level > MAX_LEVEL:
+        raise UserError("The samples are too loud to be in [-1, 1]", got=f"up to {level:g}", limit="1",
+                        hint="divide 16-bit samples by 32768")
+    return samples

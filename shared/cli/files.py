@@ -129,7 +129,8 @@ def _heard(transcriber, one: Input, options: argparse.Namespace, lead: str) -> t
     """The transcript of one input, with a bar that knows the total."""
     with ExitStack() as stack:
         source = one.path or _fetched(one, stack, options)
-        length = probe(source).duration
+        source = probe(source)
+        length = source.duration
         bar = stack.enter_context(tqdm(desc=f"{lead}{one.shown}"[-40:], unit=" windows", disable=options.quiet or None,
                                        leave=False, file=sys.stderr))
 

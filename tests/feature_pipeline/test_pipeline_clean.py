@@ -11,12 +11,12 @@ from corpora import piece, sentence, speech, wav, write_wav
 from speech import clips
 
 from feature_pipeline import clean, text
-from feature_pipeline.clean import Check, encode, wav_of_g722
+from feature_pipeline.clean import Check, wav_of_g722
 from feature_pipeline.config import Clean, Output
 from feature_pipeline.decode import decode
 from feature_pipeline.rows import AudioRef, Row
 from feature_pipeline.store import read_listed, write_listed
-from shared.audio import SAMPLE_RATE, Waveform, load_audio
+from shared.audio import SAMPLE_RATE, Waveform, encode, load_audio
 from shared.errors import UserError
 
 BRACKETS = Clean().brackets

@@ -34,8 +34,7 @@ def cache(tmp_path, monkeypatch) -> Path:
 
 
 def mp3(samples: np.ndarray, folder: Path) -> bytes:
-    from feature_pipeline.clean import encode
-    from shared.audio import Waveform
+    from shared.audio import Waveform, encode
 
     return encode([Waveform(samples.astype(np.float32))], "mp3", 32, folder)[0]
 

@@ -10,7 +10,6 @@ import functools
 import re
 import secrets
 import shutil
-import subprocess
 import threading
 import time
 import zipfile
@@ -19,8 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.audio import SAMPLE_RATE, ffmpeg_executable, stream_audio
-from shared.errors import TruncatedAudio
+from shared.audio import write_mp3
 from shared.serving import Answer
 from shared.transcript import FORMATS
 from shared.ui import RESULTS, UPLOADS
@@ -58,7 +56,8 @@ def make(
     folder = RESULTS / secrets.token_urlsafe(16)
     folder.mkdir(parents=True)
     try:
-        player = _playable(source, folder / "player.mp3", start, end, cancel)
+        mp3 = folder / "player.mp3"
+        player = mp3 if write_mp3(source, mp3, start=start, end=end, cancel=cancel) else None
         stem = safe_name(name or Path(source).name)
         return Result(answer, stem, folder, write_formats(answer, folder, stem), player)
     except BaseException:
@@ -100,24 +99,6 @@ def safe_name(name: str) -> str:
     stem = re.sub(r"\.\w{1,5}$", "", re.sub(r"[/\\]", " ", name))
     stem = re.sub(r'[<>:"|?*\x00-\x1f\x7f]', "", stem)
     return " ".join(stem.split())[:N_LETTERS].strip(" .") or "transcript"
-
-
-def _playable(source: str | Path, target: Path, start: float, end: float | None, cancel: threading.Event | None
-              ) -> Path | None:
-    """Any media as MP3, mono 16 kHz: what every browser plays. Block by block, so of any length."""
-    command = [ffmpeg_executable(), "-hide_banner", "-loglevel", "error", "-f", "f32le", "-ar", str(SAMPLE_RATE), "-ac",
-               "1", "-i", "pipe:0", "-b:a", "48k", "-f", "mp3", str(target)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    try:
-        with suppress(TruncatedAudio):  # what there was of it is heard; the transcript carries the warning
-            for block in stream_audio(source, start=start, end=end, cancel=cancel):
-                process.stdin.write(block.astype("<f4").tobytes())
-        process.stdin.close()
-        return target if process.wait(timeout=60) == 0 else None
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
 
 
 @contextmanager
