@@ -22,7 +22,7 @@ from shared.audio import AudioSource, Source, with_header
 from shared.audio.windows import Window
 from shared.checkpoint import Checkpoint, configured
 from shared.errors import UserError
-from shared.inference import Progress, Transcriber
+from shared.inference import OnText, Progress, Transcriber
 from shared.languages import language_name
 from shared.options import Options
 from shared.transcript import Transcript
@@ -116,13 +116,14 @@ class Serving:
         tuned = self.fine_tuned.checkpoint.describe() if self.fine_tuned else "not available"
         return f"Fine-tuned: {tuned} · Base: {self.base.checkpoint.describe()} · Engine: {describe_engine(self.base)}"
 
-    def transcribe(self, request: Request, *, progress: Progress | None = None,
+    def transcribe(self, request: Request, *, progress: Progress | None = None, on_text: OnText | None = None,
                    cancel: threading.Event | None = None) -> Answer:
         """Answer with the fine-tuned checkpoint where it serves the language, else with the base and a notice.
 
         Args:
             request: what to transcribe, and how.
             progress: called with (windows done, of how many).
+            on_text: called with the new segments as they are decoded.
             cancel: set from another thread, ends the work within a step.
 
         Raises:
@@ -139,11 +140,11 @@ class Serving:
             notice = self.refusal(self.fine_tuned, request.options)
             chosen = self.fine_tuned if notice is None else self.base
         chosen = self.transcriber(chosen.checkpoint, request.engine)
-        transcript = self._run(chosen, request, progress, cancel)
+        transcript = self._run(chosen, request, progress, on_text, cancel)
         return Answer(transcript, chosen.checkpoint, notice, time.monotonic() - begun)
 
     def transcribe_with(self, checkpoint: Checkpoint, request: Request, *, progress: Progress | None = None,
-                        cancel: threading.Event | None = None) -> Answer:
+                        on_text: OnText | None = None, cancel: threading.Event | None = None) -> Answer:
         """Answer with exactly this checkpoint, loading it if need be.
 
         Raises:
@@ -152,7 +153,7 @@ class Serving:
         """
         begun = time.monotonic()
         chosen = self.transcriber(checkpoint, request.engine)
-        transcript = self._run(chosen, request, progress, cancel)
+        transcript = self._run(chosen, request, progress, on_text, cancel)
         return Answer(transcript, chosen.checkpoint, None, time.monotonic() - begun)
 
     def detect(self, request: Request, *, cancel: threading.Event | None = None) -> str:
@@ -199,10 +200,10 @@ class Serving:
                         limit=", ".join(allowed) or "only the two configured ones",
                         hint="choose one of those, or run the suite on your own machine")
 
-    def _run(self, chosen: Transcriber, request: Request, progress: Progress | None,
+    def _run(self, chosen: Transcriber, request: Request, progress: Progress | None, on_text: OnText | None,
              cancel: threading.Event | None) -> Transcript:
         return chosen.run(self._open(request, cancel), request.options, recognise=functools.partial(_recognise, chosen),
-                          progress=progress, cancel=cancel)
+                          progress=progress, on_text=on_text, cancel=cancel)
 
     def _open(self, request: Request, cancel: threading.Event | None) -> AudioSource:
         return AudioSource(request.source, cancel, start=request.start, end=request.end,

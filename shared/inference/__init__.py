@@ -1,4 +1,4 @@
-from shared.inference.transcriber import Progress, Transcriber
+from shared.inference.transcriber import OnText, Progress, Transcriber
 from shared.options import TASKS, Options
 
-__all__ = ["TASKS", "Options", "Progress", "Transcriber"]
+__all__ = ["TASKS", "OnText", "Options", "Progress", "Transcriber"]

@@ -25,6 +25,7 @@ from shared.options import Options
 from shared.transcript import Segment, Transcript
 
 Progress = Callable[[int, int | None], None]  # (windows done, of how many; None while a stream's length is unknown)
+OnText = Callable[[Transcript], None]  # the segments that are new
 
 SHORT_GAP_SECONDS = 1.0  # a checkpoint that may be cropped gets each utterance for itself: padding costs it nothing
 HELD_SECONDS = 15 * 60  # a recording up to so long is windowed ahead, so that progress knows the exact total
@@ -46,7 +47,7 @@ class Transcriber:
 
         Raises UserError: see `checkpoint.files` and `engines.load_engine`.
         """
-        self.asked = checkpoint  # as it was named; `checkpoint` has the commit it came to
+        self.asked = self.checkpoint = checkpoint  # as it was named; `checkpoint` gets the commit it came to
         folders: dict[str, Path] = {}
 
         def folder_of(form: str) -> Path:
@@ -94,9 +95,12 @@ class Transcriber:
 
     def run(
         self, heard: AudioSource, options: Options, *, recognise: Callable | None = None,
-        progress: Progress | None = None, cancel: threading.Event | None = None,
+        progress: Progress | None = None, on_text: OnText | None = None, cancel: threading.Event | None = None,
     ) -> Transcript:
-        """`transcribe` for a caller that opened the source itself, or runs `recognise` elsewhere (on ZeroGPU)."""
+        """`transcribe` for a caller that opened the source itself, or runs `recognise` elsewhere (on ZeroGPU).
+
+        on_text: called with what is new as it is decoded, in order; speakers are not known yet then.
+        """
         self.check(options)
         diarizer = Diarizer(options.n_speakers) if options.speakers else None
         if diarizer is not None:
@@ -116,6 +120,8 @@ class Transcriber:
         for done, of, new in (recognise or self.recognise)(parts, options, total, cancel):
             segments += new.segments
             language = new.language
+            if on_text is not None and new.segments:
+                on_text(new)
             if progress is not None:
                 progress(done, of)
         if cancel is not None and cancel.is_set():

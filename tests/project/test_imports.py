@@ -47,7 +47,8 @@ LEVELS = {
     **dict.fromkeys(("engines", "diarization", "testset", "link"), 2),
     **dict.fromkeys(("inference",), 3),
     **dict.fromkeys(("live", "serving"), 4),
-    **dict.fromkeys(("cli", "ui"), 5),
+    **dict.fromkeys(("api",), 5),
+    **dict.fromkeys(("cli", "ui"), 6),
 }
 WITHIN = {  # the order within the lowest level
     ("wer", "languages"), ("transcript", "languages"), ("languages", "language_names"),

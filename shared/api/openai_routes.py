@@ -1,0 +1,270 @@
+"""OpenAI's audio API, answered by this program: /v1/audio/transcriptions, /v1/audio/translations, /v1/models, /health.
+
+Enters: HTTP requests as any client of that API sends them. Leaves: its answers and its errors. The checkpoints, the
+limits and the rule which checkpoint answers are those of the apps. Documented in docs/openai-api.md.
+"""
+
+from __future__ import annotations
+
+import functools
+import hmac
+import json
+import threading
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from starlette.datastructures import FormData, UploadFile
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from shared.api.openai_forms import GRANULARITIES, RESPONSE_FORMATS, answer, events
+from shared.api.uploads import TooLarge, on_disk, read_form
+from shared.api.work import Busy, Queue
+from shared.checkpoint import Checkpoint
+from shared.errors import Cancelled, UserError
+from shared.languages import language_code
+from shared.options import Options
+from shared.serving import Answer, Request, Serving
+from shared.transcript import Transcript
+
+# Names by which clients ask OpenAI for a transcription: here they mean "whichever checkpoint serves the language".
+AUTOMATIC = ("whisper-1", "auto", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-4o-transcribe-diarize",
+             "gpt-transcribe")
+PLACES = 64
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+@dataclass(frozen=True)
+class Settings:
+    """api_key: what clients must send as their key, None for none. places: requests that may wait at a time."""
+
+    api_key: str | None = None
+    places: int = PLACES
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a form asks for, checked."""
+
+    upload: UploadFile
+    checkpoint: Checkpoint | None
+    options: Options
+    form: str
+    granularities: tuple[str, ...]
+    stream: bool
+
+class ModelNotFound(UserError):
+    """The form names a model that there is not."""
+
+def routes(serving: Serving, settings: Settings) -> APIRouter:
+    """The API's routes, to be included in an application of any kind."""
+    router, waiting = APIRouter(tags=["OpenAI"]), Queue(settings.places)
+    refused = functools.partial(_refused, settings)
+
+    @router.get("/health")
+    async def health() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @router.get("/v1/models")
+    async def models(request: HttpRequest) -> Response:
+        return refused(request) or JSONResponse({"object": "list", "data": [_model(name) for name in _names(serving)]})
+
+    @router.get("/v1/models/{name:path}")
+    async def model(request: HttpRequest, name: str) -> Response:
+        if name not in (*_names(serving), *AUTOMATIC):
+            return refused(request) or _error(404, f"The model `{name}` does not exist", "model", "model_not_found")
+        return refused(request) or JSONResponse(_model(name))
+
+    @router.post("/v1/audio/transcriptions")
+    async def transcriptions(request: HttpRequest) -> Response:
+        return refused(request) or await _answered(request, "transcribe", serving, waiting)
+
+    @router.post("/v1/audio/translations")
+    async def translations(request: HttpRequest) -> Response:
+        return refused(request) or await _answered(request, "translate", serving, waiting)
+
+    return router
+
+
+def create_app(serving: Serving, settings: Settings, hosts: tuple[str, ...] = LOOPBACK) -> FastAPI:
+    """An application with these routes alone.
+
+    Args:
+        serving: the loaded checkpoints.
+        settings: key and queue.
+        hosts: names under which it is reached; a request for another name is refused, so that a page elsewhere cannot
+            reach it by letting its own name point here. ("*",) allows any.
+    """
+    app = FastAPI(title="whisper-spaces", docs_url=None, redoc_url=None)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
+    app.include_router(routes(serving, settings))
+    return app
+
+
+def serve(serving: Serving, settings: Settings, *, host: str = "127.0.0.1", port: int = 8000) -> None:
+    """Answer until stopped. On another address than this machine's own any host name is accepted."""
+    import uvicorn
+
+    app = create_app(serving, settings, LOOPBACK if host in LOOPBACK else ("*",))
+    uvicorn.run(app, host=host, port=port, log_level="warning")
+
+
+async def _answered(request: HttpRequest, task: str, serving: Serving, waiting: Queue) -> Response:
+    if waiting.full:  # before gigabytes are received
+        return _busy(waiting)
+    try:
+        form = await read_form(request, serving.limits.max_bytes)
+    except (UserError, Cancelled) as error:
+        return _failed(error)
+    try:
+        asked = _read(form, task, serving)
+        if asked.stream:
+            return await _streamed(request, form, asked, serving, waiting)
+        found = await waiting.run(functools.partial(_transcribe, serving, asked), request.is_disconnected)
+        body, kind = answer(found.transcript, asked.form, asked.granularities, task)
+    except Busy:
+        return _busy(waiting)
+    except (UserError, Cancelled) as error:
+        return _failed(error)
+    finally:
+        if not form.get("stream"):
+            await form.close()
+    headers = _headers(found)
+    return JSONResponse(body, headers=headers) if kind == "application/json" else Response(
+        body, headers=headers, media_type=kind)
+
+async def _streamed(request: HttpRequest, form: FormData, asked: _Asked, serving: Serving, waiting: Queue) -> Response:
+    """Server-sent events: text as it is decoded, then the whole. An error after the first event is an event too."""
+
+    def work(cancel: threading.Event, put: Callable[[Any], None]) -> None:
+        written = ""
+
+        def on_text(new: Transcript) -> None:
+            nonlocal written
+            lead = " " if written and new.text and not _without_spaces(new) else ""
+            if new.text:
+                written += lead + new.text
+                put({"type": "transcript.text.delta", "delta": lead + new.text})
+
+        found = _transcribe(serving, asked, cancel, on_text)
+        for event in events(found.transcript, diarized=asked.form == "diarized_json"):
+            put(event)
+
+    async def sent() -> AsyncIterator[str]:
+        try:
+            async for event in waiting.stream(work, request.is_disconnected):
+                yield _event(event)
+        except (UserError, Cancelled, Busy) as error:
+            yield _event({"type": "error", "error": _error_body(_words(error), None, None)})
+        finally:
+            await form.close()
+        yield "data: [DONE]\n\n"
+
+    return StreamingResponse(sent(), media_type="text/event-stream", headers={"cache-control": "no-cache"})
+
+def _without_spaces(new: Transcript) -> bool:
+    from shared.languages import NO_SPACES
+
+    return new.language in NO_SPACES
+
+def _transcribe(serving: Serving, asked: _Asked, cancel: threading.Event,
+                on_text: Callable[[Transcript], None] | None = None) -> Answer:
+    with on_disk(asked.upload) as path:
+        request = Request(Path(path), asked.options)
+        if asked.checkpoint is None:
+            return serving.transcribe(request, cancel=cancel, on_text=on_text)
+        return serving.transcribe_with(asked.checkpoint, request, cancel=cancel, on_text=on_text)
+
+def _read(form: FormData, task: str, serving: Serving) -> _Asked:
+    """What the fields of a form mean. Raises UserError."""
+    upload = form.get("file")
+    if not isinstance(upload, UploadFile):
+        raise UserError("There is no file in the form", hint="send the recording in the field `file`")
+    wanted = _text(form, "response_format") or "json"
+    if wanted not in RESPONSE_FORMATS:
+        raise UserError("There is no such response_format", got=wanted, limit=", ".join(RESPONSE_FORMATS),
+                        hint="choose one of those")
+    # The client sends the list as timestamp_granularities[]; others leave the brackets out.
+    given = [str(value) for name in ("timestamp_granularities[]", "timestamp_granularities")
+             for value in form.getlist(name)]
+    if unknown := set(given) - set(GRANULARITIES):
+        raise UserError("There is no such timestamp granularity", got=", ".join(sorted(unknown)),
+                        limit=", ".join(GRANULARITIES), hint="choose among those")
+    language = _text(form, "language")
+    diarized = wanted == "diarized_json"
+    options = Options(
+        language=language_code(language) if language and language != "auto" else None, task=task,
+        words="word" in given, initial_prompt=_text(form, "prompt"), speakers=diarized)
+    options.check()
+    return _Asked(upload, _checkpoint(_text(form, "model"), serving), options, wanted, tuple(given) or ("segment",),
+                  (_text(form, "stream") or "").lower() in ("true", "1"))
+
+def _text(form: FormData, name: str) -> str | None:
+    value = form.get(name)
+    return value.strip() or None if isinstance(value, str) else None
+
+def _checkpoint(name: str | None, serving: Serving) -> Checkpoint | None:
+    """None: whichever serves the language. Raises ModelNotFound."""
+    if name is None or name in AUTOMATIC:
+        return None
+    known = _known(serving)
+    if name not in known:
+        raise ModelNotFound(f"The model `{name}` does not exist", limit=", ".join(_names(serving)),
+                            hint="choose one of those")
+    return known[name]
+
+def _known(serving: Serving) -> dict[str, Checkpoint]:
+    known = {"base": serving.base.checkpoint, serving.base.checkpoint.name: serving.base.checkpoint}
+    if serving.fine_tuned is not None:
+        tuned = serving.fine_tuned.checkpoint
+        known |= {"fine-tuned": tuned, tuned.name: tuned}
+    return known
+
+def _names(serving: Serving) -> list[str]:
+    return ["whisper-1", *_known(serving)]
+
+def _model(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "whisper-spaces"}
+
+def _headers(found: Answer) -> dict[str, str]:
+    """Which checkpoint answered, and why not the fine-tuned one; headers hold ASCII only."""
+    notes = [note for note in (found.notice, *found.transcript.warnings) if note]
+    headers = {"x-checkpoint": str(found.checkpoint)} | ({"x-notice": " ".join(notes)} if notes else {})
+    return {name: value.encode("ascii", "replace").decode().replace("\n", " ") for name, value in headers.items()}
+
+def _refused(settings: Settings, request: HttpRequest) -> Response | None:
+    """The answer to a wrong or missing key, None to a right one."""
+    if settings.api_key is None:
+        return None
+    kind, _, key = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer" and hmac.compare_digest(key.strip().encode(), settings.api_key.encode()):
+        return None
+    return _error(401, "Incorrect API key provided", None, "invalid_api_key")
+
+def _busy(waiting: Queue) -> Response:
+    response = _error(429, f"{waiting.places} requests are waiting already; try again later", None, "queue_full")
+    response.headers["retry-after"] = "5"
+    return response
+
+def _failed(error: UserError | Cancelled) -> Response:
+    if isinstance(error, TooLarge):
+        return _error(413, str(error), "file", "file_too_large")
+    if isinstance(error, ModelNotFound):
+        return _error(404, str(error), "model", "model_not_found")
+    if isinstance(error, UserError):
+        return _error(400, str(error), None, "invalid_value")
+    return Response(status_code=499)  # the client has left: nobody reads this
+
+def _words(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+def _error(status: int, message: str, param: str | None, code: str | None) -> JSONResponse:
+    return JSONResponse({"error": _error_body(message, param, code)}, status)
+
+def _error_body(message: str, param: str | None, code: str | None) -> dict[str, Any]:
+    return {"message": message, "type": "invalid_request_error", "param": param, "code": code}
+
+def _event(event: dict[str, Any]) -> str:
+    return f"data: {json.dumps(event, ensure_ascii=False)}\n\n"

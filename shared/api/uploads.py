@@ -1,0 +1,79 @@
+"""A form sent to the API, read with a limit, and its file on disk for as long as the work lasts."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import AsyncGenerator, Iterator
+from pathlib import Path
+
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException
+from starlette.requests import ClientDisconnect, Request
+
+from shared.audio import MEDIA_SUFFIXES
+from shared.errors import Cancelled, UserError
+from shared.temporary import temporary_folder
+from shared.units import megabytes
+
+FORM_BYTES = 1_000_000  # of everything but the file
+
+
+class TooLarge(UserError):
+    """The body is larger than the server takes."""
+
+
+class _Limited(Request):
+    """A request whose body ends with an error once it is longer than `limit` bytes."""
+
+    limit: int | None = None
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        n_bytes = 0
+        async for part in super().stream():
+            n_bytes += len(part)
+            _check(n_bytes, self.limit)
+            yield part
+
+
+async def read_form(request: Request, max_bytes: int | None) -> FormData:
+    """The fields and the file of a multipart form.
+
+    Args:
+        request: nothing of its body has been read yet.
+        max_bytes: of the file; None for any.
+
+    Raises:
+        TooLarge: more than that, told before the body is read where its length is given.
+        UserError: no multipart form.
+        Cancelled: the client left while sending.
+    """
+    limit = None if max_bytes is None else max_bytes + FORM_BYTES
+    length = request.headers.get("content-length", "")
+    _check(int(length) if length.isdecimal() else 0, limit)
+    limited = _Limited(request.scope, request.receive)
+    limited.limit = limit
+    try:
+        return await limited.form(max_files=1, max_fields=50, max_part_size=FORM_BYTES)
+    except MultiPartException as error:
+        raise UserError("The form cannot be read", got=error.message, hint="send multipart/form-data") from error
+    except ClientDisconnect as error:
+        raise Cancelled from error
+
+
+@contextlib.contextmanager
+def on_disk(upload: UploadFile) -> Iterator[Path]:
+    """The file under a name of ours, with the ending of its own where that is one of sound or video."""
+    suffix = Path(upload.filename or "").suffix.lower()
+    with temporary_folder("api-") as folder:
+        path = folder / f"audio{suffix if suffix in MEDIA_SUFFIXES else '.media'}"
+        with path.open("wb") as out:
+            upload.file.seek(0)
+            shutil.copyfileobj(upload.file, out)
+        yield path
+
+
+def _check(n_bytes: int, limit: int | None) -> None:
+    if limit is not None and n_bytes > limit:
+        raise TooLarge("The file is too large", got=megabytes(n_bytes), limit=megabytes(limit - FORM_BYTES),
+                       hint="send its sound only (MP3 or M4A), or a shorter part")
