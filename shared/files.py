@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import shutil
 import sqlite3
@@ -17,35 +18,54 @@ from shared.errors import UserError
 
 
 def cache_folder() -> Path:
-    """Where made folders are kept: $WHISPER_SPACES_CACHE, or `whisper-spaces` in the user's cache."""
+    """Where made folders are kept: $WHISPER_SPACES_CACHE, or `whisper-spaces` in the user's cache.
+
+    Raises UserError for a user without a home.
+    """
     chosen = os.environ.get("WHISPER_SPACES_CACHE")
     if chosen:
         return Path(chosen).expanduser().absolute()
-    if sys.platform == "win32":
-        home = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        home = Path.home() / "Library" / "Caches"
-    else:
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    try:
+        if sys.platform == "win32":
+            home = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+        elif sys.platform == "darwin":
+            home = Path.home() / "Library" / "Caches"
+        else:
+            home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError as error:  # neither HOME nor an entry in the list of users
+        raise _no_cache(error) from None
     return home / "whisper-spaces"
+
+
+def _no_cache(got: object) -> UserError:
+    return UserError("The cache cannot be written", got=got,
+                     hint="set WHISPER_SPACES_CACHE to a folder that can be written")
 
 
 def made_once(name: str, build: Callable[[Path], None]) -> Path:
     """The cache's folder `name`, filled by `build` if it is not there.
 
     It appears whole or not at all: it is filled under another name, then renamed. The lock, which dies with its
-    process, keeps a second process waiting; what a killed one left is cleared away.
+    process, keeps a second process waiting; what a killed one left is cleared away. Raises UserError for a cache that
+    cannot be written, and what `build` raises.
     """
     folder = cache_folder() / name
     if folder.is_dir():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.parent / f"{name}.lock"):
+    lock, unfinished = FileLock(folder.parent / f"{name}.lock"), folder.parent / f"{name}.unfinished"
+    with contextlib.ExitStack() as stack:
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(lock)
+        except OSError as error:
+            raise _no_cache(error) from error
         if folder.is_dir():
             return folder
-        unfinished = folder.parent / f"{name}.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir()
+        try:
+            unfinished.mkdir()
+        except OSError as error:
+            raise _no_cache(error) from error
         try:
             build(unfinished)
             os.replace(unfinished, folder)
@@ -60,7 +80,8 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     A full disk becomes a UserError; nothing half-written stays.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    # Not longer than the name itself may be: a name of 255 bytes is allowed.
+    draft = path.with_name(f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}.{os.getpid()}.draft")
     try:
         with full_disk_said(path.name):
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,9 @@ from shared.errors import UserError
 TASKS = ("transcribe", "translate")  # translate: into English
 ENGINES = ("auto", "torch", "ctranslate2")
 DEVICES = ("auto", "cpu", "cuda")
+# Of all engines together; whether one knows it on a device, the engine says when it is opened.
+COMPUTE_TYPES = ("auto", "int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16",
+                 "float32")
 BEAM_SIZES = range(1, 21)
 MOST_SPEAKERS = 100
 

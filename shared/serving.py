@@ -40,7 +40,8 @@ class Request:
     """One recording to be transcribed, and how: what a page, the API or a program asks for.
 
     source: path of a media file, a Waveform, or an iterator of float32 blocks at 16 kHz. options: language, task and
-    so on. engine: "auto", "torch" or "ctranslate2". start, end: seconds of a file; None for its end.
+    so on. engine: "auto", "torch" or "ctranslate2". start, end: seconds of a file; None for its end. track: audio
+    track of a file, from 1; None for its default one.
     """
 
     source: Source
@@ -48,6 +49,7 @@ class Request:
     engine: str = "auto"
     start: float = 0.0
     end: float | None = None
+    track: int | None = None
 
 
 @dataclass(frozen=True)
@@ -88,12 +90,14 @@ class Serving:
     """The two configured checkpoints and a few that visitors named, loaded once. Calls may come from any thread."""
 
     def __init__(self, base: Checkpoint | str, fine_tuned: Checkpoint | str, *, engine: str = "auto",
-                 limits: Limits | None = None, progress: Callable[[float, str], None] | None = None) -> None:
+                 device: str = "auto", compute_type: str = "auto", limits: Limits | None = None,
+                 progress: Callable[[float, str], None] | None = None) -> None:
         """Load the base checkpoint and, where it can be had, the fine-tuned one.
 
         Args:
             base, fine_tuned: as `Checkpoint.parse` reads them.
             engine: for every checkpoint, unless a request names another.
+            device, compute_type: as `Transcriber` takes them.
             limits: none unless given.
             progress: called with (fraction 0 … 1, message) while downloading and converting.
 
@@ -101,7 +105,7 @@ class Serving:
             UserError: the base checkpoint cannot be had. Without the fine-tuned one `problem` says why.
         """
         self.limits = limits or Limits()
-        self._engine, self._progress = engine, progress
+        self._engine, self._device, self._compute_type, self._progress = engine, device, compute_type, progress
         self._loaded = _LOADED
         self.base = self._loaded.get(_parsed(base), engine, self._build)
         self.fine_tuned: Transcriber | None = None
@@ -206,15 +210,17 @@ class Serving:
                           progress=progress, on_text=on_text, cancel=cancel)
 
     def _open(self, request: Request, cancel: threading.Event | None) -> AudioSource:
-        return AudioSource(request.source, cancel, start=request.start, end=request.end,
+        return AudioSource(request.source, cancel, start=request.start, end=request.end, track=request.track,
                            max_seconds=self.limits.max_seconds, max_bytes=self.limits.max_bytes)
 
     def _build(self, checkpoint: Checkpoint, engine: str) -> Transcriber:
-        return Transcriber(checkpoint, engine=engine, progress=self._progress)
+        return Transcriber(checkpoint, engine=engine, device=self._device, compute_type=self._compute_type,
+                           progress=self._progress)
 
     def _build_for_visitor(self, checkpoint: Checkpoint, engine: str) -> Transcriber:
         limit = None if self.limits.allowed is None else MAX_VISITOR_BYTES
-        return Transcriber(checkpoint, engine=engine, progress=self._progress, max_bytes=limit, token=False)
+        return Transcriber(checkpoint, engine=engine, device=self._device, compute_type=self._compute_type,
+                           progress=self._progress, max_bytes=limit, token=False)
 
 
 class _Loaded:

@@ -89,7 +89,7 @@ class Decoding:
         seek = self.start - (self.first - self.zero)
         if self.start > 0 and seek > 0:
             given["ss"] = f"{seek:.6f}"
-        return ffmpeg.input(f"file:{self.path}", **given)
+        return ffmpeg.input(_as_letters(f"file:{self.path}"), **given)
 
     def output(self, stream: ffmpeg.nodes.FilterableStream, target: str) -> ffmpeg.nodes.OutputStream:
         wanted: dict[str, str | int] = {"format": "f32le", "acodec": "pcm_f32le", "ac": self.n_channels,
@@ -121,7 +121,17 @@ def command_of(outputs: list[ffmpeg.nodes.OutputStream]) -> list[str]:
     """The command that makes these outputs, each from its own input, with timestamps as they are in the file."""
     joined = outputs[0] if len(outputs) == 1 else ffmpeg.merge_outputs(*outputs)
     flags = ("-hide_banner", "-nostdin", "-y", "-v", "error", "-copyts")
-    return joined.global_args(*flags).compile(cmd=ffmpeg_executable())
+    return [_as_bytes(word) for word in joined.global_args(*flags).compile(cmd=ffmpeg_executable())]
+
+
+def _as_letters(name: str) -> str:
+    """A file name whose bytes are no UTF-8, for ffmpeg-python, which takes text only: NUL and two digits a byte."""
+    return re.sub("[\udc80-\udcff]", lambda found: f"\0{ord(found[0]) - 0xdc00:02x}", name)
+
+
+def _as_bytes(word: str) -> str:
+    """`_as_letters` undone. No name holds a NUL of its own."""
+    return re.sub("\0([0-9a-f]{2})", lambda found: chr(0xdc00 + int(found[1], 16)), word)
 
 
 def without_noise(messages: str) -> str:

@@ -1,3 +1,3 @@
-from shared.cli.files import main
+from shared.cli.entry import main
 
 __all__ = ["main"]

@@ -1,249 +1,169 @@
-"""`transcribe`: files, folders, globs, links and standard input to text, on the command line.
+"""`transcribe` for recordings: a text, or files, for each of them.
 
-Enters: what a person types. Leaves: one file per input and format, or text on standard output; exit status 1 if any
-input failed, with the reasons at the end. Everything else is `shared.inference`.
+Enters: a request whose values are right. Leaves: one file per input and format, or text on standard output. What can
+be known to fail is told before anything is loaded; what fails later belongs to its input and is told at the end.
 """
 
 from __future__ import annotations
 
-import argparse
-import glob
 import json
-import os
-import shutil
 import sys
-import tempfile
-import time
-from collections.abc import Iterator, Sequence
+import traceback
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
-from shared.audio import probe
-from shared.checkpoint import Checkpoint, configured
-from shared.cli import live as cli_live
-from shared.cli import options as cli_options
+from shared.cli.inputs import Failure, Input, as_file, find_inputs
+from shared.cli.options import FilesRequest
+from shared.cli.targets import Job, planned, unwritable, write
+from shared.command import DONE, SOME_FAILED, ended_by_signals, no_more_output, system_words, tell
 from shared.errors import UserError
-from shared.inference import Transcriber
-from shared.languages import LANGUAGES
 from shared.transcript import FORMATS, Transcript
+from shared.units import spoken_time
 
-MEDIA = {
-    ".wav", ".mp3", ".m4a", ".aac", ".flac", ".ogg", ".oga", ".opus", ".webm", ".mp4", ".m4v", ".mov", ".mkv", ".avi",
-    ".g722", ".gsm", ".amr", ".aiff", ".aif", ".au", ".wma", ".wmv", ".mpg", ".mpeg", ".3gp", ".caf", ".wv",
-}
-LINK_MAX_SECONDS, LINK_MAX_BYTES = 6 * 3600, 2_000_000_000
-
-
-@dataclass(frozen=True)
-class Input:
-    """shown: as the person named it. path: None for a link or standard input. stem: of the files to write."""
-
-    shown: str
-    path: Path | None
-    folder: Path
-    stem: str
+if TYPE_CHECKING:  # it imports torch
+    from shared.cli.answering import Answering
+    from shared.serving import Answer
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
-    is_live = arguments[:1] == ["live"]  # a file of this name is ./live
-    options = cli_options.live(arguments[1:]) if is_live else cli_options.files(arguments)
-    try:
-        status = _live(options) if is_live else _run(options)
-    except UserError as error:
-        print(f"transcribe: {error}", file=sys.stderr)
-        status = 2
-    except KeyboardInterrupt:
-        print("\ntranscribe: stopped. What is finished is kept; the same command goes on from there.", file=sys.stderr)
-        status = 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 1
-    sys.exit(status)
-
-
-def _language(text: str) -> str:
-    """A code or an English name."""
-    names = {name.lower(): code for code, name in LANGUAGES.items()}
-    code = text.lower() if text.lower() in LANGUAGES else names.get(text.lower())
-    if code is None:
-        raise UserError("There is no such language", got=text, hint="use a code such as en, sv, hi")
-    return code
-
-
-def _run(options: argparse.Namespace) -> int:
-    options.language = options.language and _language(options.language)
-    formats = (options.format or "txt").split(",")
-    unknown = [name for name in formats if name not in FORMATS]
-    if unknown:
-        raise UserError("There is no such format", got=", ".join(unknown), limit=", ".join(FORMATS), hint="use those")
-    if options.compare:
-        return _compare(options)
-    found = list(_inputs(options.inputs, options.output or Path()))
-    to_files = options.output is not None or options.format is not None
-    todo = [one for one in found if options.overwrite or not to_files or not _done(one, formats)]
-    if len(todo) < len(found):
-        print(f"{len(found) - len(todo)} of {len(found)} were finished before and are left alone", file=sys.stderr)
-    if not todo:
-        return 0
-    transcriber = _loaded(options)
-    failed: list[tuple[str, str]] = []
-    for number, one in enumerate(todo, 1):
-        try:
-            lead = f"[{number}/{len(todo)}] " if len(todo) > 1 else ""
-            transcript, seconds = _heard(transcriber, one, options, lead)
-        except UserError as error:
-            failed.append((one.shown, str(error)))
-            if options.json:
-                print(json.dumps({"input": one.shown, "error": str(error)}, ensure_ascii=False), flush=True)
-            continue
-        for warning in transcript.warnings:
-            print(f"{one.shown}: {warning}", file=sys.stderr)
-        if to_files:
-            _write(one, transcript, formats)
-        if options.json:
-            print(json.dumps({"input": one.shown, "seconds_of_work": round(seconds, 3), **transcript.to_dict()},
-                             ensure_ascii=False), flush=True)
-        elif not to_files:
-            print((f"{one.shown}:\n" if len(todo) > 1 else "") + FORMATS["txt"](transcript), end="", flush=True)
-    for shown, reason in failed:
-        print(f"transcribe: {shown}: {reason}", file=sys.stderr)
-    return 1 if failed else 0
-
-
-def _live(options: argparse.Namespace) -> int:
-    options.language = options.language and _language(options.language)
-    return cli_live.run(options, lambda: _loaded(options))
-
-
-def _loaded(options: argparse.Namespace, name: str | None = None) -> Transcriber:
-    return Transcriber(Checkpoint.parse(name or options.model or configured()[0]), engine=options.engine,
-                       device=options.device, compute_type=options.compute_type,
-                       progress=None if options.quiet else _loading)
-
-
-def _heard(transcriber, one: Input, options: argparse.Namespace, lead: str) -> tuple[Transcript, float]:
-    """The transcript of one input, with a bar that knows the total."""
-    with ExitStack() as stack:
-        source = one.path or _fetched(one, stack, options)
-        source = probe(source)
-        length = source.duration
-        bar = stack.enter_context(tqdm(desc=f"{lead}{one.shown}"[-40:], unit=" windows", disable=options.quiet or None,
-                                       leave=False, file=sys.stderr))
-
-        def progress(done: int, total: int | None) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        begun = time.monotonic()
-        transcript = transcriber.transcribe(
-            source, language=options.language, task=options.task, words=options.words,
-            speakers=options.speakers, beam_size=options.beam_size,
-            vad_onset=options.vad_onset, initial_prompt=options.initial_prompt, progress=progress)
-        seconds = time.monotonic() - begun
-    if not options.quiet and length and sys.stderr.isatty():
-        print(f"{lead}{one.shown}: {transcript.duration / seconds:.1f} × real time", file=sys.stderr)
-    return transcript, seconds
-
-
-def _fetched(one: Input, stack: ExitStack, options: argparse.Namespace) -> Path:
-    """A link's or standard input's sound as a file that goes when the stack closes."""
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="transcribe-")))
-    if one.shown == "-":
-        path = folder / "stdin"
-        with path.open("wb") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file)
-        return path
-    from shared.link import download
-
-    with tqdm(desc=one.shown[-40:], unit=" %", total=100, disable=options.quiet or None, leave=False) as bar:
-        return download(one.shown, folder, max_seconds=LINK_MAX_SECONDS, max_bytes=LINK_MAX_BYTES,
-                        progress=lambda part, text: bar.update((part or 0) * 100 - bar.n))
-
-
-def _inputs(named: Sequence[str], output: Path) -> Iterator[Input]:
-    """Every recording meant, in order, each once. Raises UserError for a path that is not there."""
-    seen: set[Path] = set()
-    for name in named:
-        if name == "-":
-            yield Input("-", None, output, "stdin")
-        elif name.startswith(("http://", "https://")):
-            yield Input(name, None, output, "".join(c if c.isalnum() else "-" for c in name.split("//", 1)[1])[:80])
+def run(request: FilesRequest) -> int:
+    """Do every input. Gives the exit code; raises UserError where nothing can be done at all."""
+    inputs, failures = find_inputs(request.inputs)
+    jobs = planned(inputs, request.output, request.formats if request.to_files else (), request.overwrite)
+    todo = _not_done(jobs, request)
+    writable = []
+    for job in todo:
+        reason = unwritable(job)
+        if reason is None:
+            writable.append(job)
         else:
-            path = Path(name)
-            matches = [path] if path.exists() else [Path(match) for match in sorted(glob.glob(name, recursive=True))]
-            if not matches:
-                raise UserError("There is no such file or folder", got=name, hint="check the path")
-            for root in matches:
-                for file in _recordings(root):
-                    if file.resolve() not in seen:
-                        seen.add(file.resolve())
-                        below = file.parent.relative_to(root) if root.is_dir() else Path()
-                        yield Input(str(file), file, (output / below) if output != Path() else file.parent, file.name)
+            failures.append(Failure(job.input.shown, reason))
+    if failures and not writable:
+        raise _nothing_possible(failures)
+    if writable:
+        with ended_by_signals():
+            failures += _Run(request, len(writable)).all(writable)
+    for failure in failures:
+        tell(f"transcribe: {failure.shown}: {failure.reason}")
+    return SOME_FAILED if failures else DONE
 
 
-def _recordings(root: Path) -> list[Path]:
-    if root.is_file():
-        return [root]
-    return sorted(path for path in root.rglob("*") if path.is_file() and path.suffix.lower() in MEDIA)
+class _Run:
+    """The inputs one after the other."""
+
+    def __init__(self, request: FilesRequest, n_jobs: int) -> None:
+        from shared.cli.answering import Answering
+
+        self._request, self._n_jobs = request, n_jobs
+        self._answering: Answering = Answering(request.model, request.quiet)
+        self._reader_left = False
+        self._last_words = ""
+
+    def all(self, jobs: Sequence[Job]) -> list[Failure]:
+        failures = []
+        for number, job in enumerate(jobs, 1):
+            lead = f"[{number}/{self._n_jobs}] " if self._n_jobs > 1 else ""
+            try:
+                self._one(job, lead)
+            except BrokenPipeError:
+                raise
+            except UserError as error:
+                failures.append(Failure(job.input.shown, str(error)))
+            except OSError as error:
+                failures.append(Failure(job.input.shown, system_words(error)))
+            except Exception as error:  # a fault of the program costs its input, not the hundred that follow
+                traceback.print_exc()
+                failures.append(Failure(job.input.shown, f"a fault of this program: {type(error).__name__}: {error}"))
+            else:
+                continue
+            if self._request.json:
+                self._print(json.dumps({"input": failures[-1].shown, "error": failures[-1].reason}))
+        return failures
+
+    def _one(self, job: Job, lead: str) -> None:
+        answer = self._answer(job.input, lead)
+        transcript = answer.transcript
+        if not transcript.text.strip():
+            none = f"No speech was found in {spoken_time(transcript.duration)} of sound"
+            transcript = replace(transcript, warnings=(*transcript.warnings, none))
+        for warning in transcript.warnings:
+            tell(f"{job.input.shown}: {warning}")
+        self._tell_checkpoint(job.input, answer)
+        try:
+            write(job, transcript, self._request.formats if job.targets else ())
+        except UserError:
+            if not self._request.json:
+                self._print(FORMATS["txt"](transcript).rstrip("\n"))  # rather here than lost
+            raise
+        finally:
+            if self._request.json:
+                self._print(_row(job.input, transcript, answer))
+        if not job.targets and not self._request.json:
+            title = f"{job.input.shown}:\n" if self._n_jobs > 1 else ""
+            self._print(title + FORMATS["txt"](transcript).rstrip("\n"))
+
+    def _answer(self, one: Input, lead: str) -> Answer:
+        """The answer for one input, with a bar that knows the total."""
+        from tqdm import tqdm
+
+        quiet = self._request.quiet or None
+        with ExitStack() as stack:
+            title = f"{lead}{one.shown}"[-40:]
+            with tqdm(desc=title, unit=" %", total=100, disable=quiet, leave=False, file=sys.stderr) as bar:
+                path = as_file(one, stack, lambda part, text: bar.update((part or 0) * 100 - bar.n))
+            bar = stack.enter_context(tqdm(desc=title, unit=" windows", disable=quiet, leave=False, file=sys.stderr))
+
+            def progress(done: int, total: int | None) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            return self._answering.answer(path, self._request.options, self._request.track, progress)
+
+    def _tell_checkpoint(self, one: Input, answer: Answer) -> None:
+        """Which checkpoint answered, when that is not what it was for the input before."""
+        words = f"answered by {answer.checkpoint.describe()}" + (f". {answer.notice}" if answer.notice else "")
+        if not self._request.quiet:
+            if words != self._last_words:
+                tell(f"{one.shown}: {words}")
+            if sys.stderr.isatty():
+                tell(f"{one.shown}: {answer.rtfx:.1f} × real time")
+        self._last_words = words
+
+    def _print(self, text: str) -> None:
+        """On standard output; where its reader has left, files are still written."""
+        if self._reader_left or not text:
+            return
+        try:
+            print(text, flush=True)
+        except BrokenPipeError:
+            if not self._request.to_files:
+                raise
+            self._reader_left = True
+            no_more_output()
 
 
-def _target(one: Input, name: str) -> Path:
-    """talk.mp3 and talk.wav side by side must not write one file: the whole name stays, as talk.mp3.txt."""
-    return one.folder / f"{one.stem}.{name}"
+def _row(one: Input, transcript: Transcript, answer: Answer) -> str:
+    """One JSON object, in ASCII where the reader's encoding is not UTF-8."""
+    is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    return json.dumps({"input": one.shown, "seconds_of_work": round(answer.seconds, 3),
+                       "checkpoint": str(answer.checkpoint), **transcript.to_dict()}, ensure_ascii=not is_utf8)
 
 
-def _done(one: Input, formats: Sequence[str]) -> bool:
-    return one.path is not None and all(_target(one, name).is_file() for name in formats)
+def _not_done(jobs: Sequence[Job], request: FilesRequest) -> list[Job]:
+    if request.overwrite:
+        return list(jobs)
+    todo = [job for job in jobs if not job.is_done]
+    done = [job for job in jobs if job.is_done]
+    if len(done) == 1:
+        tell(f"{done[0].input.shown}: {done[0].targets[0]} is there already and is left alone (--overwrite to redo)")
+    elif done:
+        tell(f"{len(done)} of {len(jobs)} were finished before and are left alone (--overwrite to redo)")
+    return todo
 
 
-def _write(one: Input, transcript: Transcript, formats: Sequence[str]) -> None:
-    """Each file appears whole or not at all, so a stopped run never leaves half of one."""
-    one.folder.mkdir(parents=True, exist_ok=True)
-    for name in formats:
-        target = _target(one, name)
-        unfinished = target.with_name(f".{target.name}.unfinished")
-        unfinished.write_text(FORMATS[name](transcript), encoding="utf-8")
-        os.replace(unfinished, target)
-
-
-def _compare(options: argparse.Namespace) -> int:
-    """Base and fine-tuned against a reference: WER, CER and what each took."""
-    from shared.wer import character_errors, word_errors
-
-    path = Path(options.compare)
-    if not path.is_file():
-        raise UserError("There is no such reference", got=options.compare, hint="give a text file with what is said")
-    reference = path.read_text(encoding="utf-8-sig").strip()
-    if len(options.inputs) != 1:
-        raise UserError("A comparison takes one recording", got=len(options.inputs), limit=1, hint="name one file")
-    base, tuned = configured()
-    rows = []
-    for side, name in (("base", base), ("fine-tuned", options.model or tuned)):
-        transcriber = _loaded(options, name)
-        begun = time.monotonic()
-        transcript = transcriber.transcribe(options.inputs[0], language=options.language, beam_size=options.beam_size,
-                                            vad_onset=options.vad_onset, initial_prompt=options.initial_prompt)
-        seconds = time.monotonic() - begun
-        words = word_errors(reference, transcript.text, transcript.language)
-        rows.append({"side": side, "checkpoint": str(transcriber.checkpoint), "text": transcript.text, "wer": words.wer,
-                     "cer": character_errors(reference, transcript.text, transcript.language).wer,
-                     "substitutions": words.substitutions, "deletions": words.deletions, "insertions": words.insertions,
-                     "reference_words": words.reference_length, "rtfx": transcript.duration / seconds})
-    if options.json:
-        print(json.dumps(rows, ensure_ascii=False))
-        return 0
-    for row in rows:
-        print(f"{row['side']} ({row['checkpoint']}): WER {row['wer']:.1%} ({row['substitutions']} substituted, "
-              f"{row['deletions']} deleted, {row['insertions']} inserted of {row['reference_words']} words), "
-              f"CER {row['cer']:.1%}, {row['rtfx']:.1f} × real time\n  {row['text']}")
-    print("One recording is too little to tell which is better: score a test set on the compare page.")
-    return 0
-
-
-def _loading(fraction: float, text: str) -> None:
-    print(f"\r{text} {fraction:.0%}".ljust(79), end="\n" if fraction >= 1 else "", file=sys.stderr, flush=True)
-
+def _nothing_possible(failures: Sequence[Failure]) -> UserError:
+    first = failures[0]
+    if len(failures) == 1:
+        return UserError(f"{first.shown}: {first.reason}")
+    return UserError(f"None of the {len(failures)} inputs can be done; the first, {first.shown}: {first.reason}")

@@ -1,101 +1,141 @@
-"""`transcribe live`: what is said now, from a microphone or as raw sound from another program.
+"""`transcribe live`: text while somebody speaks, from a microphone or as raw sound from another program.
 
 Enters: 16 kHz mono samples at the pace they are spoken. Leaves: on a terminal the text as it grows, what may still
-change dimmed; elsewhere a line with times for every finished segment; at the end the files asked for. Ctrl-C ends it,
-and what was said up to then is still written. The listening is `shared.live`.
+change dimmed; elsewhere a line with times for every finished segment; the files asked for, which grow with the text.
+Ctrl-C, SIGTERM and SIGHUP end it, and all text up to then is still written. The work is done by `shared.live`.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Protocol
 
 import numpy as np
 
 from shared.audio import SAMPLE_RATE
+from shared.cli.answering import Answering
+from shared.cli.options import LiveRequest
+from shared.command import DONE, SOME_FAILED, no_more_output, system_words, tell
 from shared.errors import UserError
-from shared.inference import Transcriber
+from shared.files import write_text
 from shared.live import LiveTranscriber, Update
-from shared.options import Options
 from shared.transcript import FORMATS, Segment, Transcript
+from shared.units import clock_time
 
 BLOCK_SECONDS = 0.1
-HELD_SECONDS = 30.0  # a pipe that is faster than life waits from here on
+HELD_SECONDS = 30.0  # a pipe that is faster than speech waits from here on
 LAST_SECONDS = 0.5  # after Ctrl-C: what the other program still has in its pipe
-
-HELP = """\
-examples:
-  transcribe live                                      the default microphone, until Ctrl-C
-  transcribe live --language sv --output meeting.srt
-  ffmpeg -i rtsp://… -f s16le -ac 1 -ar 16000 - | transcribe live --stdin --task translate
-  arecord -t raw -f S16_LE -r 16000 -c 1 | transcribe live --stdin
-"""
+WRITING_SHARE = 0.05  # of the time, for writing files that grow
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """What `live` takes beside the options that every transcription has."""
-    source = parser.add_argument_group("what to listen to")
-    source.add_argument("--stdin", action="store_true", help="raw sound on standard input: 16 kHz, mono, s16le")
-    source.add_argument("--microphone", metavar="NAME", help="part of its name, or its number (default: the system's)")
-    out = parser.add_argument_group("what comes out")
-    out.add_argument("--output", type=Path, action="append", default=[], metavar="FILE",
-                     help=f"write it all at the end; the suffix tells the form: {', '.join(FORMATS)}; may be repeated")
-    out.add_argument("--json", action="store_true", help="one JSON object for each segment, for machines")
-    out.add_argument("--quiet", action="store_true", help="no words about what is going on")
-    parser.add_argument("--pause", type=float, default=0.5, metavar="S", help="silence that ends a passage (0.5)")
-
-
-def run(options: argparse.Namespace, load: Callable[[], Transcriber]) -> int:
-    """Listen until the sound ends or Ctrl-C. load: opens the checkpoint. Raises UserError."""
-    kinds = [path.suffix.lstrip(".") for path in options.output]
-    unknown = [kind for kind in kinds if kind not in FORMATS]
-    if unknown:
-        raise UserError("There is no such format", got=", ".join(unknown), limit=", ".join(FORMATS), hint="use those")
-    for path in options.output:
-        if not path.parent.is_dir():
-            raise UserError("There is no such folder", got=str(path.parent), hint="make it first")
-    if options.stdin and sys.stdin.isatty():
+def run(request: LiveRequest) -> int:
+    """Listen until the sound ends or Ctrl-C. Gives the exit code; raises UserError before anything is listened to."""
+    files = _Files(request.outputs)
+    if request.stdin and sys.stdin.isatty():
         raise UserError("Standard input is the keyboard", hint="pipe raw sound into it, or leave --stdin out")
-    opened = None if options.stdin else _microphone(options.microphone)  # before seconds go into loading
-    what = Options(options.language, options.task, True, options.beam_size, options.vad_onset, options.initial_prompt)
-    live = LiveTranscriber(load(), what, pause=options.pause)
-    show = _as_json if options.json else _Screen().show if sys.stdout.isatty() else _as_lines
+    opened = None if request.stdin else _microphone(request.microphone)  # before seconds go into loading
+    transcriber, choose = Answering(request.model, request.quiet).for_live(request.options)
+    live = LiveTranscriber(transcriber, request.options, pause=request.pause, choose=choose)
+    screen = _Output(request.json, is_needed=not request.outputs)
     with _stopping() as stop:
         source = _Pipe(live) if opened is None else opened(live)
-        if not options.quiet:
-            print("Listening. Ctrl-C ends it.", file=sys.stderr, flush=True)
-        while not (stop.is_set() or source.ended.is_set()):
+        if not request.quiet:
+            tell("Listening. Ctrl-C ends it.")
+        while not (stop.is_set() or source.ended.is_set() or screen.is_useless):
             update = live.process()
-            show(update, False)
+            screen.show(update, False)
+            files.grow(update)
             if not update.more:
                 stop.wait(BLOCK_SECONDS / 2)
         source.close()
-    last = live.finish()
-    show(last, True)
-    _write(last.transcript, options.output)
-    return 0
+        last = live.finish()
+        files.write(last.transcript)
+        screen.show(last, True)
+    for path, reason in files.failed.items():
+        tell(f"transcribe: {path}: {reason}")
+    return SOME_FAILED if files.failed or screen.is_useless else DONE
+
+
+class _Files:
+    """The files that the text goes to. One that cannot be written is told at once, tried again, and told at the end."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        """Raises UserError if none of them can be written."""
+        self.failed = {path: reason for path in paths if (reason := _unwritable(path)) is not None}
+        self._paths = paths
+        self._next_at = 0.0
+        if paths and len(self.failed) == len(paths):
+            raise UserError("The text could not be written there", got=next(iter(self.failed.values())),
+                            hint="choose another file with --output")
+        for path, reason in self.failed.items():
+            tell(f"transcribe: {path}: {reason}. The other files are written")
+
+    def grow(self, update: Update) -> None:
+        """Write what is finished so far, as often as the time that it takes allows."""
+        if update.finished and time.monotonic() >= self._next_at:
+            begun = time.monotonic()
+            self.write(update.transcript)
+            self._next_at = time.monotonic() + (time.monotonic() - begun) / WRITING_SHARE
+
+    def write(self, transcript: Transcript) -> None:
+        """Every file, each whole or not at all."""
+        for path in self._paths:
+            try:
+                write_text(path, FORMATS[path.suffix.lstrip(".")](transcript))
+                self.failed.pop(path, None)
+            except UserError as error:
+                self.failed[path] = str(error)
+            except OSError as error:
+                self.failed[path] = system_words(error)
+
+
+def _unwritable(path: Path) -> str | None:
+    """Why a file cannot be written, asked of the system; None if it can."""
+    if path.is_dir():
+        return f"{path} is a folder"
+    if not path.parent.is_dir():
+        return f"there is no folder {path.parent}"
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        return system_words(error)
+    return None
+
+
+class _Source(Protocol):
+    ended: threading.Event
+
+    def close(self) -> None: ...
 
 
 @contextmanager
 def _stopping() -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets, between two pieces of work. A second Ctrl-C stops at once."""
+    """An event that Ctrl-C, SIGTERM and SIGHUP set, between two pieces of work. A second Ctrl-C stops at once.
+
+    A closed terminal sends SIGHUP, which `nohup` has ignored: then it stays ignored.
+    """
     stop = threading.Event()
 
-    def heard(number: int, frame) -> None:
-        if stop.is_set():
+    def end(number: int, frame: FrameType | None) -> None:
+        if stop.is_set() and number == signal.SIGINT:
             raise KeyboardInterrupt
         stop.set()
 
-    before = {number: signal.signal(number, heard) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.signal(number, end) for number in numbers
+              if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN}
     try:
         yield stop
     finally:
@@ -104,7 +144,7 @@ def _stopping() -> Iterator[threading.Event]:
 
 
 class _Pipe:
-    """Standard input, read in a thread so that nothing waits for decoding but a source faster than life."""
+    """Standard input, read in a thread so that nothing waits for decoding but a source faster than speech."""
 
     def __init__(self, live: LiveTranscriber) -> None:
         self.ended = threading.Event()
@@ -112,8 +152,8 @@ class _Pipe:
         threading.Thread(target=self._read, name="stdin", daemon=True).start()
 
     def _read(self) -> None:
-        odd, source = b"", sys.stdin.buffer.raw
-        while data := source.read(int(BLOCK_SECONDS * SAMPLE_RATE) * 2):
+        odd = b""
+        while data := os.read(sys.stdin.fileno(), int(BLOCK_SECONDS * SAMPLE_RATE) * 2):
             data = odd + data
             whole = len(data) // 2 * 2
             odd = data[whole:]
@@ -131,10 +171,10 @@ class _Pipe:
             time.sleep(BLOCK_SECONDS / 10)
 
 
-def _microphone(name: str | None) -> Callable[[LiveTranscriber], _Microphone]:
+def _microphone(name: str | None) -> Callable[[LiveTranscriber], _Source]:
     """A microphone that can be opened. Raises UserError where there is none, or nothing to reach one with."""
     try:
-        import sounddevice
+        import sounddevice  # not a requirement: whoever wants a microphone installs it
     except ImportError:
         raise UserError("A microphone needs the package sounddevice", hint="pip install sounddevice, or pipe raw "
                         "sound into `transcribe live --stdin`") from None
@@ -153,17 +193,19 @@ def _microphone(name: str | None) -> Callable[[LiveTranscriber], _Microphone]:
 
 
 class _Microphone:
-    def __init__(self, live: LiveTranscriber, sounddevice, device, name: str) -> None:
+    """Samples from the system's sound, handed over by PortAudio's own thread."""
+
+    def __init__(self, live: LiveTranscriber, sounddevice: ModuleType, device: int | str | None, name: str) -> None:
         self.ended = threading.Event()  # it goes on until Ctrl-C
 
-        def heard(samples: np.ndarray, n_frames: int, when, status) -> None:
+        def insert(samples: np.ndarray, n_frames: int, when: object, status: object) -> None:
             live.insert(samples[:, 0])
 
         self._stream = sounddevice.InputStream(
             device=device, channels=1, samplerate=SAMPLE_RATE, dtype="float32",
-            blocksize=int(BLOCK_SECONDS * SAMPLE_RATE), callback=heard, finished_callback=self.ended.set)
+            blocksize=int(BLOCK_SECONDS * SAMPLE_RATE), callback=insert, finished_callback=self.ended.set)
         self._stream.start()
-        print(f"Microphone: {name}", file=sys.stderr, flush=True)
+        tell(f"Microphone: {name}")
 
     def close(self) -> None:
         self._stream.stop()  # waits until what was recorded has been handed over
@@ -207,30 +249,43 @@ class _Screen:
         return out
 
 
-def _as_lines(update: Update, is_last: bool) -> None:
+
+class _Output:
+    """Standard output: the growing text on a terminal, else a line or a JSON object for every finished segment."""
+
+    def __init__(self, as_json: bool, is_needed: bool) -> None:
+        """is_needed: there is no other place that the text goes to."""
+        self._show = _show_json if as_json else _Screen().show if sys.stdout.isatty() else _show_lines
+        self._is_needed, self._reader_left = is_needed, False
+
+    @property
+    def is_useless(self) -> bool:
+        """Nobody gets the text any more."""
+        return self._reader_left and self._is_needed
+
+    def show(self, update: Update, is_last: bool) -> None:
+        """Nothing happens where the reader has left or the terminal is closed: the files are still written."""
+        if self._reader_left:
+            return
+        try:
+            self._show(update, is_last)
+        except OSError:
+            self._reader_left = True
+            no_more_output()
+
+
+def _show_lines(update: Update, is_last: bool) -> None:
     for segment in update.finished:
-        print(f"[{_clock(segment.start)} → {_clock(segment.end)}] {segment.text}", flush=True)
+        print(f"[{clock_time(segment.start)} → {clock_time(segment.end)}] {segment.text}", flush=True)
 
 
-def _as_json(update: Update, is_last: bool) -> None:
+def _show_json(update: Update, is_last: bool) -> None:
+    is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     for segment in update.finished:
-        print(json.dumps(_row(segment), ensure_ascii=False), flush=True)
+        print(json.dumps(_row(segment), ensure_ascii=not is_utf8), flush=True)
 
 
-def _row(segment: Segment) -> dict:
+def _row(segment: Segment) -> dict[str, object]:
     words = [{"text": word.text, "start": word.start, "end": word.end, "probability": round(word.probability, 3)}
              for word in segment.words]
     return {"start": segment.start, "end": segment.end, "text": segment.text, "words": words}
-
-
-def _clock(seconds: float) -> str:
-    minutes, second = divmod(seconds, 60)
-    return f"{int(minutes) // 60:02d}:{int(minutes) % 60:02d}:{second:06.3f}"
-
-
-def _write(transcript: Transcript, paths: list[Path]) -> None:
-    """Each file appears whole or not at all."""
-    for path in paths:
-        unfinished = path.with_name(f".{path.name}.unfinished")
-        unfinished.write_text(FORMATS[path.suffix.lstrip(".")](transcript), encoding="utf-8")
-        os.replace(unfinished, path)

@@ -1,18 +1,22 @@
 """What may be typed after `transcribe` and `transcribe live`, and what their --help says.
 
-Enters: the words of a command line. Leaves: a namespace; an unknown or missing option ends the program with usage, as
-argparse does. Knows nothing of what is done with it.
+Enters: the words of a command line. Leaves: a request whose values are all right, or a UserError that says what is
+wrong. Imports nothing heavy, so that a mistake is told at once. Knows nothing of what is done with a request.
 """
 
 from __future__ import annotations
 
 import argparse
+import difflib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NoReturn
 
-from shared.cli import live as cli_live
-from shared.engines import DEFAULT_COMPUTE, ENGINES
-from shared.inference import TASKS
+import shared
+from shared.errors import UserError
+from shared.languages import language_code
+from shared.options import COMPUTE_TYPES, DEVICES, ENGINES, TASKS, Options
 from shared.transcript import FORMATS
 
 HELP = """\
@@ -22,66 +26,217 @@ examples:
   transcribe "*.mp4" --language sv --model KBLab/kb-whisper-small
   transcribe https://youtu.be/… --task translate        the sound of a video, in English
   arecord -f S16_LE -r 16000 -t wav | transcribe -      from another program
-  transcribe --compare reference.txt clip.wav           base and fine-tuned against what was said
-  transcribe live                                       what is said into the microphone, as it is said
+  transcribe --compare reference.txt clip.wav           base and fine-tuned checkpoint against a reference
+  transcribe live                                       text while somebody speaks into the microphone
 
 A run that was stopped goes on where it was: inputs whose files are there already are left alone (--overwrite to redo).
+exit codes: 0 all done, 1 some inputs failed, 2 nothing was done (one line says why), 130 stopped by Ctrl-C
 """
+LIVE_HELP = """\
+examples:
+  transcribe live                                      the default microphone, until Ctrl-C
+  transcribe live --language sv --output meeting.srt
+  ffmpeg -i rtsp://… -f s16le -ac 1 -ar 16000 - | transcribe live --stdin --task translate
+  arecord -t raw -f S16_LE -r 16000 -c 1 | transcribe live --stdin
+"""
+DETECTED = ("auto", "detect")  # in place of a language
 
 
-def files(arguments: Sequence[str]) -> argparse.Namespace:
+@dataclass(frozen=True)
+class Model:
+    """Which weights, on what. name: None for the configured base and fine-tuned checkpoint, chosen by language."""
+
+    name: str | None
+    engine: str
+    device: str
+    compute_type: str
+
+
+@dataclass(frozen=True)
+class FilesRequest:
+    """Recordings to text. track: audio track, from 1; None for the default one. output: None beside the recordings.
+
+    to_files: write files in these formats; else the text goes to standard output.
+    """
+
+    inputs: tuple[str, ...]
+    options: Options
+    model: Model
+    track: int | None
+    formats: tuple[str, ...]
+    output: Path | None
+    to_files: bool
+    json: bool
+    overwrite: bool
+    quiet: bool
+
+
+@dataclass(frozen=True)
+class CompareRequest:
+    """One recording by the base and the fine-tuned checkpoint (or model.name), against the text of `reference`."""
+
+    recording: str
+    reference: str
+    options: Options
+    model: Model
+    track: int | None
+    json: bool
+    quiet: bool
+
+
+@dataclass(frozen=True)
+class LiveRequest:
+    """A microphone (None: the system's) or raw sound on standard input. pause: seconds that end a passage."""
+
+    options: Options
+    model: Model
+    pause: float
+    stdin: bool
+    microphone: str | None
+    outputs: tuple[Path, ...]
+    json: bool
+    quiet: bool
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose complaint is one line, as every other complaint is."""
+
+    def error(self, message: str) -> NoReturn:
+        unknown = message.partition("unrecognized arguments: ")[2].split()
+        near = [match for word in unknown if word.startswith("-")
+                for match in difflib.get_close_matches(word.partition("=")[0], self._option_string_actions, n=1)]
+        hint = f"did you mean {' '.join(near)}? " if near else ""
+        raise UserError(message[:1].upper() + message[1:], hint=f"{hint}`{self.prog} --help` lists what there is")
+
+
+def files_parser() -> Parser:
     """Of `transcribe`."""
-    parser = argparse.ArgumentParser(
-        prog="transcribe", description="Turn speech into text with Whisper, on this machine.", epilog=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(prog="transcribe", description="Turn speech into text with Whisper, on this machine.", epilog=HELP,
+                    formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("inputs", nargs="+", metavar="PATH", help="file, folder, glob, link, or - for standard input")
-    say = _what_to_do(parser)
-    say.add_argument("--words", action="store_true", help="times and confidence of each word; better timed subtitles")
-    say.add_argument("--speakers", nargs="?", const=True, default=False, type=_count, metavar="N",
-                     help="name who speaks; N: how many there are, found if not given")
-    say.add_argument("--compare", metavar="TEXTFILE", help="what is said in it: print WER of base and fine-tuned")
+    parser.add_argument("--version", action="version", version=f"transcribe {shared.__version__}")
+    what = _add_what(parser)
+    what.add_argument("--track", type=_from_one, metavar="N",
+                      help="audio track of a file that has several, from 1; by default the file's own default")
+    what.add_argument("--words", action="store_true", help="times and confidence of each word; better timed subtitles")
+    what.add_argument("--speakers", nargs="?", const=True, default=False, type=_from_one, metavar="N",
+                      help="name who speaks; N: how many there are, found if not given")
+    what.add_argument("--compare", metavar="TEXTFILE",
+                      help="the reference text: print WER and CER of the base and the fine-tuned checkpoint")
     out = parser.add_argument_group("what comes out")
     out.add_argument("--format", metavar="LIST", help=f"comma-separated: {', '.join(FORMATS)} (default txt)")
     out.add_argument("--output", type=Path, metavar="DIR", help="folder for the files; the same tree as the input's")
     out.add_argument("--json", action="store_true", help="one JSON object per input on standard output, for machines")
     out.add_argument("--overwrite", action="store_true", help="redo inputs whose files exist")
-    out.add_argument("--quiet", action="store_true", help="no progress bar")
-    _how(parser)
-    return parser.parse_args(arguments)
+    out.add_argument("--quiet", action="store_true", help="no progress bar, no word on which checkpoint answered")
+    _add_how(parser)
+    return parser
 
 
-def live(arguments: Sequence[str]) -> argparse.Namespace:
+def live_parser() -> Parser:
     """Of `transcribe live`."""
-    parser = argparse.ArgumentParser(
-        prog="transcribe live", description="Turn speech into text while it is spoken, on this machine.",
-        epilog=cli_live.HELP, formatter_class=argparse.RawDescriptionHelpFormatter)
-    _what_to_do(parser)
-    cli_live.add_options(parser)
-    _how(parser)
-    return parser.parse_args(arguments)
+    parser = Parser(prog="transcribe live", description="Turn speech into text while it is spoken, on this machine.",
+                    epilog=LIVE_HELP, formatter_class=argparse.RawDescriptionHelpFormatter)
+    _add_what(parser)
+    source = parser.add_argument_group("what to listen to")
+    source.add_argument("--stdin", action="store_true", help="raw sound on standard input: 16 kHz, mono, s16le")
+    source.add_argument("--microphone", metavar="NAME", help="part of its name, or its number (default: the system's)")
+    out = parser.add_argument_group("what comes out")
+    out.add_argument("--output", type=Path, action="append", default=[], metavar="FILE",
+                     help=f"also into this file; its ending tells the format: {', '.join(FORMATS)}; may be repeated")
+    out.add_argument("--json", action="store_true", help="one JSON object for each segment, for machines")
+    out.add_argument("--quiet", action="store_true", help="no messages about what is going on")
+    parser.add_argument("--pause", type=float, default=0.5, metavar="S", help="silence that ends a passage (0.5)")
+    _add_how(parser)
+    return parser
 
 
-def _what_to_do(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    say = parser.add_argument_group("what to do")
-    say.add_argument("--language", metavar="CODE", help="spoken language, such as sv or hi; detected if not given")
-    say.add_argument("--task", choices=TASKS, default="transcribe", help="translate: into English")
-    say.add_argument("--initial-prompt", metavar="TEXT", help="names and terms that may occur, spelled as wanted")
-    return say
+def request(arguments: Sequence[str]) -> FilesRequest | CompareRequest:
+    """What `transcribe` was asked for. Raises UserError; --help and --version end the program."""
+    given = files_parser().parse_args(arguments)
+    formats = _formats(given.format)
+    options, model = _options(given, words=given.words, speakers=given.speakers), _model(given)
+    if given.compare is not None:
+        return _compare_request(given, options, model)
+    return FilesRequest(
+        tuple(given.inputs), options, model, given.track, formats, given.output,
+        to_files=given.output is not None or given.format is not None, json=given.json, overwrite=given.overwrite,
+        quiet=given.quiet)
 
 
-def _how(parser: argparse.ArgumentParser) -> None:
+def live_request(arguments: Sequence[str]) -> LiveRequest:
+    """What `transcribe live` was asked for. Raises UserError; --help ends the program."""
+    given = live_parser().parse_args(arguments)
+    for path in given.output:
+        _formats(path.suffix.lstrip("."), path)
+    if not 0.1 <= given.pause <= 10:
+        raise UserError("The pause is out of range", got=given.pause, limit="0.1 to 10 s", hint="0.5 is the usual one")
+    return LiveRequest(_options(given, words=True), _model(given), given.pause, given.stdin, given.microphone,
+                       tuple(dict.fromkeys(given.output)), given.json, given.quiet)
+
+
+def _compare_request(given: argparse.Namespace, options: Options, model: Model) -> CompareRequest:
+    useless = [f"--{name}" for name in ("words", "speakers", "format", "output", "overwrite") if getattr(given, name)]
+    if useless:
+        raise UserError("A comparison prints word errors and writes no files", got=" ".join(useless),
+                        hint="leave that out, or leave --compare out")
+    if len(given.inputs) != 1:
+        raise UserError("A comparison takes one recording", got=len(given.inputs), limit=1, hint="name one file")
+    return CompareRequest(given.inputs[0], given.compare, options, model, given.track, given.json, given.quiet)
+
+
+def _add_what(parser: Parser) -> Any:
+    what = parser.add_argument_group("what to do")
+    what.add_argument("--language", metavar="NAME",
+                      help="spoken language: sv, swe, sv-SE, Swedish or svenska; detected if not given")
+    what.add_argument("--task", choices=TASKS, default="transcribe", help="translate: into English")
+    what.add_argument("--initial-prompt", metavar="TEXT", help="names and terms that may occur, spelled as wanted")
+    return what
+
+
+def _add_how(parser: Parser) -> None:
     how = parser.add_argument_group("how")
     how.add_argument("--model", metavar="ID", help="Hub id (owner/name or owner/name@commit), folder, or "
-                     "embedded:whisper-base; by default $BASE, else the embedded whisper-base")
+                     "embedded:whisper-base; by default $FINE_TUNED for the languages it was tuned for, else $BASE")
     how.add_argument("--engine", choices=ENGINES, default="auto", help="by default as the hardware is")
-    how.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    how.add_argument("--compute-type", default="auto", metavar="TYPE",
-                     help=f"int8, float16, …; by default {', '.join(sorted(set(DEFAULT_COMPUTE.values())))} by device")
+    how.add_argument("--device", choices=DEVICES, default="auto", help="by default a GPU where there is one")
+    how.add_argument("--compute-type", choices=COMPUTE_TYPES, default="auto", metavar="TYPE",
+                     help="int8, float16, …; by default int8 on a CPU, float16 on a GPU")
     how.add_argument("--beam-size", type=int, default=1, metavar="N", help="1 (default) is fastest; 5 is slower")
-    how.add_argument("--vad-onset", type=float, default=0.5, metavar="P", help="0 to 1; lower finds quieter speech")
+    how.add_argument("--vad-onset", type=float, default=0.5, metavar="P",
+                     help="speech threshold, above 0 and below 1 (0.5); lower finds quieter speech")
 
 
-def _count(text: str) -> int:
+def _options(given: argparse.Namespace, words: bool, speakers: bool | int = False) -> Options:
+    language = given.language
+    if language is not None:
+        language = None if language.strip().lower() in DETECTED else language_code(language)
+    options = Options(language, given.task, words, given.beam_size, given.vad_onset, given.initial_prompt,
+                      speakers is not False, None if isinstance(speakers, bool) else speakers)
+    options.check()
+    return options
+
+
+def _model(given: argparse.Namespace) -> Model:
+    if given.model is not None:
+        from shared.checkpoint import Checkpoint  # half a second
+
+        Checkpoint.parse(given.model)
+    return Model(given.model, given.engine, given.device, given.compute_type)
+
+
+def _formats(text: str | None, of: Path | None = None) -> tuple[str, ...]:
+    names = ["txt"] if text is None else [name.strip() for name in text.split(",")]
+    unknown = [name for name in names if name not in FORMATS]
+    if unknown:
+        raise UserError("There is no such format", got=", ".join(unknown) or "nothing" if of is None else str(of),
+                        limit=", ".join(FORMATS), hint="use those")
+    return tuple(dict.fromkeys(names))
+
+
+def _from_one(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"takes a number or nothing, not {text!r}: name the recordings before it")
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"counts from 1, not from {text}")
     return int(text)

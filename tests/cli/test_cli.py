@@ -1,18 +1,31 @@
-"""The command line as a person runs it: another process, real recordings, real files."""
+"""The command line on real recordings and real files; as another process where that is what is tested."""
 
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+import subprocess
+import sys
+import wave
 from pathlib import Path
 
 import pytest
-from command import transcribe
+from command import transcribe, transcribe_here
+from paths import ROOT
 from speech import clips
 
+from shared.cli import options as cli_options
 from shared.wer import word_errors
 
 CLIP = clips("it")[1]
+
+
+def write_silence(path: Path) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(bytes(32_000))
 
 
 def test_one_file_prints_its_text(tmp_path):
@@ -31,32 +44,42 @@ def folder(tmp_path_factory) -> Path:
     shutil.copy(clips("ru")[0].path, root / "deep er" / "two.ogg")
     (root / "broken.mp3").write_text("not a recording")
     (root / "notes.txt").write_text("not audio")
-    import wave
-
-    with wave.open(str(root / "silence.wav"), "wb") as file:
-        file.setparams((1, 2, 16_000, 0, "NONE", ""))
-        file.writeframes(bytes(32_000))
+    write_silence(root / "silence.wav")
     return root
 
 
 def test_a_folder_is_done_whole_then_resumed(folder, tmp_path):
     out = tmp_path / "out"
-    done = transcribe(folder, "--format", "srt,txt", "--output", out, cwd=tmp_path)
-    said = done.stderr.decode()
-    assert done.returncode == 1 and "broken.mp3" in said and "not a sound" in said
-    assert "notes.txt" not in said
+    done = transcribe_here(folder, "--format", "srt,txt", "--output", out, cwd=tmp_path)
+    assert done.returncode == 1 and "broken.mp3" in done.stderr and "not a sound" in done.stderr
+    assert "notes.txt" not in done.stderr
+    assert "silence.wav: No speech was found in 1 s of sound" in done.stderr
     made = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
-    recordings = ("deep er/two.ogg", "it's \"one\" 例.flac", "silence.wav")
+    recordings = ("deep er/two", "it's \"one\" 例", "silence")
     assert made == [f"{name}.{kind}" for name in recordings for kind in ("srt", "txt")]
-    assert (out / "silence.wav.txt").read_text() == ""
-    assert "-->" in (out / "deep er" / "two.ogg.srt").read_text()
+    assert (out / "silence.txt").read_text() == ""
+    assert "-->" in (out / "deep er" / "two.srt").read_text()
 
-    (out / "silence.wav.txt").unlink()
-    written = (out / "deep er" / "two.ogg.txt").stat().st_mtime_ns
-    again = transcribe(folder, "--format", "srt,txt", "--output", out, cwd=tmp_path)
-    assert "2 of 4 were finished before" in again.stderr.decode()
-    assert (out / "silence.wav.txt").is_file()
-    assert (out / "deep er" / "two.ogg.txt").stat().st_mtime_ns == written
+    (out / "silence.txt").unlink()
+    written = (out / "deep er" / "two.txt").stat().st_mtime_ns
+    again = transcribe_here(folder, "--format", "srt,txt", "--output", out, cwd=tmp_path)
+    assert "2 of 4 were finished before" in again.stderr
+    assert (out / "silence.txt").is_file()
+    assert (out / "deep er" / "two.txt").stat().st_mtime_ns == written
+
+
+def test_equal_names_from_two_folders_and_two_kinds_are_all_kept(tmp_path):
+    """Two texts for two recordings, whatever they are called."""
+    recordings = {"a/talk.flac": clips("it")[0], "b/talk.flac": CLIP, "b/talk.wav": None}
+    for name, clip in recordings.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(clip.path, tmp_path / name) if clip else write_silence(tmp_path / name)
+    done = transcribe_here("a/talk.flac", "b", "--language", "it", "--quiet", "--output", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    texts = {str(path.relative_to(tmp_path / "out")): path.read_text() for path in (tmp_path / "out").rglob("*.txt")}
+    assert set(texts) == {"a/talk.txt", "b/talk.txt", "talk.wav.txt"}
+    assert word_errors(CLIP.text, texts["b/talk.txt"], "it").wer < 0.3
+    assert word_errors(clips("it")[0].text, texts["a/talk.txt"], "it").wer < 0.5
 
 
 def test_standard_input_and_json(tmp_path):
@@ -64,13 +87,49 @@ def test_standard_input_and_json(tmp_path):
     done = transcribe("-", *options, cwd=tmp_path, stdin=CLIP.path.read_bytes())
     row = json.loads(done.stdout)
     assert row["language"] == "it" and row["seconds_of_work"] > 0 and row["segments"][0]["words"]
+    assert row["checkpoint"] == "embedded:whisper-base-it"
     assert word_errors(CLIP.text, row["text"], "it").wer < 0.3
 
 
-def test_compare_counts_both_sides(tmp_path):
-    (tmp_path / "said.txt").write_text(CLIP.text)
-    done = transcribe(CLIP.path, "--compare", "said.txt", "--language", "it", "--json", "--quiet", cwd=tmp_path,
-                      FINE_TUNED="embedded:whisper-base-it")
+def test_a_pipe_a_file_name_that_is_no_text_and_a_terminal_that_is_not_utf8(tmp_path):
+    latin = os.fsdecode(b"caf\xe9.ogg")
+    shutil.copy(clips("ru")[0].path, tmp_path / latin)
+    command = [sys.executable, "-m", "shared.cli"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(["bash", "-c", '"$@" caf*.ogg <(cat caf*.ogg) --language ru --json --format txt', "bash",
+                           *command], cwd=tmp_path, env=environment, capture_output=True, timeout=600)
+    assert done.returncode == 0, done.stderr.decode()
+    rows = [json.loads(line) for line in done.stdout.decode("ascii").splitlines()]
+    assert rows[0]["input"] == latin and rows[1]["input"].startswith("/dev/fd/")
+    for row in rows:
+        assert word_errors(clips("ru")[0].text, row["text"], "ru").wer <= 0.5
+    assert os.fsdecode(b"caf\xe9.txt") in os.listdir(tmp_path) and len(list(tmp_path.glob("pipe-*.txt"))) == 1
+
+
+def test_the_reader_of_the_output_leaves_and_the_files_are_written(tmp_path):
+    for name in ("one.flac", "two.flac"):
+        shutil.copy(CLIP.path, tmp_path / name)
+    done = subprocess.run(["bash", "-c", '"$@" . --json --format txt --quiet --language it | head -c 1', "bash",
+                           sys.executable, "-m", "shared.cli"], cwd=tmp_path, capture_output=True, timeout=600,
+                          env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert done.stdout == b"{" and done.stderr == b""
+    assert [bool((tmp_path / name).read_text()) for name in ("one.txt", "two.txt")] == [True, True]
+
+
+def test_the_pages_checkpoint_answers_and_is_named(tmp_path):
+    english = clips("en")[0]
+    done = transcribe_here(CLIP.path, english.path, "--json", cwd=tmp_path)
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["checkpoint"] for row in rows] == ["embedded:whisper-base-it", "embedded:whisper-base"]
+    assert "answered by whisper-base-it" in done.stderr
+    assert "answered by whisper-base (comes with this program). The fine-tuned model was tuned for" in done.stderr
+
+
+def test_compare_counts_both_sides(tmp_path, monkeypatch):
+    monkeypatch.setenv("FINE_TUNED", "embedded:whisper-base-it")
+    (tmp_path / "reference.txt").write_text(CLIP.text)
+    done = transcribe_here(CLIP.path, "--compare", "reference.txt", "--language", "it", "--json", "--quiet",
+                           cwd=tmp_path)
     base, tuned = json.loads(done.stdout)
     assert (base["side"], tuned["side"]) == ("base", "fine-tuned")
     for row in (base, tuned):
@@ -78,19 +137,72 @@ def test_compare_counts_both_sides(tmp_path):
     assert tuned["checkpoint"] == "embedded:whisper-base-it"
 
 
-@pytest.mark.parametrize("arguments, said", [
-    (["nothing.wav"], "no such file"), (["no*thing"], "no such file"),
-    ([CLIP.path, "--format", "docx"], "no such format"),
+def test_compare_takes_the_task_and_what_is_piped_into_it(tmp_path):
+    (tmp_path / "reference.txt").write_text("Thank you.")
+    done = transcribe("-", "--compare", "reference.txt", "--language", "it", "--task", "translate", "--json", "--quiet",
+                      "--model", "embedded:whisper-base", cwd=tmp_path, stdin=CLIP.path.read_bytes())
+    assert done.returncode == 0, done.stderr.decode()
+    base, tuned = json.loads(done.stdout)
+    assert base["text"] == tuned["text"] and word_errors(CLIP.text, base["text"], "it").wer > 0.5  # it is English
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["nothing.wav"], "no such file"), (["no*thing"], "no such file"), (["."], "No recordings were found"),
+    ([CLIP.path, "--format", "docx"], "no such format"), ([CLIP.path, "--format", ""], "no such format"),
     ([CLIP.path, "--language", "klingon"], "no such language"), ([CLIP.path, "--model", "what"], "names no checkpoint"),
+    ([CLIP.path, "--langage", "en"], "did you mean --language"), ([], "required: PATH"),
+    ([CLIP.path, "--task", "sing"], "invalid choice"), ([CLIP.path, "--beam-size", "0"], "beam size"),
+    ([CLIP.path, "--vad-onset", "nan"], "threshold"), ([CLIP.path, "--vad-onset", "1.5"], "threshold"),
+    ([CLIP.path, "--speakers", "0"], "from 1"), ([CLIP.path, "--track", "0"], "from 1"),
+    ([CLIP.path, "--compute-type", "int3"], "invalid choice"), ([CLIP.path, "--device", "tpu"], "invalid choice"),
+    ([CLIP.path, "--output", CLIP.path], "is a file, not a folder"),
+    ([CLIP.path, "--compare", "nothing.txt"], "no such reference"),
+    ([CLIP.path, "--compare", "nothing.txt", "--words", "--output", "x"], "--words --output"),
+    ([CLIP.path, CLIP.path, "--compare", "nothing.txt"], "one recording"),
+    (["live", "--pause", "0"], "pause is out of range"), (["live", "--vad-onset", "0"], "threshold"),
 ])
-def test_mistakes_are_one_line(tmp_path, arguments, said):
-    done = transcribe(*arguments, cwd=tmp_path)
-    assert done.returncode == 2 and done.stdout == b""
-    assert said in done.stderr.decode() and len(done.stderr.decode().strip().splitlines()) == 1
+def test_mistakes_are_one_line(tmp_path, arguments, message):
+    done = transcribe_here(*arguments, cwd=tmp_path)
+    assert done.returncode == 2 and done.stdout == ""
+    assert message in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    assert done.stderr.startswith("transcribe: ")
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_help_names_every_option(tmp_path):
-    text = transcribe("--help", cwd=tmp_path).stdout.decode()
-    for option in ("--language", "--task", "--format", "--output", "--words", "--model", "--engine", "--compute-type",
-                   "--beam-size", "--vad-onset", "--initial-prompt", "--json", "--compare"):
-        assert option in text
+def test_help_version_and_mistakes_import_nothing_heavy(tmp_path):
+    """What is told at once costs no seconds: not one of these libraries is imported for it."""
+    wrong = [["--help"], ["--version"], ["live", "--help"], ["x", "--langage", "en"], ["x", "--format", "docx"],
+             ["x", "--vad-onset", "7"], ["nothing.wav"], [str(CLIP.path), "--output", str(CLIP.path)],
+             ["x", "--compare", "y", "--words"], ["live", "--output", "x.docx"]]
+    code = (f"import sys\nfrom shared.cli import main\nfor words in {wrong!r}:\n"
+            "    try:\n        main(words)\n    except SystemExit as end:\n        print(end.code)\n"
+            "print(sorted({'torch', 'transformers', 'gradio', 'huggingface_hub'} & set(sys.modules)))")
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120,
+                          env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if line in ("0", "2")] == ["0"] * 3 + ["2"] * 7
+    assert lines[-1] == "[]" and "transcribe 0." in done.stdout
+
+
+def test_without_a_home_the_place_for_the_cache_is_asked_for(tmp_path):
+    environment = {name: value for name, value in os.environ.items()
+                   if name not in ("WHISPER_SPACES_CACHE", "XDG_CACHE_HOME")}
+    done = subprocess.run([sys.executable, "-m", "shared.cli", str(CLIP.path)], cwd=tmp_path, capture_output=True,
+                          env=environment | {"PYTHONPATH": str(ROOT), "HOME": "/dev/null"}, timeout=600)
+    message = done.stderr.decode()
+    assert done.returncode == 2 and len(message.splitlines()) == 1
+    assert "cache cannot be written" in message and "WHISPER_SPACES_CACHE" in message
+
+
+DOCUMENTED = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("parser", [cli_options.files_parser(), cli_options.live_parser()], ids=lambda one: one.prog)
+def test_every_option_is_documented_and_helped(parser):
+    section = DOCUMENTED.partition(f"## `{parser.prog}`\n")[2].partition("\n## ")[0]
+    assert section
+    for action in parser._actions:
+        name = next((option for option in action.option_strings if option.startswith("--")), action.metavar)
+        assert action.help and f"`{name}" in section, name
+    known = {option for action in parser._actions for option in action.option_strings}
+    assert {word for word in section.replace("`", " ").split() if re.fullmatch(r"--[a-z][a-z-]*", word)} <= known

@@ -136,9 +136,43 @@ def on_screen(text: str) -> list[str]:
     return [line for line in lines if line]
 
 
+def test_one_bad_file_costs_no_other_and_the_reader_may_leave(tmp_path):
+    """docs/live.md: all text up to then is written, whatever becomes of the screen or of another file."""
+    (tmp_path / "bad.srt").mkdir()
+    (tmp_path / "pcm").write_bytes(PCM)
+    line = '"$@" --stdin --output bad.srt --output good.txt --language it < pcm | head -c 1'
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", line, "bash", *command(*MODEL)], cwd=tmp_path,
+                          capture_output=True, env=ENVIRONMENT, timeout=300)
+    messages = [line for line in done.stderr.decode().splitlines() if "bad.srt is a folder" in line]
+    assert done.returncode == 1 and len(messages) == 1 and "Traceback" not in done.stderr.decode()
+    assert done.stderr.decode().count("bad.srt: ") == 2, "before the work, and at the end"
+    assert word_errors(SAID, (tmp_path / "good.txt").read_text(), "it").wer <= 0.2
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_text_is_in_the_file_while_it_comes_and_after_the_terminal_is_closed(tmp_path, number):
+    with subprocess.Popen(command("--stdin", *MODEL, "--output", "said.txt", "--language", "it"), cwd=tmp_path,
+                          env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+                          ) as process:
+        process.stdin.write(PCM + bytes(64_000))
+        process.stdin.flush()
+        first = process.stdout.readline().decode()
+        until = time.monotonic() + 60
+        while not (tmp_path / "said.txt").exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        assert (tmp_path / "said.txt").read_text().split()[0] in first
+        process.stdout.close()
+        process.stderr.close()
+        process.send_signal(number)
+        assert process.wait(timeout=120) == 0
+        process.stdin.close()
+    assert word_errors(SAID, (tmp_path / "said.txt").read_text(), "it").wer <= 0.25
+    assert [path.name for path in tmp_path.iterdir()] == ["said.txt"]
+
+
 @pytest.mark.parametrize("arguments, said", [
     (["--stdin", "--output", "said.docx"], "no such format"),
-    (["--stdin", "--output", "no/where.srt"], "no such folder"),
+    (["--stdin", "--output", "no/where.srt"], "no folder no"),
     (["--stdin", "--language", "klingon"], "no such language"), (["--stdin", "--model", "what"], "names no checkpoint"),
 ])
 def test_mistakes_are_one_line(tmp_path, arguments, said):

@@ -17,7 +17,7 @@ from shared.options import Options
 from shared.serving import Answer, Request, Serving, describe_engine
 from shared.ui.render import alignment as diff
 from shared.ui.server.jobs import Job
-from shared.units import long_time
+from shared.units import spoken_time
 from shared.wer import UtteranceErrors, normalise, unit, utterance_errors, word_errors
 
 NAMES = ("Base", "Fine-tuned")
@@ -112,7 +112,7 @@ def _side(side: Side, language: str) -> str:
              '<p class="label">As written</p>', diff.text_html(answer.transcript.text, language)]
     if side.errors:
         parts += ['<p class="label">Aligned to the reference</p>', diff.aligned_html(side.errors.words, language)]
-    parts.append(f'<p class="small">{long_time(answer.transcript.duration)} of sound read in {answer.seconds:.1f} s, '
+    parts.append(f'<p class="small">{spoken_time(answer.transcript.duration)} of sound read in {answer.seconds:.1f} s, '
                  f"{answer.rtfx:.1f}× real time · {escape(side.engine)}</p>")
     return f'<section class="side" aria-label="{side.name}">{"".join(parts)}</section>'
 

@@ -26,7 +26,7 @@ from shared.ui.pages.compare_clip import NAMES, language_name, rate_titles, tuni
 from shared.ui.render import alignment as diff
 from shared.ui.render import plots
 from shared.ui.server.jobs import Job
-from shared.units import long_time
+from shared.units import spoken_time
 from shared.wer import MIN_UTTERANCES, Comparison, Interval, Rate
 
 N_SHOWN = 200  # rows of the table on the page; the files have them all
@@ -149,7 +149,7 @@ def _rates(evaluation: Evaluation) -> str:
     rows.append(("Counts", [diff.counts(score.words.errors) for score in scores]))
     rows.append(("Speed", [f"{evaluation.rtfx(name):.1f}× real time" for name in evaluation.names]))
     return (f'{diff.rates_table(evaluation.names, rows)}<p class="small">{len(evaluation.clips)} clips, '
-            f"{long_time(evaluation.audio_seconds)}, {escape(evaluation.origin)}. Rates are of pooled counts; the "
+            f"{spoken_time(evaluation.audio_seconds)}, {escape(evaluation.origin)}. Rates are of pooled counts; the "
             "bootstrap draws whole clips. The first rows leave case and punctuation out; “as written” counts them.</p>")
 
 

@@ -15,7 +15,7 @@ from shared.ui.components.panel import Panel, footing, heading
 from shared.ui.server import results
 from shared.ui.server.jobs import job
 from shared.ui.server.results import KEPT_SECONDS, Result, received
-from shared.units import long_time
+from shared.units import spoken_time
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def _said(outcome: Outcome) -> str:
     if outcome.result is None:
         return f"✗ {outcome.problem}"
     transcript = outcome.result.answer.transcript
-    return f"✓ {long_time(transcript.duration)}, {len(transcript.text.split())} words"
+    return f"✓ {spoken_time(transcript.duration)}, {len(transcript.text.split())} words"
 
 
 def _report(outcome: Outcome) -> dict:

@@ -25,7 +25,7 @@ from shared.ui.render import alignment as diff
 from shared.ui.server import results
 from shared.ui.server.jobs import job
 from shared.ui.server.results import received
-from shared.units import long_time, megabytes, short_clock
+from shared.units import megabytes, short_clock, spoken_time
 from shared.wer import word_errors
 
 LINK_QUEUE, AT_ONCE = "links", 3
@@ -172,13 +172,14 @@ def _card(info: links.LinkInfo, max_seconds: float, max_bytes: int) -> str:
     if info.thumbnail:
         picture = (f'<img src="{escape(info.thumbnail)}" alt="" referrerpolicy="no-referrer" '
                    'onerror="this.remove()">')
-    known = [long_time(info.duration) if info.duration else "length unknown", megabytes(info.size) if info.size else "",
+    known = [spoken_time(info.duration) if info.duration else "length unknown",
+             megabytes(info.size) if info.size else "",
              f"starts at {short_clock(info.start)}" if info.start else ""]
     notes = []
     if info.live:
         notes.append("This is a live stream that is still running. Come back when it is over, or choose a file.")
     if info.duration and info.duration > max_seconds:
-        notes.append(f"This is longer than the {long_time(max_seconds)} this app reads: choose a part of it.")
+        notes.append(f"This is longer than the {spoken_time(max_seconds)} this app reads: choose a part of it.")
     if info.size and info.size > max_bytes:
         notes.append(f"Its sound is larger than the {megabytes(max_bytes)} this app fetches: choose a file instead.")
     if info.captions and not info.reference_languages:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from shared.languages import RIGHT_TO_LEFT, language_name
 from shared.transcript import Segment, Transcript, Word
 from shared.ui.server.results import Result
-from shared.units import long_time, short_clock
+from shared.units import short_clock, spoken_time
 
 UNSURE = 0.5  # a word the model gave less than even odds is marked
 
@@ -90,7 +90,7 @@ def _facts(result: Result) -> str:
     """One line: the language, which checkpoint answered, and at what pace."""
     answer = result.answer
     language = language_name(answer.transcript.language)
-    return (f'<p class="facts">{escape(language)} · {long_time(answer.transcript.duration)} of sound read in '
+    return (f'<p class="facts">{escape(language)} · {spoken_time(answer.transcript.duration)} of sound read in '
             f"{answer.seconds:.1f} s ({answer.rtfx:.1f}× real time) by {escape(answer.checkpoint.describe())}</p>")
 
 

@@ -1,0 +1,66 @@
+"""Which checkpoint answers: the one that was named, or of the configured pair the one the pages would take."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from shared.audio import AudioSource
+from shared.checkpoint import Checkpoint, configured
+from shared.cli.options import Model
+from shared.command import tell
+from shared.inference import Progress, Transcriber
+from shared.options import Options
+from shared.serving import Answer, Request, Serving
+
+
+def load(model: Model, name: str, quiet: bool) -> Transcriber:
+    """The checkpoint of this name. Raises UserError."""
+    return Transcriber(Checkpoint.parse(name), engine=model.engine, device=model.device,
+                       compute_type=model.compute_type, progress=None if quiet else show_loading)
+
+
+class Answering:
+    """Loaded once, answers any number of recordings."""
+
+    def __init__(self, model: Model, quiet: bool = False) -> None:
+        """Raises UserError if the checkpoint cannot be had."""
+        self._answering: Transcriber | Serving
+        if model.name is not None:
+            self._answering = load(model, model.name, quiet)
+            return
+        base, tuned = configured()
+        self._answering = Serving(base, tuned, engine=model.engine, device=model.device,
+                                  compute_type=model.compute_type, progress=None if quiet else show_loading)
+        if self._answering.problem:
+            tell(self._answering.problem)
+
+    def answer(self, path: Path, options: Options, track: int | None, progress: Progress | None = None) -> Answer:
+        """Raises UserError."""
+        if isinstance(self._answering, Serving):
+            return self._answering.transcribe(Request(path, options, track=track), progress=progress)
+        begun = time.monotonic()
+        transcript = self._answering.run(AudioSource(path, track=track), options, progress=progress)
+        return Answer(transcript, self._answering.checkpoint, None, time.monotonic() - begun)
+
+    def for_live(self, options: Options) -> tuple[Transcriber, Callable[[str], Transcriber] | None]:
+        """The transcriber to begin with, and which one goes on once the language is known."""
+        if isinstance(self._answering, Transcriber):
+            return self._answering, None
+        serving = self._answering
+
+        def choose(language: str) -> Transcriber:
+            tuned = serving.fine_tuned
+            if tuned is None or serving.refusal(tuned, replace(options, language=language)) is not None:
+                return serving.base
+            return tuned
+
+        return (serving.base if options.language is None else choose(options.language)), choose
+
+
+def show_loading(fraction: float, text: str) -> None:
+    """Downloading and converting, on one line of standard error."""
+    print(f"\r{text} {fraction:.0%}".ljust(79), end="\n" if fraction >= 1 else "", file=sys.stderr, flush=True)

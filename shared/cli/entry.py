@@ -1,0 +1,37 @@
+"""`transcribe`: from the words of a command line to an exit code.
+
+What was typed is read and checked before anything heavy is imported: help, version and mistakes are answered at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from shared.cli import options as cli_options
+from shared.command import reported
+
+STOPPED = "stopped. What is finished is kept; the same command goes on from there"
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command and end the process with its exit code (`shared.command` lists them)."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    sys.exit(reported("transcribe", lambda: _run(words), stopped=STOPPED))
+
+
+def _run(arguments: Sequence[str]) -> int:
+    if arguments[:1] == ["live"]:  # a file of this name is ./live
+        live = cli_options.live_request(arguments[1:])
+        from shared.cli.live import run as run_live
+
+        return run_live(live)
+    request = cli_options.request(arguments)
+    if isinstance(request, cli_options.CompareRequest):
+        from shared.cli.compare import run as run_compare
+
+        return run_compare(request)
+    from shared.cli.files import run as run_files
+
+    return run_files(request)
