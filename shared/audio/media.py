@@ -28,6 +28,7 @@ _ZERO_IS_FIXED = ("mov", "matroska")  # their clock begins at 0, others' at thei
 _PROTECTED = ("enca", "drms", "aavd", "aaxc")  # sample entries of encrypted MP4, iTunes and Audible
 _CHANNELS = {"mono": 1, "stereo": 2, "quad": 4, "hexagonal": 6, "octagonal": 8, "cube": 8, "hexadecagonal": 16,
              "downmix": 2, "binaural": 2}
+FORMATS_HINT = "send WAV, MP3, M4A, FLAC, OGG, WEBM, MP4, MOV or MKV"
 _CLOCK = r"(\d+):(\d+):(\d+(?:\.\d+)?)"
 
 
@@ -184,7 +185,7 @@ def _parsed(text: str, path: Path, shape: Structure) -> MediaInfo:
     elif length is not None and container.startswith("matroska") and zero and length > zero:
         length -= zero
     lines = re.findall(r"^ {2}(?: {2})?Stream #\d+:\d+\S*: (Audio|Video|\w+): ?(.*)$", text, re.M)
-    tracks = [_track(number, line, zero)
+    tracks = [_track(number, line, zero, shape.protected)
               for number, line in enumerate((line for kind, line in lines if kind == "Audio"), 1)]
     exact = "Estimating duration" not in text and not shape.endless and not container.startswith("asf")
     pictures = [line for kind, line in lines if kind == "Video" and "(attached pic)" not in line]
@@ -192,7 +193,7 @@ def _parsed(text: str, path: Path, shape: Structure) -> MediaInfo:
                      tuple(tracks), bool(pictures), zero, first, shape)
 
 
-def _track(number: int, line: str, zero: float) -> Track:
+def _track(number: int, line: str, zero: float, is_protected: bool) -> Track:
     fields = [field.strip() for field in line.split(",")]
     codec = re.match(r"[\w.]*", line)[0]  # type: ignore[index]
     rate = next((int(field[:-3]) for field in fields if re.fullmatch(r"\d+ Hz", field)), None)
@@ -201,7 +202,7 @@ def _track(number: int, line: str, zero: float) -> Track:
     channels = _n_channels(layout)
     start = float(match[1]) - zero if (match := re.search(r", start (-?[\d.]+)", line)) else None
     problem = None
-    if any(f"({name} /" in line for name in _PROTECTED):
+    if is_protected or any(f"({name} /" in line for name in _PROTECTED):
         problem = "it is protected against copying (DRM)"
     elif codec in ("none", "unknown", ""):
         problem = "its codec is not known"
@@ -235,9 +236,11 @@ def explain(messages: str, path: Path, code: int = 1) -> UserError:
     """Turn ffmpeg's complaint into one of ours."""
     text = without_noise(messages)
     low = text.lower()
-    if "not on whitelist" in low or "not in whitelist" in low or "protocol_whitelist" in low:
+    if "whitelist" in low and _is_playlist(path):
         return UserError("This file is a playlist or names other media, which are not opened", got=path.name,
                          hint="send the sound itself")
+    if "format not on whitelist" in low:
+        return UserError("This is not a sound or video file we can read", got=path.name, hint=FORMATS_HINT)
     if "matches no streams" in low or "does not contain any stream" in low:
         return UserError("There is no sound in this file", got=path.name, hint="choose a file with an audio track")
     if "moov atom not found" in low or "end of file" in low or "partial file" in low:
@@ -257,7 +260,14 @@ def explain(messages: str, path: Path, code: int = 1) -> UserError:
     reason = next((line for line in reversed(text.strip().splitlines()) if line.strip()), "no reason given")
     return UserError("This is not a sound or video file we can read",
                      got=f"{path.name} ({reason.replace(str(path.parent) + os.sep, '')[-120:]})",
-                     hint="send WAV, MP3, M4A, FLAC, OGG, WEBM, MP4, MOV or MKV")
+                     hint=FORMATS_HINT)
+
+
+def _is_playlist(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(512).lstrip(b"\xef\xbb\xbf \r\n\t").lower()
+    return head.startswith((b"#extm3u", b"ffconcat", b"v=0", b"[playlist]", b"<asx", b"<?wpl", b"<smil", b"rtsptext")
+                           ) or b"<mpd" in head or b"<playlist" in head
 
 
 def protected(name: str) -> UserError:

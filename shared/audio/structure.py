@@ -7,13 +7,18 @@ nothing about their size (MP3, AAC, FLAC, Ogg, MPEG-TS) give an empty answer; a 
 from __future__ import annotations
 
 import os
+import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 MAX_CHUNKS = 10_000  # chunks or boxes looked at: a real file has fewer than a hundred
+MAX_INDEX_BYTES = 32 << 20  # of an MP4's index: hours have a few megabytes
+_ENCRYPTED_ENTRY = re.compile(rb"(enca|drms|aavd)\0{6}")  # its name, then six reserved bytes
+_ASF_ENCRYPTION = (bytes.fromhex("fbb31122 23bdd211 b4b700a0 c955fc6e"),  # Content Encryption, and the extended one
+                   bytes.fromhex("14e68a29 2226174c b935dae0 7ee9289c"))
 _BOXES = frozenset((b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"sidx", b"moof", b"mfra",
                     b"uuid", b"meta", b"udta", b"emsg", b"prft", b"ssix", b"pdin"))
 _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
@@ -25,11 +30,12 @@ _W64_RIFF = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
 class Structure:
     """missing: bytes that the header promises beyond the file's end. endless: the header gives a length that stands
     for "not known", as recorders write that cannot go back. beyond: seconds of a WAV file that follow what its header
-    promises and belong to no chunk."""
+    promises and belong to no chunk. protected: the sound is encrypted (DRM)."""
 
     missing: int = 0
     endless: bool = False
     beyond: float = 0.0
+    protected: bool = False
 
 
 def structure(path: Path) -> Structure:
@@ -54,9 +60,9 @@ def structure(path: Path) -> Structure:
         if head[:4] == b"\x1a\x45\xdf\xa3":
             return _ends(size, _segment(file))
         if head[:16] == _ASF_HEADER:
-            return _ends(size, _asf(file))
+            return replace(_ends(size, _asf(file)), protected=_asf_is_protected(file))
         if head[4:8] in _BOXES:
-            return _ends(size, _boxes(file, size))
+            return replace(_ends(size, _boxes(file, size)), protected=_mp4_is_protected(file, size))
     return Structure()
 
 
@@ -146,8 +152,8 @@ def _caf_chunks(file: BinaryIO, size: int) -> Iterator[int]:
             return
 
 
-def _boxes(file: BinaryIO, size: int) -> Iterator[int]:
-    """Ends of the outermost boxes of MP4 and QuickTime."""
+def _boxes(file: BinaryIO, size: int, wanted: bytes | None = None) -> Iterator[int]:
+    """Ends of the outermost boxes of MP4 and QuickTime, or only of those of one name."""
     position = 0
     for _ in range(MAX_CHUNKS):
         file.seek(position)
@@ -160,9 +166,18 @@ def _boxes(file: BinaryIO, size: int) -> Iterator[int]:
         if length < 8:
             return
         position += length
-        yield position
+        if wanted is None or name == wanted:
+            yield position
         if position >= size:
             return
+
+
+def _mp4_is_protected(file: BinaryIO, size: int) -> bool:
+    """Whether an audio sample entry in the index is one of Common Encryption, iTunes or Audible."""
+    for end in _boxes(file, size, b"moov"):
+        file.seek(max(0, end - MAX_INDEX_BYTES))
+        return _ENCRYPTED_ENTRY.search(file.read(MAX_INDEX_BYTES)) is not None
+    return False
 
 
 def _segment(file: BinaryIO) -> Iterator[int]:
@@ -196,3 +211,9 @@ def _asf(file: BinaryIO) -> Iterator[int]:
     at = header.find(_ASF_FILE_PROPERTIES)
     if at >= 0 and len(header) >= at + 92 and not header[at + 88] & 1:
         yield int.from_bytes(header[at + 40 : at + 48], "little")
+
+
+def _asf_is_protected(file: BinaryIO) -> bool:
+    file.seek(0)
+    header = file.read(1 << 16)
+    return any(name in header for name in _ASF_ENCRYPTION)

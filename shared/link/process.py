@@ -14,11 +14,9 @@ import logging
 import os
 import queue
 import shutil
-import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import urllib.request
@@ -27,6 +25,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
+from shared import processes
 from shared.errors import Cancelled
 from shared.link import hosts as link_hosts
 from shared.link.media import Progress
@@ -37,6 +36,10 @@ from shared.units import spoken_time
 HOSTS = (*link_hosts.YOUTUBE, "googlevideo.com", "ytimg.com", "ggpht.com", "google.com", "googleapis.com",
          "gstatic.com")
 SOCKET_SECONDS = 10
+TAIL_BYTES = 2000  # of its messages, for the log
+LIMITS = processes.Limits(memory=2 << 30, written=4 << 30)  # YouTube's JavaScript; the sound of many hours
+PASSED_ON = ("SSL_CERT_FILE", "VIRTUAL_ENV", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy",
+             "no_proxy")
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +58,12 @@ def ask_youtube(job: dict[str, Any], seconds: float, cancel: threading.Event, pr
         copy.touch(mode=0o600)
         job = {**job, "cookies": str(shutil.copyfile(cookies, copy))}
     deadline = time.monotonic() + seconds
-    with _process(Path(job["folder"])) as (process, lines, errors):
+    with _process(Path(job["folder"])) as (child, lines):
+        stdin = child.process.stdin
+        assert stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it ended at once: told below
-            assert process.stdin is not None
-            process.stdin.write(json.dumps(job).encode() + b"\n")
-            process.stdin.flush()
+            stdin.write(json.dumps(job).encode() + b"\n")
+            stdin.flush()
         while True:
             if cancel.is_set():
                 raise Cancelled
@@ -70,23 +74,17 @@ def ask_youtube(job: dict[str, Any], seconds: float, cancel: threading.Event, pr
             except queue.Empty:
                 continue
             if not line:
-                raise RuntimeError(f"shared.link.process ended early: {_tail(errors)}")
+                raise RuntimeError(f"shared.link.process ended early: {child.messages(TAIL_BYTES)}")
             event = json.loads(line)
             if "result" in event:
                 return event["result"]
             if "refused" in event:
                 kind, got, limit = event["refused"]
                 level = logging.WARNING if kind == "failed" else logging.INFO
-                log.log(level, "%s refused (%s): %s", job["video"], kind, _tail(errors))
+                log.log(level, "%s refused (%s): %s", job["video"], kind, child.messages(TAIL_BYTES))
                 raise link_error(kind, got=got, limit=limit)
             if progress is not None:
                 progress(*event["progress"])
-
-
-def _tail(errors: IO[bytes]) -> str:
-    """The last of what the process wrote to stderr."""
-    errors.seek(0)
-    return errors.read().decode("utf-8", "replace")[-2000:]
 
 
 def _check_network() -> None:
@@ -98,35 +96,26 @@ def _check_network() -> None:
 
 
 @contextlib.contextmanager
-def _process(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], queue.SimpleQueue[bytes], IO[bytes]]]:
-    """(process, queue of its lines, its stderr). It and what it started are gone afterwards."""
-    keep = ("PATH", "LANG", "LC_ALL", "SYSTEMROOT", "SSL_CERT_FILE", "VIRTUAL_ENV", "HTTP_PROXY", "HTTPS_PROXY",
-            "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
-    # Nothing else: no token of ours is within reach of YouTube's JavaScript, no home folder, no plugins of yt-dlp.
-    environment = {name: os.environ[name] for name in keep if name in os.environ}
+def _process(folder: Path) -> Iterator[tuple[processes.Child, queue.SimpleQueue[bytes]]]:
+    """(child, queue of its lines). It and what it started, Node too, are gone afterwards."""
     root = Path(__file__).resolve().parents[2]
     path = os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH"))))
-    environment |= {"PYTHONPATH": path, "HOME": str(folder), "TMPDIR": str(folder), "YTDLP_NO_PLUGINS": "1",
-                    "PYTHONIOENCODING": "utf-8"}
+    # No token of ours is within reach of YouTube's JavaScript, no home folder, no plugins of yt-dlp.
+    extra = {name: os.environ[name] for name in PASSED_ON if name in os.environ} | {
+        "PYTHONPATH": path, "HOME": str(folder), "TMPDIR": str(folder), "YTDLP_NO_PLUGINS": "1",
+        "PYTHONIOENCODING": "utf-8"}
+    command = [sys.executable, "-P", "-m", "shared.link.process"]
     lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen([sys.executable, "-P", "-m", "shared.link.process"], cwd=folder, env=environment,
-                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
-                                   start_new_session=True)
-        assert process.stdin is not None and process.stdout is not None  # both are pipes
-        reader = threading.Thread(target=_read_lines, args=(process.stdout, lines.put), daemon=True)
+    with processes.running(command, LIMITS, cwd=folder, stdin=subprocess.PIPE, extra=extra) as child:
+        stdout = child.process.stdout
+        assert stdout is not None
+        reader = threading.Thread(target=_read_lines, args=(stdout, lines.put), daemon=True)
         reader.start()
         try:
-            yield process, lines, errors
+            yield child, lines
         finally:
-            if hasattr(os, "killpg"):
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)  # Node too
-            process.kill()
-            process.wait()
+            child.kill()
             reader.join()
-            process.stdin.close()
-            process.stdout.close()
 
 
 def _read_lines(pipe: IO[bytes], put: Callable[[bytes], None]) -> None:

@@ -234,12 +234,12 @@ def test_no_secret_of_ours_is_within_reach(youtube, monkeypatch, tmp_path):
     from shared.link.process import _process
 
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    with _process(tmp_path) as (process, _, _):
-        environment = Path(f"/proc/{process.pid}/environ")
+    with _process(tmp_path) as (child, _):
+        environment = Path(f"/proc/{child.process.pid}/environ")
         if not environment.exists():
             pytest.skip("no /proc here")
         while b"YTDLP_NO_PLUGINS" not in (found := environment.read_bytes()):
-            assert process.poll() is None
+            assert child.process.poll() is None
         assert b"hf_secret" not in found and os.fsencode(f"HOME={tmp_path}") in found
 
 

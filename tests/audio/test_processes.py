@@ -1,0 +1,93 @@
+"""Child processes: a clean environment, limits, and an end that includes their own children."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from media_files import TONE, ffmpeg, sources
+from paths import ROOT
+
+from shared import processes
+from shared.audio import stream_audio
+from shared.processes import Limits
+
+LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits from outside are Linux's")
+
+
+def python(code: str) -> list[str]:
+    return [sys.executable, "-S", "-c", code]
+
+
+def test_no_token_reaches_a_child(monkeypatch):
+    for name in ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "HUGGING_FACE_HUB_TOKEN", "LC_TIME"):
+        monkeypatch.setenv(name, "secret")
+    done = processes.run(python("import os; print(sorted(os.environ))"), extra={"OWN": "1"})
+    names = set(eval(done.output))
+    assert done.code == 0 and {"OWN", "LC_TIME", "PATH"} <= names
+    assert names <= processes.PASSED_ON | {"OWN", "LC_CTYPE"} | {name for name in names if name.startswith("LC_")}
+
+
+@LINUX
+def test_memory_is_limited():
+    done = processes.run(python("import time; time.sleep(0.3); x = bytearray(300 << 20); print(len(x))"),
+                         Limits(memory=128 << 20))
+    assert done.code != 0 and "MemoryError" in done.messages and done.output == b""
+
+
+@LINUX
+def test_what_it_writes_is_limited(tmp_path):
+    code = "import sys, time; time.sleep(0.3)\nfor _ in range(200): sys.stderr.write('x' * 100_000)"
+    done = processes.run(python(code), Limits(written=1 << 20))
+    assert done.code != 0 and len(done.messages) <= 1 << 20
+
+
+def test_time_is_limited_and_its_children_go_too(tmp_path):
+    marker = tmp_path / "marker"
+    grandchild = f"import time; time.sleep(3); open({str(marker)!r}, 'w')"
+    code = (f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-S', '-c', {grandchild!r}]); "
+            "time.sleep(60)")
+    begun = time.monotonic()
+    done = processes.run(python(code), Limits(seconds=1))
+    assert done.ended_by == "time" and time.monotonic() - begun < 30
+    time.sleep(3.5)
+    assert not marker.exists()
+
+
+def test_cancel_ends_it_at_once():
+    cancel = threading.Event()
+    threading.Timer(0.5, cancel.set).start()
+    done = processes.run(python("import time; time.sleep(60)"), cancel=cancel)
+    assert done.ended_by == "cancelled"
+
+
+@LINUX
+def test_one_that_does_nothing_is_ended_and_one_that_waits_for_us_is_not():
+    assert processes.run(python("import time; time.sleep(60)"), Limits(stalled=1)).ended_by == "stalled"
+    with processes.running(python("import sys; sys.stdout.write('x' * 1_000_000)"), Limits(stalled=0.5)) as child:
+        time.sleep(2)
+        assert len(child.process.stdout.read()) == 1_000_000 and child.ended_by is None
+
+
+def test_shared_starts_processes_nowhere_else():
+    starts = re.compile(r"subprocess\.(run|Popen\(|call|check_output|check_call)|os\.(system|popen|fork|posix_spawn)\b")
+    wrong = [str(path.relative_to(ROOT)) for path in (ROOT / "shared").rglob("*.py")
+             if path.name != "processes.py" and starts.search(path.read_text(encoding="utf-8"))]
+    assert wrong == []
+
+
+def test_ffmpeg_inherits_no_token(tmp_path, monkeypatch):
+    ffmpeg(*sources(TONE.replace("duration=3", "duration=900")), tmp_path / "long.wav")
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    blocks = stream_audio(tmp_path / "long.wav")
+    next(blocks)
+    pids = subprocess.run(["pgrep", "-f", str(tmp_path / "long.wav")], capture_output=True, text=True).stdout.split()
+    environments = [Path(f"/proc/{pid}/environ").read_bytes() for pid in pids if int(pid) != os.getpid()]
+    blocks.close()
+    assert environments and not any(b"hf_secret" in one for one in environments)
