@@ -8,6 +8,7 @@ may run it, and a chunk that is there need not be made again.
 from __future__ import annotations
 
 import hashlib
+import json
 import struct
 import tempfile
 from collections.abc import Sequence
@@ -35,7 +36,6 @@ NO_TEXT = "no text"
 SPEAKING_RATE = "impossible speaking rate"
 SILENT = "silent"
 CLIPPED = "clipped"
-WRONG_SCRIPT = "wrong script"
 BY_EAR = "dropped by ear"
 Verdicts = dict[str, tuple[str, str]]  # id -> (keep | drop | text, corrected text)
 SPECIAL_TOKENS = 5  # start, language, task, no timestamps, end: they count against the decoder's positions
@@ -64,21 +64,21 @@ class Check:
     def _checked(self, row: dict[str, Any], waveform: Waveform | UserError) -> dict[str, Any]:
         verdict, correction = self.verdicts.get(row["id"], ("", ""))
         text = texts.clean_text(correction if verdict == "text" else row["text"], self.clean.brackets)
-        out = {**row, "audio": None, "text": text, "sentence": texts.sentence_key(text, row["language"]), "drop": None,
-               "waveform": None}
+        out = {**row, "audio": None, "text": text, "sentence": texts.sentence_key(text, row["text_language"]),
+               "scripts": json.dumps(texts.scripts(text)), "drop": None, "waveform": None}
         if isinstance(waveform, UserError):
             return {**out, "drop": UNDECODABLE, "detail": str(waveform)}
         data = row["audio"].read()
         out |= _measured(waveform, text)
         out |= {"source_hash": hashlib.sha256(data).hexdigest(), "n_bytes_source": _source_bytes(row["audio"], data)}
-        reason = (BY_EAR, None) if verdict == "drop" else self._reason(out, row["language"], waveform)
+        reason = (BY_EAR, None) if verdict == "drop" else self._reason(out, waveform)
         out["drop"], out["detail"] = reason
         if out["drop"] is None:
             out |= _original(row["audio"], data)
             out["waveform"] = waveform
         return out
 
-    def _reason(self, out: dict[str, Any], language: str, waveform: Waveform) -> tuple[str | None, str | None]:
+    def _reason(self, out: dict[str, Any], waveform: Waveform) -> tuple[str | None, str | None]:
         """The first rule that the row breaks, and by how much."""
         rules, text, seconds = self.clean, out["text"], waveform.duration
         if seconds < rules.min_seconds:
@@ -92,9 +92,6 @@ class Check:
         clipped = float(np.mean(np.abs(waveform.samples) >= 0.999))
         if clipped > rules.max_clipped:
             return CLIPPED, f"{clipped:.1%} of the samples at full scale"
-        share = texts.script_share(text, language)
-        if share < rules.min_script_share:
-            return WRONG_SCRIPT, f"{share:.0%} of the letters"
         rate = out["letters_per_second"]
         highest = rules.max_letters_per_second / (3 if texts.is_dense(text) else 1)
         lowest = rules.min_letters_per_second / (3 if texts.is_dense(text) else 1)

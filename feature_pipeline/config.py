@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from feature_pipeline.settings import Many, parsed, plain, read, unknown_key
+from feature_pipeline.settings import Language, Many, parsed, plain, read, unknown_key
 from feature_pipeline.sources import CORPORA
 from shared.errors import UserError
 
@@ -28,7 +28,7 @@ class Clean:
     max_letters_per_second: float = 30.0  # above: the clip is cut off, or the text is another clip's
     silent_below_dbfs: float = -60.0  # loudest tenth of a second
     max_clipped: float = 0.02  # share of samples at full scale
-    min_script_share: float = 0.6  # share of letters in the language's own script
+    min_script_share: float = 0.6  # share of letters in the script in which most of the source's letters are
     brackets: Many[str] = ("[]", "{}", "()", "**", "♪♪")  # what stands between them is not spoken
     max_same_sentence: int = 10  # rows of train with one sentence; 0: no cap
     max_same_name: int = 100  # rows of train with one name-like word; 0: no cap
@@ -72,6 +72,9 @@ class Output:
     hub_private: bool = True
 
 
+COMMON = ("kind", "name", "weight", "text_language")  # what every source may say
+
+
 @dataclass(frozen=True)
 class Source:
     """One corpus of the build: its kind's own options, and these."""
@@ -80,6 +83,8 @@ class Source:
     corpus: Any  # one of CORPORA
     name: str  # begins every id
     weight: float | None = None  # share of the training hours relative to the other sources; None: all there is
+    # Of the texts, where it is not the speech's: translations, or speech that goes by a related language's code.
+    text_language: Language | None = None
 
 
 @dataclass(frozen=True)
@@ -127,7 +132,8 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 
 def plain_source(source: Source) -> dict[str, Any]:
     """A source as plain values, its kind's options beside the common ones, as a config file has them."""
-    return {"kind": source.kind, "name": source.name, "weight": source.weight, **plain(source.corpus)}
+    common = {key: getattr(source, key) for key in COMMON}
+    return {**common, **plain(source.corpus)}
 
 
 def settings(config: Config) -> dict[str, Any]:
@@ -151,9 +157,9 @@ def _source(data: object, where: str) -> Source:
     kind = data["kind"]
     if kind not in CORPORA:
         raise UserError(f"{where} is of an unknown kind", got=kind, hint=f"choose one of {', '.join(CORPORA)}")
-    common = {"kind": kind, "name": data.get("name", kind), "weight": data.get("weight"), "corpus": None}
-    own = {key: value for key, value in data.items() if key not in ("kind", "name", "weight")}
-    legal = ["kind", "name", "weight", *(f.name for f in dataclasses.fields(CORPORA[kind]))]
+    common = {"name": kind, "corpus": None, **{key: data[key] for key in COMMON if key in data}}
+    own = {key: value for key, value in data.items() if key not in COMMON}
+    legal = [*COMMON, *(f.name for f in dataclasses.fields(CORPORA[kind]))]
     for key in data:
         if key not in legal:
             raise unknown_key(key, legal, f"{where} ({kind})")

@@ -35,13 +35,14 @@ from shared.wer import character_errors, word_errors
 if TYPE_CHECKING:
     from shared.inference import Transcriber
 
+Key = tuple[str, str, str]  # samples' hash, language of the speech, language of the text
 NO_LIMIT = 3600.0  # seconds; the chunk's clips passed the check, whose limit is far below
 TRANSCRIBED = pa.schema([("position", pa.int32()), ("sample_hash", pa.string()), ("hypothesis", pa.string()),
                    ("wer", pa.float64()), ("cer", pa.float64()), ("mismatch", pa.float64())])
 LABELS = pa.schema([
     ("id", pa.string()), ("split", pa.string()), ("dropped", pa.string()), ("text", pa.string()),
     ("hypothesis", pa.string()), ("wer", pa.float64()), ("cer", pa.float64()), ("mismatch", pa.float64()),
-    ("sample_hash", pa.string()), ("language", pa.string()), ("model", pa.string()),
+    ("sample_hash", pa.string()), ("language", pa.string()), ("text_language", pa.string()), ("model", pa.string()),
 ])
 
 
@@ -64,28 +65,30 @@ class TranscribeClips:
         rows = [(n, chunks.row((0, n))) for n, reason in enumerate(pq.read_table(checked, columns=["drop"])["drop"])
                 if reason.as_py() is None]
         known = self._known([row["sample_hash"] for _, row in rows])
-        new = [(n, row) for n, row in rows if (row["sample_hash"], row["language"]) not in known]
+        new = [(n, row) for n, row in rows if _key(row) not in known]
         known |= self._transcribed([row for _, row in new])
         write_table(transcribed, TRANSCRIBED, [
             {"position": n, "sample_hash": row["sample_hash"],
-             **_compared(row, known[row["sample_hash"], row["language"]])} for n, row in rows])
+             **_compared(row, known[_key(row)])} for n, row in rows])
         return len(pq.read_table(checked, columns=["id"]))
 
-    def _known(self, hashes: Sequence[str]) -> dict[tuple[str, str], str]:
+    def _known(self, hashes: Sequence[str]) -> dict[Key, str]:
         if not self.known.is_file() or not hashes:
             return {}
         found = pq.read_table(self.known, filters=[("sample_hash", "in", hashes), ("model", "=", self.model)])
-        return {(row["sample_hash"], row["language"]): row["hypothesis"] for row in found.to_pylist()}
+        return {_key(row): row["hypothesis"] for row in found.to_pylist() if "text_language" in row}
 
-    def _transcribed(self, rows: Sequence[dict[str, Any]]) -> dict[tuple[str, str], str]:
+    def _transcribed(self, rows: Sequence[dict[str, Any]]) -> dict[Key, str]:
         texts = {}
         refs = [AudioRef(row["audio"]["path"], data=row["audio"]["bytes"]) for row in rows]
         for row, waveform in zip(rows, decode(refs, NO_LIMIT), strict=True):
             if isinstance(waveform, UserError):
                 raise waveform
+            translated = row["text_language"] == "en" != row["language"]  # Whisper translates into English only
             transcript = transcriber(self.checkpoint).transcribe(
-                waveform, language=row["language"], beam_size=self.beam_size)
-            texts[row["sample_hash"], row["language"]] = transcript.text
+                waveform, language=row["language"], task="translate" if translated else "transcribe",
+                beam_size=self.beam_size)
+            texts[_key(row)] = transcript.text
         return texts
 
 
@@ -97,9 +100,13 @@ def transcriber(checkpoint: str) -> Transcriber:
     return Transcriber(Checkpoint.parse(checkpoint))
 
 
+def _key(row: dict[str, Any]) -> Key:
+    return row["sample_hash"], row["language"], row["text_language"]
+
+
 def _compared(row: dict[str, Any], hypothesis: str) -> dict[str, Any]:
-    words = word_errors(row["text"], hypothesis, row["language"])
-    signs = character_errors(row["text"], hypothesis, row["language"])
+    words = word_errors(row["text"], hypothesis, row["text_language"])
+    signs = character_errors(row["text"], hypothesis, row["text_language"])
     n_written = signs.hits + signs.substitutions + signs.insertions
     # CER has no upper end, so a model caught in a loop would rank before every wrong label; this stays within 0 … 1.
     mismatch = 1 - signs.hits / max(signs.reference_length, n_written, 1)
@@ -129,7 +136,7 @@ def write_labels(selection: Selection, chunks: Chunks, folder: Path, config: Con
     """`labels.parquet`, every row with a hypothesis, and `labels.html`, the worst of them for a person to judge."""
     rules, model = _rules(config), _stage(config, Path()).model
     compared = selection.db.execute("select id, split, reason, text, hypothesis, wer, cer, mismatch, sample_hash, "
-                                 "language from rows where hypothesis is not null order by n")
+                                 "language, text_language from rows where hypothesis is not null order by n")
     write_table(folder / "labels.parquet", LABELS,
                 [dict(zip(LABELS.names, (*row, model), strict=True)) for row in compared])
     worst = selection.db.execute(

@@ -15,7 +15,7 @@ from feature_pipeline.archives import sha256
 from feature_pipeline.config import Config, named_files, plain_source, settings
 from feature_pipeline.rows import SPLITS
 from feature_pipeline.selection import Selection
-from feature_pipeline.text import SCRIPTS, style_warnings
+from feature_pipeline.text import style_warnings
 from shared.audio import ffmpeg_executable
 
 # The usual recipe stores log-mel padded to 30 s: 80 bins × 3000 frames × 4 bytes for every clip, however short.
@@ -103,13 +103,13 @@ def _sizes(selection: Selection, facts: dict[str, Any]) -> dict[str, Any]:
 def _style(selection: Selection) -> list[str]:
     found = []
     for source, language in selection.db.execute("select distinct source, language from rows order by 1, 2").fetchall():
-        n_rows = n_punctuated = n_cased = 0
-        has_case = True
+        n_rows = n_punctuated = n_cased = n_with_case = 0
         for (text,) in selection.db.execute(
                 "select text from rows where source = ? and language = ? and reason is null", (source, language)):
             n_rows += 1
             n_punctuated += any(mark in text for mark in ".,!?;:…。、！？।؟،")
             n_cased += text != text.lower()
-            has_case = has_case and (language not in SCRIPTS or text.lower() != text.upper())
+            n_with_case += text.lower() != text.upper()
+        has_case = n_with_case > n_rows / 2
         found += [f"{source}: {warning}" for warning in style_warnings(n_rows, n_punctuated, n_cased, has_case)]
     return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,9 +20,11 @@ import pyarrow.parquet as pq
 from feature_pipeline.config import Config
 from feature_pipeline.names import over_frequent_names, words_of
 from feature_pipeline.rows import SPLITS
-from feature_pipeline.text import sentence_key
+from feature_pipeline.text import own_scripts, script_share, sentence_key, usual_scripts
 from shared.errors import UserError
+from shared.languages import language_name
 
+WRONG_SCRIPT = "wrong script"
 SAME_ID = "same id twice"
 SAME_AUDIO = "same audio twice"
 SAME_SENTENCE = "repeated sentence"
@@ -33,12 +36,12 @@ LABEL_CHECK = "label differs from what a model hears"
 PAIRS = (("test", "validation"), ("test", "train"), ("validation", "train"))  # the second of a pair gives way
 
 FACTS = ("id", "source", "text", "language", "speaker", "split", "duration", "drop", "detail", "sample_hash",
-         "sentence", "n_bytes", "n_bytes_source", "letters_per_second")
+         "sentence", "n_bytes", "n_bytes_source", "letters_per_second", "text_language", "scripts")
 _TABLE = """
 create table rows (n integer primary key, chunk int, position int, id text, source text, text text, language text,
   speaker text, official text, duration real, reason text, detail text, sample_hash text, sentence text, n_bytes int,
-  n_bytes_source int, letters_per_second real, split text, pinned int default 0, wer real, cer real, mismatch real,
-  hypothesis text, kept_by_ear int default 0)
+  n_bytes_source int, letters_per_second real, text_language text, scripts text, split text, pinned int default 0,
+  wer real, cer real, mismatch real, hypothesis text, kept_by_ear int default 0)
 """
 
 
@@ -64,9 +67,11 @@ def select(checked: Iterable[Path], database: Path, config: Config, verdicts: di
     # A killed build makes the file again, so it need not be safe on disk.
     db.executescript(f"pragma journal_mode=off; pragma synchronous=off; pragma cache_size=-32000; {_TABLE}")
     db.create_function("rank", 2, _rank, deterministic=True)
+    db.create_function("share_in", 2, _share_in, deterministic=True)
     selection = Selection(db)
     _load(db, checked)
     _note_verdicts(selection, verdicts)
+    _drop_other_scripts(selection, config)
     _pin(selection, config)
     _drop_twins(selection)
     _assign(selection, config)
@@ -104,6 +109,33 @@ def _note_verdicts(selection: Selection, verdicts: dict[str, tuple[str, str]]) -
         unknown += [name] if not done.rowcount else []
     if unknown:
         selection.warnings.append(f"{len(unknown)} verdicts are about rows that are not there, such as {unknown[0]}")
+
+
+def _drop_other_scripts(selection: Selection, config: Config) -> None:
+    """Rows in another script than their source's: by far most of its letters tell which that is, not the language."""
+    db = selection.db
+    for source, language in db.execute("select distinct source, text_language from rows order by 1, 2").fetchall():
+        found: Counter[str] = Counter()
+        of_source = "reason is null and source = ? and text_language = ?"
+        for (scripts,) in db.execute(f"select scripts from rows where {of_source}", (source, language)):
+            found.update(json.loads(scripts or "{}"))
+        own, usual = own_scripts(found, language), usual_scripts(language)
+        if found and usual and not set(own) & set(usual):
+            selection.warnings.append(f"{source}: most letters are {_names(own)}, and {language_name(language)} is "
+                                      f"written in {_names(usual)}: check the language and the column of the texts")
+        expected = "/".join(own)
+        db.execute(f"""update rows set reason = ?, detail = printf('%.0f %% of the letters are %s',
+                           100 * share_in(scripts, ?), ?)
+                       where {of_source} and share_in(scripts, ?) < ?""",
+                   (WRONG_SCRIPT, expected, _names(own), source, language, expected, config.clean.min_script_share))
+
+
+def _share_in(scripts: str | None, expected: str) -> float:
+    return script_share(json.loads(scripts or "{}"), expected.split("/"))
+
+
+def _names(scripts: Sequence[str]) -> str:
+    return " or ".join(script.capitalize() for script in scripts)
 
 
 def _pin(selection: Selection, config: Config) -> None:

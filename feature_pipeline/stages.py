@@ -48,7 +48,7 @@ def list_rows(config: Config, work: Path, rows_per_chunk: int = ROWS_PER_CHUNK) 
             for rows in _chunks(source.corpus.rows(), rows_per_chunk):
                 path = work / "listed" / f"{next(chunks):07d}.parquet"
                 if not path.is_file():
-                    write_listed(path, source.name, rows)
+                    write_listed(path, source.name, rows, source.text_language)
                 counts[source.name] += len(rows)
                 progress.update(len(rows))
     write_json(done, counts)

@@ -22,7 +22,7 @@ LISTED = pa.schema([
     ("id", pa.string()), ("source", pa.string()), ("name", pa.string()), ("path", pa.string()),
     ("member", pa.string()), ("data", pa.binary()), ("start", pa.float64()), ("end", pa.float64()),
     ("text", pa.string()), ("language", pa.string()),
-    ("speaker", pa.string()), ("split", pa.string()), ("extras", pa.string()),
+    ("speaker", pa.string()), ("split", pa.string()), ("extras", pa.string()), ("text_language", pa.string()),
 ])
 CHECKED = pa.schema([
     ("id", pa.string()), ("source", pa.string()), ("audio", AUDIO),
@@ -32,7 +32,8 @@ CHECKED = pa.schema([
     ("drop", pa.string()),  # why the row is dropped; null: it stays
     ("detail", pa.string()), ("sample_hash", pa.string()), ("source_hash", pa.string()), ("sentence", pa.string()),
     ("n_bytes", pa.int64()), ("n_bytes_source", pa.int64()), ("letters_per_second", pa.float32()),
-    ("loudness_dbfs", pa.float32()),
+    ("loudness_dbfs", pa.float32()), ("text_language", pa.string()),
+    ("scripts", pa.string()),  # {script: letters}, as JSON
 ])
 SHARD = pa.schema([
     ("id", pa.string()), ("audio", AUDIO), ("text", pa.string()), ("language", pa.string()), ("speaker", pa.string()),
@@ -48,8 +49,10 @@ def write_json(path: Path, value: object) -> None:
     write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
 
 
-def write_listed(path: Path, source: str, rows: Sequence[Row]) -> None:
-    write_table(path, LISTED, [_listed(source, row) for row in rows])
+def write_listed(path: Path, source: str, rows: Sequence[Row], text_language: str | None = None) -> None:
+    """One chunk of a source's rows. text_language: of their texts; None: the speech's."""
+    write_table(path, LISTED, [
+        {**_listed(source, row), "text_language": text_language or row.language} for row in rows])
 
 
 def read_listed(path: Path) -> list[dict[str, Any]]:

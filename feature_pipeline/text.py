@@ -9,10 +9,13 @@ import functools
 import html
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from shared.languages import LANGUAGES
 from shared.wer import normalise
 
+JAPANESE = ("HIRAGANA", "KATAKANA", "CJK", "KATAKANA-HIRAGANA")
 # Scripts of languages not written in Latin letters, as the first word of a letter's Unicode name.
 SCRIPTS = {
     **dict.fromkeys(("ru", "uk", "bg", "be", "mk", "kk", "mn", "tg", "tt", "ba"), ("CYRILLIC",)),
@@ -21,7 +24,7 @@ SCRIPTS = {
     **dict.fromkeys(("hi", "mr", "ne", "sa"), ("DEVANAGARI",)),
     **dict.fromkeys(("he", "yi"), ("HEBREW",)),
     **dict.fromkeys(("zh", "yue"), ("CJK",)),
-    "ja": ("HIRAGANA", "KATAKANA", "CJK", "KATAKANA-HIRAGANA"), "ko": ("HANGUL",), "th": ("THAI",), "lo": ("LAO",),
+    "ja": JAPANESE, "ko": ("HANGUL",), "th": ("THAI",), "lo": ("LAO",),
     "el": ("GREEK",), "bn": ("BENGALI",), "as": ("BENGALI",), "ta": ("TAMIL",), "te": ("TELUGU",), "kn": ("KANNADA",),
     "ml": ("MALAYALAM",), "gu": ("GUJARATI",), "pa": ("GURMUKHI",), "si": ("SINHALA",), "my": ("MYANMAR",),
     "km": ("KHMER",), "bo": ("TIBETAN",), "ka": ("GEORGIAN",), "hy": ("ARMENIAN",), "am": ("ETHIOPIC",),
@@ -63,17 +66,38 @@ def n_letters(text: str) -> int:
     return sum(character.isalnum() for character in text)
 
 
-def script_share(text: str, language: str) -> float:
-    """Share of the letters that belong to the language's script; 1.0 for a text without letters."""
-    expected = SCRIPTS.get(language, ("LATIN",))
-    scripts = [_script(character) for character in text if character.isalpha()]
-    return sum(script in expected for script in scripts) / len(scripts) if scripts else 1.0
+def scripts(text: str) -> dict[str, int]:
+    """How many letters of each script a text has, by the first word of the letters' Unicode names."""
+    return dict(Counter(_script(character) for character in text if character.isalpha()))
+
+
+def script_share(found: Mapping[str, int], expected: Collection[str]) -> float:
+    """Share of the letters that belong to the expected scripts; 1.0 for a text without letters."""
+    n_letters = sum(found.values())
+    return sum(found.get(script, 0) for script in expected) / n_letters if n_letters else 1.0
+
+
+def usual_scripts(language: str) -> tuple[str, ...] | None:
+    """The scripts that a language is written in; None where this project does not know."""
+    return SCRIPTS.get(language) or (("LATIN",) if language in LANGUAGES else None)
+
+
+def own_scripts(found: Mapping[str, int], language: str) -> tuple[str, ...]:
+    """The scripts of a corpus, from its letters: the language's usual ones if most letters are in them, else those in
+    which at least a fifth of the letters are. Japanese's scripts count as one.
+    """
+    usual = usual_scripts(language)
+    if usual and script_share(found, usual) >= 0.5:
+        return usual
+    n_letters = sum(found.values())
+    main = [script for script, count in found.items() if count >= 0.2 * n_letters]
+    return tuple(main) + (JAPANESE if set(main) & set(JAPANESE) else ())
 
 
 def is_dense(text: str) -> bool:
     """Whether most letters each stand for a syllable or a word."""
-    scripts = [_script(character) for character in text if character.isalpha()]
-    return sum(script in DENSE_SCRIPTS for script in scripts) * 2 > len(scripts)
+    found = scripts(text)
+    return script_share(found, DENSE_SCRIPTS) > 0.5 if found else False
 
 
 def style_warnings(n_rows: int, n_punctuated: int, n_cased: int, has_case: bool) -> Iterable[str]:

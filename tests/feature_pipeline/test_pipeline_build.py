@@ -267,3 +267,18 @@ def test_a_column_to_keep_that_is_not_there_is_answered_with_those_that_are(corp
     config = load(config_file(tmp_path / "small.yaml", corpus, keep=["gender"]), [f"out={tmp_path / 'out'}"])
     with pytest.raises(UserError, match=r"no such column.*gender.*Limit: age"):
         build(config, say=lambda line: None)
+
+
+def test_a_language_whisper_has_no_token_for_keeps_its_rows(tmp_path):
+    """Uyghur, whose speech goes by Uzbek's token: the texts are judged by their own script."""
+    corpus = corpora.folder(tmp_path / "corpus", n_rows=30)
+    letters = "ياخشىمۇسىزبۈگۈنھاۋا"
+    texts = [f"{letters[n % 12 :][:5]} {letters[n % 7 :][:6]} {letters[n % 5 :][:9]}" for n in range(30)]
+    (corpus / "metadata.csv").write_text("file_name,text\n" + "".join(
+        f"clips/{n:05d}.wav,{text}\n" for n, text in enumerate(texts)), encoding="utf-8")
+    source = {"kind": "folder", "name": "mine", "path": str(corpus), "language": "uz", "text_language": "Uyghur"}
+    config = load(config_file(tmp_path / "c.yaml", corpus, sources=[source]), [f"out={tmp_path / 'out'}"])
+    facts = json.loads((build(config, say=lambda line: None) / "manifest.json").read_text())
+    assert not [drop for drop in facts["drops"] if drop["reason"] == "wrong script"]
+    assert facts["sources"][0]["rows_kept"] == 30 and facts["sources"][0]["text_language"] == "ug"
+    assert facts["sources"][0]["languages"] == ["uz"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,15 @@ from feature_pipeline.config import Clean, Config, LabelCheck, Source, Split
 from feature_pipeline.names import over_frequent_names
 from feature_pipeline.selection import finish, select
 from feature_pipeline.store import CHECKED, write_table
-from feature_pipeline.text import sentence_key
+from feature_pipeline.text import scripts, sentence_key
 from shared.errors import UserError
 
 
 def facts(n: int, **more) -> dict:
     text = more.pop("text", sentence(n))
     return {"id": f"a/{n}", "source": "a", "text": text, "language": "en", "speaker": f"v{n % 10}", "duration": 2.0,
-            "sample_hash": f"h{n}", "sentence": sentence_key(text), "n_bytes": 100, "n_bytes_source": 100, **more}
+            "sample_hash": f"h{n}", "sentence": sentence_key(text), "n_bytes": 100, "n_bytes_source": 100,
+            "text_language": "en", "scripts": json.dumps(scripts(text)), **more}
 
 
 def decide(tmp_path: Path, rows: list[dict], *, split=None, clean=None, sources=None, label_check=None, verdicts=None):
@@ -165,3 +167,30 @@ def test_order_of_arrival_decides_nothing(tmp_path):
     _, one, _, _ = decide(tmp_path, rows)
     _, other, _, _ = decide(tmp_path / "b", rows[::-1])
     assert one == other
+
+
+KYRGYZ = ("Кутман таң, кандайсыз", "Бүгүн аба ырайы жакшы", "Мен китеп окуйм", "Биз шаарга барабыз")
+UYGHUR = ("ياخشىمۇسىز", "بۈگۈن ھاۋا ياخشى", "مەن كىتاب ئوقۇيمەن", "بىز شەھەرگە بارىمىز")
+IRISH = ("Dia duit, conas atá tú", "Tá an aimsir go maith", "Léim leabhar gach lá", "Rachaimid go dtí an chathair")
+
+
+@pytest.mark.parametrize(("language", "text_language", "texts"), [
+    ("ky", "ky", KYRGYZ), ("ug", "ug", UYGHUR), ("ga", "ga", IRISH),
+    ("uz", "ug", UYGHUR),  # speech goes by a related language's token, the text is its own
+    ("hi", "en", ("It is warm today", "I read a book", "We go to town", "Good morning to you")),  # translations
+])
+def test_rows_are_judged_by_the_script_of_their_corpus(language, text_language, texts, tmp_path):
+    rows = [facts(n, text=texts[n % 4], language=language, text_language=text_language) for n in range(40)]
+    rows.append(facts(41, text="ひらがなだけ", language=language, text_language=text_language))
+    found, _, dropped, _ = decide(tmp_path, rows)
+    assert dropped["a/41"] == chosen.WRONG_SCRIPT and list(dropped.values()).count(chosen.WRONG_SCRIPT) == 1
+    detail, = found.db.execute("select detail from rows where id = 'a/41'").fetchone()
+    assert detail.startswith("0 % of the letters are ")
+    assert not any("check the language" in warning for warning in found.warnings)
+
+
+def test_a_script_that_the_language_is_not_written_in_is_told(tmp_path):
+    rows = [facts(n, text=UYGHUR[n % 4], language="sv", text_language="sv") for n in range(40)]
+    found, _, dropped, _ = decide(tmp_path, rows)
+    assert chosen.WRONG_SCRIPT not in dropped.values()
+    assert "a: most letters are Arabic, and Swedish is written in Latin: check the language" in found.warnings[0]
