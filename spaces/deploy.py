@@ -6,7 +6,7 @@
 Uploading needs a token with the write role: HF_TOKEN, or `hf auth login`. It looks the checkpoints up, fixes their
 commits, makes the Space if it is not there, sets its hardware and its variables (BASE, FINE_TUNED,
 ALLOWED_CHECKPOINTS), sends the bundle, deletes files of an older one, and compares what is there with what was sent.
-Anything short of that ends with a message and exit status 1.
+Anything short of that ends with one line and exit code 2.
 """
 
 from __future__ import annotations
@@ -25,27 +25,29 @@ from huggingface_hub import HfApi, get_token
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
 from shared.checkpoint.hub import SMALL_FILES
+from shared.command import reported
 from shared.errors import UserError
 
 BASE, FINE_TUNED = "openai/whisper-small", "KBLab/kb-whisper-small"  # as on a Space that names no others
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Exit status 0 only if everything asked for was done."""
+def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit code, 0 only if everything asked for was done."""
     options = _options(arguments)
+    return reported("deploy.py", lambda: _run(options), stopped="stopped; run it again to finish")
+
+
+def _run(options: argparse.Namespace) -> None:
     apps = list(APPS) if "all" in options.apps else options.apps
-    try:
-        base, fine_tuned = _weights(options.base), _weights(options.fine_tuned)
-        if options.action == "upload" or options.pin:
-            with _explained("looking the checkpoints up"):
-                base, fine_tuned = look_up(base), look_up(fine_tuned)
-        folders = {app: build(app, options.out, base, fine_tuned) for app in apps}
-        for app, folder in folders.items():
-            print(f"Built {folder}", flush=True)
-            if options.action == "upload":
-                print(f"Uploaded {upload(folder, app, base, fine_tuned, options)}", flush=True)
-    except UserError as error:
-        sys.exit(f"Error: {error}")
+    base, fine_tuned = _weights(options.base), _weights(options.fine_tuned)
+    if options.action == "upload" or options.pin:
+        with _explained("looking the checkpoints up"):
+            base, fine_tuned = look_up(base), look_up(fine_tuned)
+    folders = {app: build(app, options.out, base, fine_tuned) for app in apps}
+    for app, folder in folders.items():
+        print(f"Built {folder}", flush=True)
+        if options.action == "upload":
+            print(f"Uploaded {upload(folder, app, base, fine_tuned, options)}", flush=True)
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
@@ -105,19 +107,19 @@ def upload(folder: Path, app: str, base: Weights, fine_tuned: Weights, options: 
         url = api.create_repo(repo_id, repo_type="space", space_sdk="gradio", exist_ok=True,
                               private=options.private or None, space_hardware=options.hardware)
         variables = {"BASE": str(base), "FINE_TUNED": str(fine_tuned), "ALLOWED_CHECKPOINTS": " ".join(options.allow)}
-        _settle(api, repo_id, options, {name: value for name, value in variables.items() if value})
+        _configure(api, repo_id, options, {name: value for name, value in variables.items() if value})
         api.upload_folder(repo_id=repo_id, repo_type="space", folder_path=folder, delete_patterns="*",
                           commit_message=f"Bundle of {app}")
         check = api.verify_repo_checksums(repo_id, repo_type="space", local_dir=folder)
     wrong = [item["path"] for item in check.mismatches] + check.extra_paths  # extra: here and not there
     wrong += sorted({*check.missing_paths} - {".gitattributes"})  # missing: there and not here
     if wrong:
-        raise UserError("The Space is not what was sent", got=", ".join(wrong), hint="upload again")
+        raise UserError("The Space differs from what was sent", got=", ".join(wrong), hint="upload again")
     return str(url)
 
 
-def _settle(api: HfApi, repo_id: str, options: argparse.Namespace, variables: dict[str, str]) -> None:
-    """What a Space that was there already may have otherwise: who sees it, hardware, variables."""
+def _configure(api: HfApi, repo_id: str, options: argparse.Namespace, variables: dict[str, str]) -> None:
+    """Set what an existing Space may have otherwise: who sees it, hardware, variables."""
     if options.private and not api.space_info(repo_id).private:
         api.update_repo_settings(repo_id, repo_type="space", private=True)  # before anything is sent
     if api.get_space_runtime(repo_id).requested_hardware != options.hardware:
@@ -136,16 +138,16 @@ def _explained(doing: str) -> Iterator[None]:
     except (HfHubHTTPError, httpx2.TransportError, RuntimeError, ValueError) as error:
         cause = error if isinstance(error, HfHubHTTPError) or error.__cause__ is None else error.__cause__
         status = cause.response.status_code if isinstance(cause, HfHubHTTPError) else None
-        todo = {
+        hint = {
             401: "the token is not valid or may not do this: set HF_TOKEN to another, or run `hf auth login --force`",
             402: "the account may not host this: choose other --hardware, or see https://huggingface.co/pricing",
             403: "use a token with the write role, and an --owner whose Spaces it may change",
         }.get(status or 0, "check the network and https://status.huggingface.co, then run this again")
         if isinstance(error, ValueError):
-            todo = "correct the app's card or name"
+            hint = "correct the app's card or name"
         reason = " ".join(str(cause).split())[:400]
-        raise UserError(f"The Hub refused or could not be reached while {doing}", got=reason, hint=todo) from error
+        raise UserError(f"The Hub refused or could not be reached while {doing}", got=reason, hint=hint) from error
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
