@@ -6,7 +6,7 @@ RUFF := $(VENV)/bin/ruff
 export BASE FINE_TUNED
 
 .DEFAULT_GOAL := help
-.PHONY: help app test test-slow test-browser check screenshots wheelhouse bundle deploy features train bench browser clean
+.PHONY: help app test test-all coverage check screenshots wheelhouse bundle deploy features train bench browser clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -14,11 +14,17 @@ help:  ## this list
 app: $(VENV)/.app  ## install what is needed and open the suite on http://127.0.0.1:7860 (FINE_TUNED=user/repo BASE=…)
 	cd spaces/suite && ../../$(PY) app.py
 
-test: $(VENV)/.test browser  ## install what is needed and run the tests
-	$(PY) -m pytest
+# Two workers with one thread each. JOBS=0: all tests in one process, which a debugger can stop.
+JOBS ?= 2
+PYTEST := $(PY) -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
+test: $(VENV)/.test browser  ## install what is needed and run the tests (JOBS=4 on a larger machine)
+	$(PYTEST)
 
-test-slow: $(VENV)/.test browser  ## the tests that take minutes each
-	$(PY) -m pytest -m slow
+test-all: $(VENV)/.test browser  ## the same with the tests that take minutes each
+	$(PYTEST) -m "slow or not slow"
+
+coverage: $(VENV)/.test browser  ## the tests, and which lines of the packages none of them runs
+	$(PYTEST) --cov=shared --cov=feature_pipeline --cov=training --cov=spaces --cov-report=term:skip-covered
 
 check: $(VENV)/.test  ## style, annotations, complexity (ruff) and types (mypy)
 	$(RUFF) check .

@@ -1,10 +1,46 @@
-"""Fixtures of all tests. The Hub's come first: they must be set up before anything imports its client."""
+"""Fixtures of all tests, and which of them share a worker.
+
+The Hub's come first: they must be set up before anything imports its client.
+"""
+
+import os
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # a worker per core, so one thread each; before anything imports torch
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from hub_fixtures import hub
 from link_world import encoded, media
 
 __all__ = ["base", "base_torch", "encoded", "hub", "media"]
+
+# Files that use the same running app go to the same worker, so that it starts once.
+SHARED = {"test_ui.py": "suite", "test_browser.py": "suite"}
+# What takes longest begins first, so that no worker ends long after the other.
+LONGEST = ("suite", "test_training_run.py", "test_live.py", "test_ui_compare.py", "test_browser_pages.py",
+           "test_browser_live.py", "test_pipeline_ray.py", "test_link_youtube.py", "test_training_results.py")
+
+
+def group(name: str) -> str:
+    """What goes to one worker: a file, whose module fixtures are then made once, or the files that share an app."""
+    return SHARED.get(name, name)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: LONGEST.index(name) if (name := group(item.path.name)) in LONGEST else len(LONGEST))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByGroup(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group(nodeid.split("::")[0].rsplit("/")[-1])
+
+    return ByGroup(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")

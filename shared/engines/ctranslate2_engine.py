@@ -26,8 +26,8 @@ class CTranslate2Engine:
     def __init__(self, folder: Path, *, device: str = "cpu", compute_type: str = "int8") -> None:
         try:
             self._model = ctranslate2.models.Whisper(
-                str(folder), device=device, compute_type=compute_type, intra_threads=os.cpu_count() or 1,
-                flash_attention=False,
+                str(folder), device=device, compute_type=compute_type, flash_attention=False,
+                intra_threads=int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1),
             )
         except (RuntimeError, ValueError) as error:
             raise UserError("The checkpoint cannot be opened by CTranslate2", got=str(error).strip()[:200],
