@@ -11,6 +11,7 @@ from shared.errors import UserError
 
 TASKS = ("transcribe", "translate")  # translate: into English
 ENGINES = ("auto", "torch", "ctranslate2")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")  # names under which a server on this machine is reached
 DEVICES = ("auto", "cpu", "cuda")
 # Of all engines together; whether one knows it on a device, the engine says when it is opened.
 COMPUTE_TYPES = ("auto", "int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16",

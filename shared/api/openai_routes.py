@@ -27,7 +27,7 @@ from shared.api.work import Busy, Queue
 from shared.checkpoint import Checkpoint
 from shared.errors import Cancelled, UserError
 from shared.languages import language_code
-from shared.options import Options
+from shared.options import LOOPBACK, Options
 from shared.serving import Answer, Request, Serving
 from shared.transcript import Transcript
 
@@ -35,7 +35,6 @@ from shared.transcript import Transcript
 AUTOMATIC = ("whisper-1", "auto", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-4o-transcribe-diarize",
              "gpt-transcribe")
 PLACES = 64
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 @dataclass(frozen=True)
 class Settings:

@@ -22,11 +22,16 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    if arguments[:1] == ["live"]:  # a file of this name is ./live
+    if arguments[:1] == ["live"]:  # a file of this name is ./live, as with serve
         live = cli_options.live_request(arguments[1:])
         from shared.cli.live import run as run_live
 
         return run_live(live)
+    if arguments[:1] == ["serve"]:
+        serving = cli_options.serve_request(arguments[1:])
+        from shared.cli.serve import run as run_serve
+
+        return run_serve(serving)
     request = cli_options.request(arguments)
     if isinstance(request, cli_options.CompareRequest):
         from shared.cli.compare import run as run_compare

@@ -1,4 +1,4 @@
-"""What may be typed after `transcribe` and `transcribe live`, and what their --help says.
+"""What may be typed after `transcribe`, `transcribe live` and `transcribe serve`, and what their --help says.
 
 Enters: the words of a command line. Leaves: a request whose values are all right, or a UserError that says what is
 wrong. Imports nothing heavy, so that a mistake is told at once. Knows nothing of what is done with a request.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any, NoReturn
 import shared
 from shared.errors import UserError
 from shared.languages import language_code
-from shared.options import COMPUTE_TYPES, DEVICES, ENGINES, TASKS, Options
+from shared.options import COMPUTE_TYPES, DEVICES, ENGINES, LOOPBACK, TASKS, Options
 from shared.transcript import FORMATS
 
 HELP = """\
@@ -28,6 +29,7 @@ examples:
   arecord -f S16_LE -r 16000 -t wav | transcribe -      from another program
   transcribe --compare reference.txt clip.wav           base and fine-tuned checkpoint against a reference
   transcribe live                                       text while somebody speaks into the microphone
+  transcribe serve                                      OpenAI's audio API for other programs
 
 A run that was stopped goes on where it was: inputs whose files are there already are left alone (--overwrite to redo).
 exit codes: 0 all done, 1 some inputs failed, 2 nothing was done (one line says why), 130 stopped by Ctrl-C
@@ -38,6 +40,13 @@ examples:
   transcribe live --language sv --output meeting.srt
   ffmpeg -i rtsp://… -f s16le -ac 1 -ar 16000 - | transcribe live --stdin --task translate
   arecord -t raw -f S16_LE -r 16000 -c 1 | transcribe live --stdin
+"""
+SERVE_HELP = """\
+examples:
+  transcribe serve                                     http://127.0.0.1:8000/v1 for programs on this machine
+  transcribe serve --host 0.0.0.0 --api-key KEY        for others on the network, with a key
+
+Any client of OpenAI's audio API can ask it: docs/openai-api.md.
 """
 DETECTED = ("auto", "detect")  # in place of a language
 
@@ -98,6 +107,18 @@ class LiveRequest:
     quiet: bool
 
 
+@dataclass(frozen=True)
+class ServeRequest:
+    """OpenAI's audio API at this address. max_minutes, max_mb: of a recording, None for any."""
+
+    model: Model
+    host: str
+    port: int
+    api_key: str | None
+    max_minutes: float | None
+    max_mb: float
+
+
 class Parser(argparse.ArgumentParser):
     """argparse whose complaint is one line, as every other complaint is."""
 
@@ -151,6 +172,22 @@ def live_parser() -> Parser:
     return parser
 
 
+def serve_parser() -> Parser:
+    """Of `transcribe serve`."""
+    parser = Parser(prog="transcribe serve", description="Answer OpenAI's audio API with Whisper, on this machine.",
+                    epilog=SERVE_HELP, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS",
+                        help="where to listen (127.0.0.1: this machine alone; 0.0.0.0: the network)")
+    parser.add_argument("--port", type=int, default=8000, metavar="N", help="8000 by default")
+    parser.add_argument("--api-key", metavar="KEY", default=os.environ.get("API_KEY") or None,
+                        help="what clients must send; by default $API_KEY, or none")
+    parser.add_argument("--max-minutes", type=float, metavar="N", help="longest recording; any by default")
+    parser.add_argument("--max-mb", type=float, default=4000.0, metavar="N", help="largest file (4000)")
+    how = parser.add_argument_group("how")
+    _add_model(how)
+    return parser
+
+
 def request(arguments: Sequence[str]) -> FilesRequest | CompareRequest:
     """What `transcribe` was asked for. Raises UserError; --help and --version end the program."""
     given = files_parser().parse_args(arguments)
@@ -175,6 +212,22 @@ def live_request(arguments: Sequence[str]) -> LiveRequest:
                        tuple(dict.fromkeys(given.output)), given.json, given.quiet)
 
 
+def serve_request(arguments: Sequence[str]) -> ServeRequest:
+    """What `transcribe serve` was asked for. Raises UserError; --help ends the program."""
+    given = serve_parser().parse_args(arguments)
+    if not 1 <= given.port <= 65535:
+        raise UserError("There is no such port", got=given.port, limit="1 to 65535", hint="8000 is the usual one")
+    for name in ("max_minutes", "max_mb"):
+        value = getattr(given, name)
+        if value is not None and not value > 0:
+            raise UserError(f"--{name.replace('_', '-')} is out of range", got=value, limit="above 0",
+                            hint="leave it out for the usual limit")
+    if given.host not in LOOPBACK and given.api_key is None:
+        raise UserError("Everybody on the network could use this server", got=f"--host {given.host} without a key",
+                        hint="set --api-key or API_KEY")
+    return ServeRequest(_model(given), given.host, given.port, given.api_key, given.max_minutes, given.max_mb)
+
+
 def _compare_request(given: argparse.Namespace, options: Options, model: Model) -> CompareRequest:
     useless = [f"--{name}" for name in ("words", "speakers", "format", "output", "overwrite") if getattr(given, name)]
     if useless:
@@ -196,15 +249,19 @@ def _add_what(parser: Parser) -> Any:
 
 def _add_how(parser: Parser) -> None:
     how = parser.add_argument_group("how")
+    _add_model(how)
+    how.add_argument("--beam-size", type=int, default=1, metavar="N", help="1 (default) is fastest; 5 is slower")
+    how.add_argument("--vad-onset", type=float, default=0.5, metavar="P",
+                     help="speech threshold, above 0 and below 1 (0.5); lower finds quieter speech")
+
+
+def _add_model(how: Any) -> None:
     how.add_argument("--model", metavar="ID", help="Hub id (owner/name or owner/name@commit), folder, or "
                      "embedded:whisper-base; by default $FINE_TUNED for the languages it was tuned for, else $BASE")
     how.add_argument("--engine", choices=ENGINES, default="auto", help="by default as the hardware is")
     how.add_argument("--device", choices=DEVICES, default="auto", help="by default a GPU where there is one")
     how.add_argument("--compute-type", choices=COMPUTE_TYPES, default="auto", metavar="TYPE",
                      help="int8, float16, …; by default int8 on a CPU, float16 on a GPU")
-    how.add_argument("--beam-size", type=int, default=1, metavar="N", help="1 (default) is fastest; 5 is slower")
-    how.add_argument("--vad-onset", type=float, default=0.5, metavar="P",
-                     help="speech threshold, above 0 and below 1 (0.5); lower finds quieter speech")
 
 
 def _options(given: argparse.Namespace, words: bool, speakers: bool | int = False) -> Options:

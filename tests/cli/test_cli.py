@@ -173,14 +173,15 @@ def test_help_version_and_mistakes_import_nothing_heavy(tmp_path):
     """What is told at once costs no seconds: not one of these libraries is imported for it."""
     wrong = [["--help"], ["--version"], ["live", "--help"], ["x", "--langage", "en"], ["x", "--format", "docx"],
              ["x", "--vad-onset", "7"], ["nothing.wav"], [str(CLIP.path), "--output", str(CLIP.path)],
-             ["x", "--compare", "y", "--words"], ["live", "--output", "x.docx"]]
+             ["x", "--compare", "y", "--words"], ["live", "--output", "x.docx"],
+             ["serve", "--port", "0"], ["serve", "--host", "0.0.0.0"]]
     code = (f"import sys\nfrom shared.cli import main\nfor words in {wrong!r}:\n"
             "    try:\n        main(words)\n    except SystemExit as end:\n        print(end.code)\n"
             "print(sorted({'torch', 'transformers', 'gradio', 'huggingface_hub'} & set(sys.modules)))")
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120,
                           env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
     lines = done.stdout.splitlines()
-    assert [line for line in lines if line in ("0", "2")] == ["0"] * 3 + ["2"] * 7
+    assert [line for line in lines if line in ("0", "2")] == ["0"] * 3 + ["2"] * 9
     assert lines[-1] == "[]" and "transcribe 0." in done.stdout
 
 
@@ -197,7 +198,10 @@ def test_without_a_home_the_place_for_the_cache_is_asked_for(tmp_path):
 DOCUMENTED = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("parser", [cli_options.files_parser(), cli_options.live_parser()], ids=lambda one: one.prog)
+PARSERS = [cli_options.files_parser(), cli_options.live_parser(), cli_options.serve_parser()]
+
+
+@pytest.mark.parametrize("parser", PARSERS, ids=lambda one: one.prog)
 def test_every_option_is_documented_and_helped(parser):
     section = DOCUMENTED.partition(f"## `{parser.prog}`\n")[2].partition("\n## ")[0]
     assert section
