@@ -19,10 +19,6 @@ from shared.errors import UserError
 SPLITS = ("train", "validation", "test")
 SPLIT_NAMES = {**{name: name for name in SPLITS}, "dev": "validation", "valid": "validation", "val": "validation",
                "training": "train", "eval": "test", "evaluation": "test", "testing": "test"}  # as corpora call them
-AUDIO_SUFFIXES = frozenset((
-    ".wav", ".mp3", ".flac", ".ogg", ".oga", ".opus", ".m4a", ".mp4", ".aac", ".webm", ".mkv", ".mov", ".wma", ".aiff",
-    ".aif", ".g722", ".gsm", ".amr", ".3gp", ".caf", ".au",
-))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from feature_pipeline.rows import AUDIO_SUFFIXES
+from shared.audio import MEDIA_SUFFIXES
 from shared.errors import UserError
 
 
@@ -72,7 +72,7 @@ class AudioFiles:
     @functools.cached_property
     def _files(self) -> list[Path]:
         return [path for path in sorted(self._root.rglob("*"))
-                if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file()]
+                if path.suffix.lower() in MEDIA_SUFFIXES and path.is_file()]
 
     @functools.cached_property
     def _by_path(self) -> dict[str, list[Path]]:

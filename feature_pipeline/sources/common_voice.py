@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from feature_pipeline.archives import corpora_folder, sha256, unpacked
-from feature_pipeline.rows import AUDIO_SUFFIXES, SPLIT_NAMES, AudioRef, Row, stamp
+from feature_pipeline.rows import SPLIT_NAMES, AudioRef, Row, stamp
 from feature_pipeline.settings import Language, Many
 from feature_pipeline.sources.audio_files import AudioFiles
 from feature_pipeline.sources.tables import Columns, Named, entry, number
+from shared.audio import MEDIA_SUFFIXES
 from shared.errors import UserError
 from shared.tables import Record, read_file
 
@@ -96,7 +97,7 @@ class CommonVoice:
     def _locale_folder(self) -> Path:
         path = self._path()
         if path.is_file():
-            path = unpacked(path, sha256(path), lambda name: Path(name).suffix.lower() in (".tsv", *AUDIO_SUFFIXES))
+            path = unpacked(path, sha256(path), lambda name: Path(name).suffix.lower() in (".tsv", *MEDIA_SUFFIXES))
         homes = sorted({table.parent for table in path.rglob("*.tsv")})
         wanted = [home for home in homes if self.locale in (None, home.name)]
         if len(wanted) != 1:

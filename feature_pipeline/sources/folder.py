@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from feature_pipeline.rows import AUDIO_SUFFIXES, SPLIT_NAMES, AudioRef, Row, stamp
+from feature_pipeline.rows import SPLIT_NAMES, AudioRef, Row, stamp
 from feature_pipeline.settings import Language
 from feature_pipeline.sources.audio_files import AudioFiles
 from feature_pipeline.sources.subtitles import cues
 from feature_pipeline.sources.tables import Columns, Entry, Named, entry
+from shared.audio import MEDIA_SUFFIXES
 from shared.errors import UserError
 from shared.tables import decoded, read_file
 
@@ -129,7 +130,7 @@ class Folder:
 
 
 def _clips(root: Path) -> list[Path]:
-    return [path for path in sorted(root.rglob("*")) if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file()]
+    return [path for path in sorted(root.rglob("*")) if path.suffix.lower() in MEDIA_SUFFIXES and path.is_file()]
 
 
 def _is_table(path: Path) -> bool:
@@ -138,7 +139,7 @@ def _is_table(path: Path) -> bool:
 
 def _all_tables(root: Path) -> list[Path]:
     """The tables in the folder itself that are not the neighbour of a clip."""
-    clips = {path.stem for path in root.iterdir() if path.suffix.lower() in AUDIO_SUFFIXES}
+    clips = {path.stem for path in root.iterdir() if path.suffix.lower() in MEDIA_SUFFIXES}
     return [path for path in sorted(root.iterdir()) if _is_table(path) and path.stem not in clips]
 
 

@@ -10,14 +10,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from shared.audio import MEDIA_SUFFIXES
 from shared.errors import UserError
 
 AUDIO_COLUMNS = ("audio", "path", "file", "file_name", "filename", "clip", "wav")
 TEXT_COLUMNS = ("text", "sentence", "transcript", "transcription", "reference", "raw_transcription", "normalized_text")
-AUDIO_SUFFIXES = frozenset({
-    ".wav", ".mp3", ".flac", ".ogg", ".oga", ".opus", ".m4a", ".mp4", ".aac", ".webm", ".mkv", ".mov", ".wma",
-    ".aiff", ".aif", ".g722", ".gsm", ".amr", ".3gp",
-})
 MAX_CLIP_BYTES = 50_000_000
 MAX_FAILED = 200  # rows that are listed one by one; the rest is counted
 
@@ -89,7 +86,7 @@ def capped(failed: Sequence[FailedClip]) -> tuple[FailedClip, ...]:
 def audio_suffix(path: str) -> str:
     """The ending of a path if it is one of sound or video, else ''."""
     suffix = PurePosixPath(path).suffix.lower()
-    return suffix if suffix in AUDIO_SUFFIXES else ""
+    return suffix if suffix in MEDIA_SUFFIXES else ""
 
 
 def short(text: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import wave
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -16,7 +18,7 @@ from feature_pipeline.config import Clean, Output
 from feature_pipeline.decode import decode
 from feature_pipeline.rows import AudioRef, Row
 from feature_pipeline.store import read_listed, write_listed
-from shared.audio import SAMPLE_RATE, Waveform, encode, load_audio
+from shared.audio import SAMPLE_RATE, Waveform, encode, ffmpeg_executable, load_audio
 from shared.errors import UserError
 
 BRACKETS = Clean().brackets
@@ -114,6 +116,31 @@ def test_one_bad_file_among_many_spoils_none(tmp_path):
     for n, path in zip((0, 2, 5), good, strict=True):
         assert np.array_equal(found[n].samples, load_audio(path).samples)
     assert "cut off" in str(found[6])
+
+
+def made(path: Path, *options: str) -> bytes:
+    """Four seconds of speech as ffmpeg writes it with these options."""
+    source = write_wav(path.with_name("source.wav"), speech()[: 4 * SAMPLE_RATE])
+    command = [ffmpeg_executable(), "-v", "error", "-y", *options[:-1], "-i", str(source)]
+    subprocess.run([*command, *options[-1].split(), str(path)], check=True)
+    return path.read_bytes()
+
+
+def test_whole_files_are_not_taken_for_cut_off(tmp_path):
+    """Headers that promise nothing, or a wrong length, of files that are whole."""
+    sound = wav(speech()[: 4 * SAMPLE_RATE])
+    mp3 = made(tmp_path / "x.mp3", "-q:a 4 -write_xing 0")
+    files = {
+        "endless.wav": sound[:4] + b"\xff\xff\xff\x7f" + sound[8:40] + b"\xff\xff\xff\x7f" + sound[44:],
+        "half.wav": sound[:4] + b"\0\0\0\x80" + sound[8:40] + b"\0\0\0\x80" + sound[44:],
+        "no-header.mp3": mp3, "junk-before.mp3": b"\0" * 3000 + mp3, "junk-after.mp3": mp3 + b"junk " * 5000,
+        "long-video.mkv": made(tmp_path / "v.mkv", "-f", "lavfi", "-i", "color=size=64x64:duration=9", "-c:a flac"),
+    }
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    found = list(decode([AudioRef.file(tmp_path / name) for name in files], max_seconds=30))
+    assert {name: getattr(item, "duration", str(item)) for name, item in zip(files, found, strict=True)} == {
+        name: pytest.approx(4.0, abs=0.15) for name in files}
 
 
 def test_a_long_recording_is_not_decoded_to_its_end(tmp_path):
