@@ -84,8 +84,10 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
     if not path.resolve().is_relative_to(folder.resolve()):
         raise tarfile.TarError(f"{member.name} leads out of the archive")
     path.parent.mkdir(parents=True, exist_ok=True)
+    content = tar.extractfile(member)
+    assert content is not None  # only folders and devices have none
     with path.open("wb") as out:
-        shutil.copyfileobj(tar.extractfile(member), out)
+        shutil.copyfileobj(content, out)
     if path.stat().st_size != member.size:
         raise tarfile.ReadError("unexpected end of data")
 

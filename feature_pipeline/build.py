@@ -12,7 +12,6 @@ sources starts anew. This module knows the order of the stages and nothing of wh
 
 from __future__ import annotations
 
-import csv
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -33,6 +32,7 @@ from feature_pipeline.state import discard, same_state
 from shared.command import reported
 from shared.errors import UserError
 from shared.files import full_disk_said
+from shared.tables import read_file
 from shared.units import spoken_time
 
 PROGRAM = "feature_pipeline.build"
@@ -65,16 +65,15 @@ def read_verdicts(paths: Sequence[str]) -> Verdicts:
     """What people decided after listening: id -> (keep | drop | text, corrected text). Later files win."""
     verdicts = {}
     for path in paths:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            table = csv.DictReader(file)
-            if not {"id", "verdict", "text"} <= set(table.fieldnames or ()):
-                raise UserError("A file of verdicts needs the columns id, verdict, text", got=path,
-                                hint=f"it has {', '.join(table.fieldnames or ['none'])}")
-            for row in table:
-                if row["verdict"] not in ("keep", "drop", "text"):
-                    raise UserError("A verdict is none of keep, drop, text", got=f"{row['verdict']!r} for {row['id']}",
-                                    hint=f"correct it in {path}")
-                verdicts[row["id"]] = (row["verdict"], row["text"])
+        for row in read_file(Path(path)):
+            if not {"id", "verdict", "text"} <= set(row.cells):
+                raise UserError("A file of verdicts needs the columns id, verdict, text", got=row.where,
+                                hint=f"it has {', '.join(row.cells)}")
+            verdict = row.text("verdict")
+            if verdict not in ("keep", "drop", "text"):
+                raise UserError("A verdict is none of keep, drop, text", got=f"{verdict!r} in {row.where}",
+                                hint="correct it")
+            verdicts[row.text("id")] = (verdict, row.text("text"))
     return verdicts
 
 

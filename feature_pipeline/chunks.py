@@ -19,7 +19,9 @@ class Chunks:
     """Rows of the checked chunks by place, with their bytes; keeps the last chunk open."""
 
     def __init__(self, checked: Sequence[Path]) -> None:
-        self._checked, self._open, self._rows = checked, -1, []
+        self._checked = checked
+        self._open = -1
+        self._rows: list[dict[str, Any]] = []
 
     def row(self, place: Place) -> dict[str, Any]:
         """The row at a place, `audio` filled. Raises UserError if its file is not what was checked."""

@@ -36,7 +36,7 @@ NO_TEXT = "no text"
 SPEAKING_RATE = "impossible speaking rate"
 SILENT = "silent"
 CLIPPED = "clipped"
-BY_EAR = "dropped by ear"
+BY_VERDICT = "dropped by a verdict"
 Verdicts = dict[str, tuple[str, str]]  # id -> (keep | drop | text, corrected text)
 SPECIAL_TOKENS = 5  # start, language, task, no timestamps, end: they count against the decoder's positions
 
@@ -71,7 +71,7 @@ class Check:
         data = row["audio"].read()
         out |= _measured(waveform, text)
         out |= {"source_hash": hashlib.sha256(data).hexdigest(), "n_bytes_source": _source_bytes(row["audio"], data)}
-        reason = (BY_EAR, None) if verdict == "drop" else self._reason(out, waveform)
+        reason = (BY_VERDICT, None) if verdict == "drop" else self._reason(out, waveform)
         out["drop"], out["detail"] = reason
         if out["drop"] is None:
             out |= _original(row["audio"], data)

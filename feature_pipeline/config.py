@@ -55,7 +55,7 @@ class LabelCheck:
     checkpoint: str = "embedded:whisper-base"
     drop_wer_above: float | None = None  # rows of train whose WER is higher are dropped; None: only listed
     drop_worst: float = 0.0  # share of train dropped, worst first
-    listed: int = 100  # clips on the page to check by ear
+    listed: int = 100  # clips on the page that a person listens to
     beam_size: int = 1
 
 
@@ -72,7 +72,7 @@ class Output:
     hub_private: bool = True
 
 
-COMMON = ("kind", "name", "weight", "text_language")  # what every source may say
+COMMON = ("kind", "name", "weight", "text_language")  # what every source may set
 
 
 @dataclass(frozen=True)
@@ -153,17 +153,17 @@ def named_files(config: Config) -> dict[str, Path]:
 
 def _source(data: object, where: str) -> Source:
     if not isinstance(data, Mapping) or "kind" not in data:
-        raise UserError(f"{where} must say its kind", got=repr(data), hint=f"kind: one of {', '.join(CORPORA)}")
+        raise UserError(f"{where} needs a kind", got=repr(data), hint=f"kind: one of {', '.join(CORPORA)}")
     kind = data["kind"]
     if kind not in CORPORA:
         raise UserError(f"{where} is of an unknown kind", got=kind, hint=f"choose one of {', '.join(CORPORA)}")
-    common = {"name": kind, "corpus": None, **{key: data[key] for key in COMMON if key in data}}
+    common: dict[str, Any] = {"name": kind, "corpus": None, **{key: data[key] for key in COMMON if key in data}}
     own = {key: value for key, value in data.items() if key not in COMMON}
     legal = [*COMMON, *(f.name for f in dataclasses.fields(CORPORA[kind]))]
     for key in data:
         if key not in legal:
             raise unknown_key(key, legal, f"{where} ({kind})")
-    corpus = read(CORPORA[kind], own, f"{where} ({kind})")
+    corpus: object = read(CORPORA[kind], own, f"{where} ({kind})")
     return dataclasses.replace(read(Source, common, where), corpus=corpus)
 
 

@@ -140,10 +140,12 @@ def write_labels(selection: Selection, chunks: Chunks, folder: Path, config: Con
     write_table(folder / "labels.parquet", LABELS,
                 [dict(zip(LABELS.names, (*row, model), strict=True)) for row in compared])
     worst = selection.db.execute(
-        "select id, split, reason, text, hypothesis, wer, language, chunk, position from rows "
-        "where hypothesis is not null and not kept_by_ear order by mismatch desc, n limit ?",
+        "select id, split, reason, text, hypothesis, wer, text_language, chunk, position from rows "
+        "where hypothesis is not null and not kept order by mismatch desc, n limit ?",
         (rules.listed,)).fetchall()
     clips = as_mp3([chunks.row(row[-2:])["audio"]["bytes"] for row in worst])
-    doubtful = [Doubtful(*row[:-2], mp3) for row, mp3 in zip(worst, clips, strict=True)]
+    names = ("id", "split", "dropped", "text", "hypothesis", "wer", "language")
+    doubtful = [Doubtful(**dict(zip(names, row[:-2], strict=True)), mp3=mp3)
+                for row, mp3 in zip(worst, clips, strict=True)]
     n_compared, = selection.db.execute("select count(*) from rows where hypothesis is not null").fetchone()
     write_text(folder / "labels.html", label_page(config, doubtful, n_compared))

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from feature_pipeline.archives import sha256
-from feature_pipeline.config import Config, named_files, plain_source, settings
+from feature_pipeline.config import Config, Source, named_files, plain_source, settings
 from feature_pipeline.rows import SPLITS
 from feature_pipeline.selection import Selection
 from feature_pipeline.text import style_warnings
@@ -51,7 +51,7 @@ def _ffmpeg_version() -> str:
     return done.stdout.split()[2]
 
 
-def _source(selection: Selection, source, n_rows: int) -> dict[str, Any]:
+def _source(selection: Selection, source: Source, n_rows: int) -> dict[str, Any]:
     digest = hashlib.sha256()
     for row in selection.db.execute("select id, text, sample_hash from rows where source = ? order by n",
                                     (source.name,)):

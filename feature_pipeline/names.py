@@ -1,4 +1,4 @@
-"""Names that fill a corpus: words rare in the language at large that a model would hear everywhere after training.
+"""Names that fill a corpus: words rare in the language at large that a model would write everywhere after training.
 
 Without a word list of the language two signs are used: the word is capitalised wherever it does not begin the
 sentence, and Whisper's vocabulary, learned from text at large, needs several tokens to write it.

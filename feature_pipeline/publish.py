@@ -11,7 +11,7 @@ from feature_pipeline.config import Config
 from shared.errors import UserError
 from shared.files import whole_file
 
-FILES = ("README.md", "report.html", "labels.html", "labels.parquet", "manifest.json")  # it says "complete": last
+FILES = ("README.md", "report.html", "labels.html", "labels.parquet", "manifest.json")  # last: all is there
 
 
 def publish(folder: Path, config: Config, say: Callable[[str], None] = print) -> None:

@@ -23,7 +23,7 @@ SPLIT_NAMES = {**{name: name for name in SPLITS}, "dev": "validation", "valid": 
 
 @dataclass(frozen=True)
 class AudioRef:
-    """Where a row's sound is: a file, a member of a .zip, or bytes in hand; `start`, `end` (seconds) cut out a part."""
+    """Where a row's audio is: a file, a member of a .zip, or bytes in memory; `start`, `end` (s) cut out a part."""
 
     name: str  # a file name; its suffix tells how to read what has no header
     path: Path | None = None
@@ -48,6 +48,7 @@ class AudioRef:
         """The file's bytes (the whole file's, also for a part). Raises OSError, or UserError for a damaged archive."""
         if self.data is not None:
             return self.data
+        assert self.path is not None  # without data there is a file
         if self.member is None:
             return self.path.read_bytes()
         try:

@@ -6,7 +6,6 @@ from a hash of seed and name, never from chance or order of arrival. Knows nothi
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import sqlite3
@@ -14,15 +13,17 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import pyarrow.parquet as pq
 
-from feature_pipeline.config import Config
+from feature_pipeline.config import Config, LabelCheck
 from feature_pipeline.names import over_frequent_names, words_of
 from feature_pipeline.rows import SPLITS
 from feature_pipeline.text import own_scripts, script_share, sentence_key, usual_scripts
 from shared.errors import UserError
 from shared.languages import language_name
+from shared.tables import fold, read_file
 
 WRONG_SCRIPT = "wrong script"
 SAME_ID = "same id twice"
@@ -32,7 +33,7 @@ SAME_NAME = "over-frequent name"
 SENTENCE_LEAK = "sentence also in {}"
 SPEAKER_LEAK = "speaker also in {}"
 OVER_WEIGHT = "over its share of the mix"
-LABEL_CHECK = "label differs from what a model hears"
+LABEL_CHECK = "label differs from a model's text"
 PAIRS = (("test", "validation"), ("test", "train"), ("validation", "train"))  # the second of a pair gives way
 
 FACTS = ("id", "source", "text", "language", "speaker", "split", "duration", "drop", "detail", "sample_hash",
@@ -41,7 +42,7 @@ _TABLE = """
 create table rows (n integer primary key, chunk int, position int, id text, source text, text text, language text,
   speaker text, official text, duration real, reason text, detail text, sample_hash text, sentence text, n_bytes int,
   n_bytes_source int, letters_per_second real, text_language text, scripts text, split text, pinned int default 0,
-  wer real, cer real, mismatch real, hypothesis text, kept_by_ear int default 0)
+  wer real, cer real, mismatch real, hypothesis text, kept int default 0)
 """
 
 
@@ -54,7 +55,7 @@ class Selection:
     warnings: list[str] = field(default_factory=list)
 
     def drop(self, reason: str, where: str, values: Sequence[object] = (), detail: str | None = None) -> int:
-        """Drop the rows still alive for which `where`; gives how many."""
+        """Drop those of the remaining rows for which `where`; gives how many."""
         done = self.db.execute(f"update rows set reason = ?, detail = ? where reason is null and ({where})",
                                (reason, detail, *values))
         return done.rowcount
@@ -73,7 +74,7 @@ def select(checked: Iterable[Path], database: Path, config: Config, verdicts: di
     _note_verdicts(selection, verdicts)
     _drop_other_scripts(selection, config)
     _pin(selection, config)
-    _drop_twins(selection)
+    _drop_duplicates(selection)
     _assign(selection, config)
     _drop_leaks(selection, config)
     _cap(selection, config)
@@ -81,9 +82,9 @@ def select(checked: Iterable[Path], database: Path, config: Config, verdicts: di
 
 
 def finish(selection: Selection, config: Config) -> Selection:
-    """The last decisions, taken after the label check: what a model does not hear, and the mix."""
+    """The last decisions, taken after the label check: labels that differ from a model's text, and the mix."""
     if config.label_check is not None:
-        _drop_misheard(selection, config)
+        _drop_wrong_labels(selection, config)
     _mix(selection, config)
     selection.db.commit()
     return selection
@@ -105,7 +106,7 @@ def _load(db: sqlite3.Connection, checked: Iterable[Path]) -> None:
 def _note_verdicts(selection: Selection, verdicts: dict[str, tuple[str, str]]) -> None:
     unknown = []
     for name, (verdict, _) in verdicts.items():
-        done = selection.db.execute("update rows set kept_by_ear = ? where id = ?", (verdict in ("keep", "text"), name))
+        done = selection.db.execute("update rows set kept = ? where id = ?", (verdict in ("keep", "text"), name))
         unknown += [name] if not done.rowcount else []
     if unknown:
         selection.warnings.append(f"{len(unknown)} verdicts are about rows that are not there, such as {unknown[0]}")
@@ -139,7 +140,7 @@ def _names(scripts: Sequence[str]) -> str:
 
 
 def _pin(selection: Selection, config: Config) -> None:
-    """Rows named as held out go to test whatever their corpus says, and all their twins with them."""
+    """Rows named as held out go to test whatever their corpus says, and all rows with the same samples."""
     db = selection.db
     languages = {language for (language,) in db.execute("select distinct language from rows")}
     for name, key in _held_out(config.split.held_out, languages):
@@ -150,22 +151,22 @@ def _pin(selection: Selection, config: Config) -> None:
 
 
 def _held_out(items: Sequence[str], languages: set[str]) -> Iterator[tuple[str, str]]:
+    """("id", an id) or ("text", a sentence's key) of each row that is held out. Raises UserError."""
     for item in items:
         if not item.endswith(".csv"):
             yield "text", sentence_key(item)
             continue
-        with open(item, newline="", encoding="utf-8-sig") as file:
-            table = csv.DictReader(file)
-            columns = [name for name in ("id", "text") if name in (table.fieldnames or ())]
+        for row in read_file(Path(item)):
+            columns = {fold(name): name for name in row.cells if fold(name) in ("id", "text")}
             if not columns:
-                raise UserError("A file of held-out rows needs a column `text` or `id`", got=item,
-                                hint=f"it has {', '.join(table.fieldnames or ['none'])}")
-            for row in table:
-                if row.get("language", "") in ("", *languages):
-                    yield from ((name, sentence_key(row[name]) if name == "text" else row[name]) for name in columns)
+                raise UserError("A file of held-out rows needs a column `text` or `id`", got=row.where,
+                                hint=f"it has {', '.join(row.cells)}")
+            if row.text("language") in ("", *languages):
+                for kind, name in columns.items():
+                    yield kind, sentence_key(row.text(name)) if kind == "text" else row.text(name)
 
 
-def _drop_twins(selection: Selection) -> None:
+def _drop_duplicates(selection: Selection) -> None:
     """Of rows with one id, or with the same samples, the one nearest to test stays."""
     order = "pinned desc, coalesce(case official when 'test' then 0 when 'validation' then 1 end, 2), n"
     for reason, column in ((SAME_ID, "id"), (SAME_AUDIO, "sample_hash")):
@@ -175,7 +176,7 @@ def _drop_twins(selection: Selection) -> None:
 
 
 def _assign(selection: Selection, config: Config) -> None:
-    """Give every living row its split: pinned, official, or carved out by speaker or sentence."""
+    """Give every remaining row its split: pinned, official, or carved out by speaker or sentence."""
     db, rules = selection.db, config.split
     db.execute("update rows set split = coalesce(official, 'train')")
     if rules.join_validation:
@@ -205,12 +206,12 @@ def _grouping(selection: Selection, source: str, by: Sequence[str]) -> str:
 
 def _carve(db: sqlite3.Connection, source: str, split: str, share: float, group: str, seed: int) -> None:
     """Move whole groups from train, in hashed order, until the split holds its share of the source's hours."""
-    alive = "source = ? and reason is null"
-    total, = db.execute(f"select coalesce(sum(duration), 0) from rows where {alive}", (source,)).fetchone()
-    held, = db.execute(f"select coalesce(sum(duration), 0) from rows where {alive} and split = ?",
+    remaining = "source = ? and reason is null"
+    total, = db.execute(f"select coalesce(sum(duration), 0) from rows where {remaining}", (source,)).fetchone()
+    held, = db.execute(f"select coalesce(sum(duration), 0) from rows where {remaining} and split = ?",
                        (source, split)).fetchone()
     wanted = share * total
-    groups = db.execute(f"""select {group} as name, sum(duration) from rows where {alive} and split = 'train'
+    groups = db.execute(f"""select {group} as name, sum(duration) from rows where {remaining} and split = 'train'
                             group by name order by rank(?, name), name""", (source, f"{seed}/{split}")).fetchall()
     chosen, spare = [], sorted(groups, key=lambda item: item[1])[:1]
     for name, seconds in groups:
@@ -224,36 +225,36 @@ def _carve(db: sqlite3.Connection, source: str, split: str, share: float, group:
     db.execute("create temporary table if not exists chosen (name text primary key)")
     db.execute("delete from chosen")
     db.executemany("insert into chosen values (?)", [(name,) for name in chosen])
-    db.execute(f"update rows set split = ? where {alive} and split = 'train' and {group} in (select name from chosen)",
-               (split, source))
+    db.execute(f"""update rows set split = ? where {remaining} and split = 'train'
+                   and {group} in (select name from chosen)""", (split, source))
 
 
 def _drop_leaks(selection: Selection, config: Config) -> None:
     """Count what stands on two sides; drop it from the side that learns, where that is wanted or the split is ours."""
     for first, second in PAIRS:
         if "sentence" in config.split.by:
-            shared = "sentence in (select sentence from rows where split = ? and reason is null)"
-            _leak(selection, config, SENTENCE_LEAK, "sentence", shared, first, second)
+            _leak(selection, config, "sentence", first, second)
         if "speaker" in config.split.by:
             for source in config.sources:
-                if _grouping(Selection(selection.db), source.name, ("speaker",)) == "sentence":
-                    continue
-                shared = f"""source = '{source.name.replace("'", "''")}' and speaker in
-                    (select speaker from rows where split = ? and reason is null
-                     and source = '{source.name.replace("'", "''")}')"""
-                _leak(selection, config, SPEAKER_LEAK, "speaker", shared, first, second)
+                if _grouping(Selection(selection.db), source.name, ("speaker",)) != "sentence":
+                    _leak(selection, config, "speaker", first, second, source.name)
 
 
-def _leak(selection: Selection, config: Config, reason: str, kind: str, shared: str, first: str, second: str) -> None:
+def _leak(selection: Selection, config: Config, kind: Literal["sentence", "speaker"], first: str, second: str,
+          source: str | None = None) -> None:
+    """Rows of the second split whose sentence or speaker is in the first too. source: only rows of this one."""
+    of_source, values = ("", ()) if source is None else ("and source = ?", (source,))
+    where = f"""split = ? {of_source} and {kind} in
+        (select {kind} from rows where split = ? and reason is null {of_source})"""
+    values = (second, *values, first, *values)
     count, official = selection.db.execute(
-        f"""select count(*), count(official) from rows where reason is null and split = '{second}' and {shared}""",
-        (first,)).fetchone()
+        f"select count(*), count(official) from rows where reason is null and {where}", values).fetchone()
     if not count:
         return
     dropped = config.split.drop_leaks or not official
     selection.leaks.append({"kind": kind, "between": f"{first} and {second}", "rows": count, "dropped": dropped})
     if dropped:
-        selection.drop(reason.format(first), f"split = '{second}' and {shared}", (first,))
+        selection.drop({"sentence": SENTENCE_LEAK, "speaker": SPEAKER_LEAK}[kind].format(first), where, values)
 
 
 def _cap(selection: Selection, config: Config) -> None:
@@ -277,14 +278,15 @@ def _cap(selection: Selection, config: Config) -> None:
         selection.drop(SAME_NAME, "n = ?", (n,), detail=name)
 
 
-def _drop_misheard(selection: Selection, config: Config) -> None:
+def _drop_wrong_labels(selection: Selection, config: Config) -> None:
     """Training rows only: a test without its hard clips would flatter."""
-    rules, alive = config.label_check, "reason is null and split = 'train' and wer is not null and not kept_by_ear"
+    rules = config.label_check or LabelCheck()
+    remaining = "reason is null and split = 'train' and wer is not null and not kept"
     if rules.drop_wer_above is not None:
-        selection.drop(LABEL_CHECK, f"{alive} and wer > ?", (rules.drop_wer_above,))
+        selection.drop(LABEL_CHECK, f"{remaining} and wer > ?", (rules.drop_wer_above,))
     if rules.drop_worst:
         count, = selection.db.execute("select count(*) from rows where reason is null and split = 'train'").fetchone()
-        selection.drop(LABEL_CHECK, f"n in (select n from rows where {alive} order by mismatch desc, n limit ?)",
+        selection.drop(LABEL_CHECK, f"n in (select n from rows where {remaining} order by mismatch desc, n limit ?)",
                        (round(count * rules.drop_worst),))
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import functools
 import re
 import types
 import typing
@@ -117,10 +116,9 @@ def unknown_key(key: object, legal: Sequence[str], where: str) -> UserError:
     return UserError(f"{where} has an unknown key", got=key, hint=f"{hint}legal keys: {', '.join(legal)}")
 
 
-@functools.cache
-def _adapter(kind: type[T]) -> TypeAdapter[tuple[T]]:
+def _adapter(kind: Any) -> TypeAdapter[Any]:
     # A plain dataclass takes no configuration; a tuple of one does, and hands it down.
-    return TypeAdapter(tuple[kind], config=ConfigDict(extra="forbid"))  # type: ignore[valid-type]
+    return TypeAdapter(tuple[kind], config=ConfigDict(extra="forbid"))
 
 
 def _as_user_error(kind: type, error: ErrorDetails, where: str) -> UserError:
@@ -145,7 +143,7 @@ def _as_user_error(kind: type, error: ErrorDetails, where: str) -> UserError:
                      hint="correct it")
 
 
-def _kind_at(kind: type, path: Sequence[int | str]) -> type:
+def _kind_at(kind: Any, path: Sequence[int | str]) -> Any:
     """The dataclass that lies at a place within another."""
     for part in path:
         if isinstance(part, str):
@@ -161,7 +159,7 @@ def _flattened(hint: Any) -> list[Any]:
     return [hint]
 
 
-def _legal(kind: type) -> list[str]:
+def _legal(kind: Any) -> list[str]:
     return [f.name for f in dataclasses.fields(kind)]
 
 

@@ -40,7 +40,7 @@ SHARD = pa.schema([
     ("duration", pa.float32()), ("source", pa.string()),
 ])
 ROWS_PER_CHUNK = 64
-CHUNK_BYTES = 32 << 20  # of audio in hand
+CHUNK_BYTES = 32 << 20  # of audio held in memory
 ROWS_PER_GROUP = 256  # of a shard: one read of the loader
 GROUP_BYTES = 32 << 20
 

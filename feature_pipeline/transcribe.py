@@ -61,7 +61,7 @@ class Transcribe:
 
     def _transcript(self, audio: AudioRef, language: str) -> Transcript:
         model = transcriber(self.checkpoint)
-        if audio.is_part:
+        if audio.is_part and audio.path is not None:
             return model.transcribe(load_audio(audio.path, start=audio.start, end=audio.end), language=language,
                                     beam_size=self.beam_size)
         if audio.path is not None and audio.member is None:

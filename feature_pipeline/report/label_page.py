@@ -1,6 +1,6 @@
-"""`labels.html`: the clips whose label a model doubts most, to judge by ear. What is decided is saved as a CSV file.
+"""`labels.html`: the clips whose label differs most from a model's text, for a person to listen to and decide.
 
-Enters: the doubtful rows with their sound. Leaves: one HTML file that works without a network and keeps what was
+Enters: the doubtful rows with their audio. Leaves: one HTML file that works without a network and keeps what was
 decided in the browser until it is saved. The file it saves is what the config key `verdicts` takes.
 """
 
@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from feature_pipeline.config import Config
+from feature_pipeline.config import Config, LabelCheck
 from feature_pipeline.report.page import page, player
 from shared.wer import word_errors
 
@@ -56,7 +56,10 @@ show();
 
 @dataclass(frozen=True)
 class Doubtful:
-    """A row whose label differs from what was heard. dropped: the reason, if the build left the row out."""
+    """A row whose label differs from a model's text.
+
+    language: of the text. dropped: the reason, if the build left the row out.
+    """
 
     id: str
     split: str
@@ -68,16 +71,16 @@ class Doubtful:
     mp3: bytes
 
 
-def label_page(config: Config, rows: Sequence[Doubtful], n_heard: int) -> str:
+def label_page(config: Config, rows: Sequence[Doubtful], n_compared: int) -> str:
     """The page; rows come worst first."""
-    figures = [(f"{n_heard:,}", "clips heard"), (f"{len(rows):,}", "listed here, worst first")]
+    figures = [(f"{n_compared:,}", "clips transcribed"), (f"{len(rows):,}", "listed here, worst first")]
     how = ("<p>Listen, then keep the label, drop the clip, or correct the text. Save the file and name it in the "
            f"config, <code>verdicts: {html.escape(config.name)}.verdicts.csv</code>; the next build applies it. "
-           "<del>Struck out</del> is said by the label alone, <ins>underlined</ins> was heard by the model alone.</p>"
+           "<del>Struck out</del> is in the label alone, <ins>underlined</ins> in the model's text alone.</p>"
            '<p class="bar"><button id="save">Save verdicts</button> <span id="count" class="quiet"></span></p>')
     cards = "".join(_card(row) for row in rows)
     body = page(f"{config.title or config.name}: labels to check",
-                f"{config.label_check.checkpoint} listened to every clip.", figures,
+                f"{(config.label_check or LabelCheck()).checkpoint} transcribed every clip.", figures,
                 [("How to use this page", how), ("Clips", f'<ul class="labels">{cards}</ul>')], _SCRIPT)
     return body.replace("<body>", f"<body data-name={json.dumps(html.escape(config.name))}>", 1)
 
@@ -88,7 +91,7 @@ def _card(row: Doubtful) -> str:
                        for step in word_errors(row.text, row.hypothesis, row.language).alignment)
     return (
         f'<li data-id="{html.escape(row.id)}">{player(row.mp3)}<p class="aligned">{aligned}</p>'
-        f'<p class="quiet">Heard: {html.escape(row.hypothesis) or "nothing"}</p>'
+        f'<p class="quiet">Model: {html.escape(row.hypothesis) or "nothing"}</p>'
         f'<textarea aria-label="Text" rows="2">{html.escape(row.text)}</textarea>'
         '<p><button value="keep">Keep</button> <button value="drop">Drop</button> '
         '<button value="text">Corrected</button></p>'

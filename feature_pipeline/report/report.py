@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from feature_pipeline.chunks import Chunks
 from feature_pipeline.names import words_of
 from feature_pipeline.report.charts import bars, histogram, legend
 from feature_pipeline.report.page import as_mp3, page, player, table
@@ -34,7 +35,7 @@ class Sample:
     mp3: bytes
 
 
-def samples_of(selection: Selection, chunks) -> list[Sample]:
+def samples_of(selection: Selection, chunks: Chunks) -> list[Sample]:
     """A few rows of each split, the same in every run."""
     rows = []
     for split, count in SAMPLES.items():
@@ -145,7 +146,7 @@ def _vocabulary(selection: Selection) -> str:
     chips = "".join(f"<span>{html.escape(word)} <b>{count}</b></span>" for word, count in top)
     signs = "".join(html.escape(sign) for sign, _ in sorted(letters.items(), key=lambda item: (-item[1], item[0]))
                     if not sign.isspace())
-    return (f"<p>{sum(words.values()):,} words, {len(words):,} different, {once:,} of them heard only once.</p>"
+    return (f"<p>{sum(words.values()):,} words, {len(words):,} different, {once:,} of them only once.</p>"
             f'<div class="chips">{chips}</div><h3>All characters, most frequent first</h3><p class="signs">{signs}</p>')
 
 

@@ -19,7 +19,7 @@ from feature_pipeline.archives import corpora_folder, sha256, unpacked
 from feature_pipeline.rows import SPLIT_NAMES, AudioRef, Row, stamp
 from feature_pipeline.settings import Language, Many
 from feature_pipeline.sources.audio_files import AudioFiles
-from feature_pipeline.sources.tables import Columns, Named, entry, number
+from feature_pipeline.sources.tables import Columns, Named, entry
 from shared.audio import MEDIA_SUFFIXES
 from shared.errors import UserError
 from shared.tables import Record, read_file
@@ -85,7 +85,7 @@ class CommonVoice:
             yield table, SPLIT_NAMES.get(name, "train")
 
     def _voted_for(self, record: Record) -> bool:
-        up, down = number(record, "up_votes"), number(record, "down_votes")
+        up, down = record.number("up_votes"), record.number("down_votes")
         return (up or 0) >= self.min_up_votes and (down or 0) <= self.max_down_votes
 
     def _path(self) -> Path:

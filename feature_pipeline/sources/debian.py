@@ -10,7 +10,7 @@ import gzip
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -58,12 +58,12 @@ class Debian:
         return {"packages": {f"{name} {PACKAGES[name][0]}": PACKAGES[name][1] for name in self._packages()}}
 
     def stamp(self) -> str:
-        return ""  # the pinned hashes say it all
+        return ""  # the pinned hashes are enough
 
     def rows(self) -> Iterator[Row]:
         # The game's package holds 70 MB of pictures and music beside the dialogues.
         folders = [_unpacked_package(name, self.debs, _is_speech_or_text) / "usr/share" for name in self._packages()]
-        return (_prompts if self.corpus == "asterisk" else _dialogues)(*folders, self.language)
+        return (_prompts if self.corpus == "asterisk" else _dialogues)(folders[0], folders[1], self.language)
 
     def _packages(self) -> tuple[str, str]:
         if self.corpus == "asterisk":
@@ -104,7 +104,7 @@ def _dialogues(sounds: Path, texts: Path, language: str) -> Iterator[Row]:
             yield Row(f"{level}/{name}", AudioRef.file(path), text, language, speaker=speaker)
 
 
-def _unpacked_package(name: str, folder: str | None, wanted) -> Path:
+def _unpacked_package(name: str, folder: str | None, wanted: Callable[[str], bool]) -> Path:
     version, digest = PACKAGES[name]
     home = Path(folder) if folder else corpora_folder() / "debs"
     path = home / f"{name}_{version}_all.deb"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from feature_pipeline.rows import SPLIT_NAMES, AudioRef, Row, stamp
 from feature_pipeline.settings import Language, Many
@@ -69,7 +70,7 @@ class Hub:
                         if key not in (audio, text, speaker, name) and isinstance(value, (str, int, float))},
             )
 
-    def _open(self, split: str):
+    def _open(self, split: str) -> tuple[Any, dict[str, Any]]:
         from datasets import Audio, get_dataset_config_names, load_dataset
         from datasets.exceptions import DatasetNotFoundError
 
@@ -90,7 +91,7 @@ class Hub:
         return data, features
 
 
-def _audio_columns(features: dict) -> list[str]:
+def _audio_columns(features: dict[str, Any]) -> list[str]:
     """Columns of audio, whether declared so or stored as plain bytes and path."""
     from datasets import Audio
 

@@ -94,7 +94,8 @@ class Kaldi:
         root = Path(self.path).expanduser()
         if _has_lists(root):
             return [(root, None)]
-        homes = [(root / name, split) for name, split in SPLIT_NAMES.items() if _has_lists(root / name)]
+        homes: list[tuple[Path, str | None]] = [
+            (root / name, split) for name, split in SPLIT_NAMES.items() if _has_lists(root / name)]
         if not homes:
             raise UserError("The folder holds no Kaldi lists", got=self.path,
                             hint=f"it, or its train, dev, test, needs {AUDIO_LISTS[0]} and {TEXT_LISTS[0]}")

@@ -2,7 +2,7 @@
 
 Parts 1, 2: PART1/DATA/CHANNEL0/SCRIPT/000010.TXT and …/WAVE/SPEAKER0001.zip with SPEAKER0001/SESSION0/000010001.WAV;
 the names are channel, speaker (4 digits), session, and for clips the number (3 digits). A script line is the clip's
-name, a tab and the sentence; the line below repeats it as it was said, without capitals.
+name, a tab and the sentence; the line below repeats it as it was spoken, without capitals.
 Part 3: long recordings of one microphone (`Audio Same CloseMic/3000-1.wav`, `Audio Separate IVR/conf_…/….wav`, …)
 and their TextGrids (`Scripts Same`, `Scripts Separate`), cut at the intervals.
 Source of the layout: the corpus's ABOUT.txt, as kept in Kaldi's egs/nsc, and its guide to transcription.
@@ -10,6 +10,7 @@ Source of the layout: the corpus's ABOUT.txt, as kept in Kaldi's egs/nsc, and it
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import zipfile
 from collections.abc import Iterator
@@ -54,18 +55,18 @@ class Nsc:
         root = Path(self.path).expanduser()
         part = _child(root, f"PART{self.part}") or root
         if self.part == 3:
-            found = _child(part, f"Scripts {SCRIPTS[self.microphone]}"), _child(
+            scripts, sounds = _child(part, f"Scripts {SCRIPTS[self.microphone]}"), _child(
                 part, f"Audio {SCRIPTS[self.microphone]} {self.microphone}")
             wanted = f"PART3/Audio {SCRIPTS[self.microphone]} {self.microphone}"
         else:
             channel = _child(_child(part, "DATA") or part, f"CHANNEL{self.channel}") or part
-            found = _child(channel, "SCRIPT"), _child(channel, "WAVE")
+            scripts, sounds = _child(channel, "SCRIPT"), _child(channel, "WAVE")
             wanted = f"PART{self.part}/DATA/CHANNEL{self.channel}/WAVE"
-        if None in found:
+        if scripts is None or sounds is None:
             raise UserError("This part of the National Speech Corpus is not there",
                             got=f"no {wanted} and its scripts in {root}",
                             hint="correct path, part, channel or microphone")
-        return found
+        return scripts, sounds
 
     def _prompts(self, scripts: Path, sounds: Path) -> Iterator[Row]:
         for script in sorted(path for path in scripts.iterdir() if path.suffix.upper() == ".TXT"):
@@ -79,16 +80,16 @@ class Nsc:
     def _conversations(self, scripts: Path, sounds: Path) -> Iterator[Row]:
         recordings = _files(sounds)
         for script in sorted(path for path in scripts.iterdir() if path.suffix.upper() == ".TEXTGRID"):
-            # One boundary microphone hears both speakers; the phone's files lie in a folder for each conversation.
+            # One boundary microphone records both speakers; the phone's files lie in a folder for each conversation.
             name = {"BoundaryMic": script.stem.split("-")[0], "IVR": script.stem.rsplit("_", 1)[-1]}.get(
                 self.microphone, script.stem)
             if name not in recordings:
                 continue
             for number, (start, end, text) in enumerate(intervals(script.read_bytes())):
-                said = spoken(text)
-                if said and end > start:
-                    yield Row(f"{script.stem}#{number:05d}", AudioRef.file(recordings[name].path, start, end), said,
-                              self.language, speaker=f"nsc3-{script.stem}")
+                words = spoken(text)
+                if words and end > start:
+                    ref = dataclasses.replace(recordings[name], start=start, end=end)
+                    yield Row(f"{script.stem}#{number:05d}", ref, words, self.language, speaker=f"nsc3-{script.stem}")
 
 
 def intervals(data: bytes) -> Iterator[tuple[float, float, str]]:

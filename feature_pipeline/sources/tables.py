@@ -6,7 +6,6 @@ that names file and line. Knows nothing of files on disk.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -105,63 +104,26 @@ class Entry:
 
 def entry(record: Record, columns: Columns) -> Entry:
     """A row's values, checked. Raises UserError naming file, line and column."""
-    def text(name: str | None) -> str:
-        return _text(record, name) if name else ""
-
     start, end = _times(record, columns)
-    split = text(columns.split).strip().lower()
+    split = record.text(columns.split).strip().lower()
     if split and split not in SPLIT_NAMES:
         raise UserError("A row's split is none of the known ones", got=f"{split!r} in {record.where}",
                         hint=f"write one of {', '.join(SPLIT_NAMES)}, or nothing")
-    language = text(columns.language).strip()
+    language = record.text(columns.language).strip()
     return Entry(
-        audio=_audio(record, columns.audio), text=text(columns.text), speaker=text(columns.speaker).strip() or None,
-        id=text(columns.id).strip() or None, split=SPLIT_NAMES.get(split),
+        audio=record.file(columns.audio), text=record.text(columns.text),
+        speaker=record.text(columns.speaker).strip() or None,
+        id=record.text(columns.id).strip() or None, split=SPLIT_NAMES.get(split),
         language=_language(language, record.where) if language else None, start=start, end=end,
         extras={key: value for key, value in record.cells.items() if key not in columns.used}, where=record.where)
 
 
-def number(record: Record, name: str | None) -> float | None:
-    """A cell as a number of at least 0; None where it is empty or there is no such column. Raises UserError."""
-    value = record.cells.get(name) if name else None
-    if value is None or value == "":
-        return None
-    try:
-        found = float(value.strip().replace(",", ".") if isinstance(value, str) else value)
-    except (TypeError, ValueError):
-        found = math.nan
-    if isinstance(value, bool) or not 0 <= found < math.inf:
-        raise UserError(f"“{name}” must be a number of at least 0", got=f"{str(value)[:60]!r} in {record.where}",
-                        hint="correct it")
-    return found
-
-
-def _text(record: Record, name: str) -> str:
-    """A cell as text: null is empty, 7 and 7.0 are "7"."""
-    value = record.cells.get(name)
-    if value is None:
-        return ""
-    if isinstance(value, bool | list | dict):
-        raise UserError(f"“{name}” must be text", got=f"{str(value)[:60]} in {record.where}", hint="correct it")
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def _audio(record: Record, name: str) -> str:
-    value = record.cells.get(name)
-    if isinstance(value, dict):  # as `datasets` writes it: {"path": …, "bytes": null}
-        value = value.get("path")
-    if not isinstance(value, str) or not value.strip() or "\0" in value:
-        raise UserError("A row names no audio", got=f"{record.where}: “{name}” is {str(value)[:60] or 'empty'!r}",
-                        hint="fill it in or remove the row")
-    return value.strip()
-
-
 def _times(record: Record, columns: Columns) -> tuple[float, float | None]:
-    start = number(record, columns.start)
+    start = record.number(columns.start)
     if start is None:
         return 0.0, None
-    duration = number(record, columns.duration)
-    end = start + duration if duration is not None else number(record, columns.end)
+    duration = record.number(columns.duration)
+    end = start + duration if duration is not None else record.number(columns.end)
     if end is not None and end <= start:
         raise UserError("A clip ends before it begins", got=f"{start:g} to {end:g} s in {record.where}",
                         hint="correct its times, in seconds")

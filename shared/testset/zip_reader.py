@@ -8,7 +8,6 @@ from a table or a data set is ever opened on this machine. Knows nothing of deco
 from __future__ import annotations
 
 import contextlib
-import csv
 import io
 import os
 import struct
@@ -17,9 +16,10 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import PurePosixPath
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 from shared.errors import UserError
+from shared.tables import Limits, Record, read
 from shared.testset.clips import (
     AUDIO_COLUMNS,
     MAX_CLIP_BYTES,
@@ -51,9 +51,9 @@ def zip_clips(
 ) -> Iterator[ClipSet]:
     """The clips of a zip that its table names, in the table's order; the zip is open inside the `with`.
 
-    table: a CSV or TSV on disk, else the one inside the zip. Columns are found by their usual names (AUDIO_COLUMNS,
-    TEXT_COLUMNS) or named. A row is matched by path, else by file name, with or without its ending. Rows without
-    clip or text are in `failed`, clips without a row in `warnings`.
+    table: a CSV, a TSV or JSON lines on disk, else the one inside the zip. Columns are found by their usual names
+    (AUDIO_COLUMNS, TEXT_COLUMNS) or named. A row is matched by path, else by file name, with or without its
+    ending. Rows without clip or text are in `failed`, clips without a row in `warnings`.
     Raises UserError: no zip, encrypted, too many or too large files, no or several tables, columns not found.
     """
     name = os.path.basename(path)
@@ -65,10 +65,11 @@ def zip_clips(
         except (zipfile.BadZipFile, struct.error, NotImplementedError, ValueError, OSError) as error:
             raise _not_a_zip(name) from error
         members = _members(archive, name)
-        folder, header, rows = _table_of(archive, members, table, name)
-        audio = header.index(find_column(header, AUDIO_COLUMNS, audio_column, "audio"))
-        text = header.index(find_column(header, TEXT_COLUMNS, text_column, "reference"))
-        pairs = [(row[audio] if audio < len(row) else "", row[text] if text < len(row) else "") for row in rows]
+        folder, rows = _table_of(archive, members, table, name)
+        header = list(rows[0].cells)
+        audio = find_column(header, AUDIO_COLUMNS, audio_column, "audio")
+        text = find_column(header, TEXT_COLUMNS, text_column, "reference")
+        pairs = [(_file(row, audio), row.text(text)) for row in rows]
         yield _matched(archive, members, folder, pairs, name)
 
 
@@ -158,58 +159,40 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, max_bytes: int
 
 def _table_of(
     archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], table: str | os.PathLike | None, name: str,
-) -> tuple[PurePosixPath, list[str], list[list[str]]]:
-    """The table's folder in the zip, its columns, and its rows."""
+) -> tuple[PurePosixPath, list[Record]]:
+    """The table's folder in the zip, and its rows."""
     if table is not None:
         with open(table, "rb") as file:
             data = file.read(MAX_TABLE_BYTES + 1)
         if len(data) > MAX_TABLE_BYTES:
             raise UserError("The table is too large", got=os.path.basename(table),
                             limit=f"{MAX_TABLE_BYTES / 1e6:.0f} MB", hint="send it in parts")
-        return PurePosixPath("."), *_parsed(data, os.path.basename(table))
-    tables = [key for key in members if key.lower().endswith((".csv", ".tsv"))]
+        return PurePosixPath("."), _parsed(data, os.path.basename(table))
+    tables = [key for key in members if key.lower().endswith((".csv", ".tsv", ".jsonl"))]
     if not tables:
         raise UserError("The zip holds no table of references", got=f"{name} with {some(members)}",
                         hint="add a CSV with the columns file and text")
     if len(tables) > 1:
         raise UserError("The zip holds more than one table", got=some(tables),
                         hint="leave the one that holds the references")
-    return PurePosixPath(tables[0]).parent, *_parsed(_read_member(archive, members[tables[0]], MAX_TABLE_BYTES),
-                                                     PurePosixPath(tables[0]).name)
+    data = _read_member(archive, members[tables[0]], MAX_TABLE_BYTES)
+    return PurePosixPath(tables[0]).parent, _parsed(data, PurePosixPath(tables[0]).name)
 
 
-def _parsed(data: bytes, name: str) -> tuple[list[str], list[list[str]]]:
-    """Columns and rows of a CSV or TSV, whatever its delimiter: comma, semicolon or tab."""
-    try:
-        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-    except UnicodeError as error:
-        raise UserError("The table is not in UTF-8", got=name, hint="save it as “CSV UTF-8”") from error
-    first = text.split("\n", 1)[0]
-    delimiter = max("\t,;", key=first.count)
-    if first.count(delimiter) >= MAX_COLUMNS:
-        raise UserError("The table has too many columns", got=f"{name} with {first.count(delimiter) + 1}",
-                        limit=MAX_COLUMNS, hint="leave the columns for the clip's file and its text")
-    lines = text.splitlines(keepends=True)
-    # A line is counted before it is parsed: ten million empty cells would take gigabytes as a list.
-    widest = max(range(len(lines)), key=lambda n: lines[n].count(delimiter), default=0)
-    if lines and lines[widest].count(delimiter) > MAX_CELLS:
-        raise UserError("A line of the table has too many cells", got=f"{name}, line {widest + 1}: "
-                        f"{lines[widest].count(delimiter) + 1} cells", limit=MAX_CELLS, hint="save the table again")
-    # Common Voice's TSVs, and most others, hold bare quotation marks; in CSVs they enclose.
-    quoting: Literal[0, 3] = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
-    rows: list[list[str]] = []
-    try:
-        for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting):
-            if any(cell.strip() for cell in row):
-                rows.append(row[:MAX_COLUMNS])
-            if len(rows) > MAX_FILES + 1:
-                raise UserError("The table has too many rows", got=f"{name} with more than {MAX_FILES}",
-                                limit=MAX_FILES, hint="send it in parts")
-    except csv.Error as error:
-        raise UserError("The table cannot be read", got=f"{name} ({error})", hint="save it as CSV again") from error
-    if len(rows) < 2:
+def _parsed(data: bytes, name: str) -> list[Record]:
+    """The rows of a table: CSV, TSV or JSON lines. Raises UserError."""
+    rows = list(read(lambda: io.BytesIO(data), name, None, Limits(MAX_FILES, MAX_COLUMNS, MAX_CELLS)))
+    if not rows:
         raise UserError("The table is empty", got=name, hint="give it a line of column names and a line for each clip")
-    return rows[0], rows[1:]
+    return rows
+
+
+def _file(record: Record, column: str) -> str:
+    """The clip that a row names; none: its failure says so."""
+    try:
+        return record.file(column)
+    except UserError:
+        return ""
 
 
 def _matched(

@@ -209,7 +209,7 @@ def test_verdicts_win(tmp_path):
     rows = [row(piece(1, 2.0), name="a"), row(piece(2, 2.0), name="b"), row(piece(3, 2.0), name="c")]
     verdicts = {"s/a": ("drop", ""), "s/b": ("text", "The corrected text."), "s/c": ("keep", "")}
     a, b, c = check(tmp_path, rows, verdicts=verdicts)
-    assert a["drop"] == clean.BY_EAR and b["text"] == "The corrected text." and c["drop"] is None
+    assert a["drop"] == clean.BY_VERDICT and b["text"] == "The corrected text." and c["drop"] is None
 
 
 def test_a_part_of_a_recording_becomes_flac_of_that_part(tmp_path):

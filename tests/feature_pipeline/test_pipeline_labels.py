@@ -1,4 +1,4 @@
-"""A model listens to the labels: swapped ones rank first, verdicts by ear are applied, nothing is heard twice."""
+"""A model checks the labels: swapped ones rank first, verdicts are applied, nothing is transcribed twice."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_the_page_lists_the_worst_with_sound(built):
     assert "<del>gatto</del>" in page
 
 
-def test_verdicts_are_applied_and_known_clips_are_not_heard_again(built, corpus, tmp_path, monkeypatch):
+def test_verdicts_are_applied_and_known_clips_are_not_transcribed_again(built, corpus, tmp_path, monkeypatch):
     out = tmp_path / "out"
     shutil.copytree(built, out)
     verdicts = tmp_path / "small.verdicts.csv"
@@ -80,7 +80,7 @@ def test_verdicts_are_applied_and_known_clips_are_not_heard_again(built, corpus,
     rows = {row["id"]: row for row in labels(out)}
     assert rows[f"mine/{WRONG}"]["wer"] < 0.4 and "mine/en_austen-0880.flac" not in rows
     drops = json.loads((out / "manifest.json").read_text())["drops"]
-    assert [(drop["reason"], drop["rows"]) for drop in drops] == [("dropped by ear", 1)]
+    assert [(drop["reason"], drop["rows"]) for drop in drops] == [("dropped by a verdict", 1)]
 
 
 def test_the_worst_are_dropped_on_request(built, corpus, tmp_path):
@@ -90,7 +90,7 @@ def test_the_worst_are_dropped_on_request(built, corpus, tmp_path):
     build(config(corpus, out, label_check=rules, split=Split(test=0.0, validation=0.0)), say=lambda line: None)
     drops = json.loads((out / "manifest.json").read_text())["drops"]
     assert [(drop["reason"], drop["examples"][0]["id"]) for drop in drops] == [
-        ("label differs from what a model hears", f"mine/{WRONG}")]
+        ("label differs from a model's text", f"mine/{WRONG}")]
 
 
 @pytest.mark.browser

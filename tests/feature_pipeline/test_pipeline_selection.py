@@ -151,7 +151,7 @@ def test_a_mix_by_weight_drops_from_what_there_is_too_much_of(tmp_path):
     assert set(dropped.values()) == {chosen.OVER_WEIGHT}
 
 
-def test_the_label_check_drops_from_train_alone_and_spares_what_was_kept_by_ear(tmp_path):
+def test_the_label_check_drops_from_train_alone_and_spares_what_a_person_kept(tmp_path):
     rows = [facts(n, split=("train", "test")[n % 2]) for n in range(100)]
     found, _, _, config = decide(tmp_path, rows, label_check=LabelCheck(drop_worst=0.1), verdicts={"a/0": ("keep", "")},
                                  split=Split(validation=0))

@@ -255,11 +255,11 @@ def test_files_of_a_zip_that_share_their_bytes_are_refused(tmp_path):
 
 def test_tables_that_take_gigabytes_are_refused(tmp_path):
     wide = ",".join(["file", "text", *map(str, range(200_000))]).encode()
-    refused(packed(tmp_path, {"t.csv": wide + b"\na.wav,x\n", "a.wav": b""}), "too many columns.*200002.*200")
+    refused(packed(tmp_path, {"t.csv": wide + b"\na.wav,x\n", "a.wav": b""}), "too many columns.*more than 200")
     refused(packed(tmp_path, {"t.csv": b"file,text\na.wav,x\n" + b"x,y\n" * 300_000, "a.wav": b""}), "too many rows")
     cells = b"file,text\na.wav,x" + b"," * 5_000_000
     refused(packed(tmp_path, {"t.csv": cells, "a.wav": b""}), "line 2: 5000002 cells")
-    refused(packed(tmp_path, {"t.csv": b"file,file,text\na.wav,b.wav,x\n", "a.wav": b""}), "more than once")
+    refused(packed(tmp_path, {"t.csv": b"file,file,text\na.wav,b.wav,x\n", "a.wav": b""}), "Two columns have one name")
 
 
 def test_of_thousands_of_failures_the_first_are_listed_and_the_rest_counted(tmp_path):

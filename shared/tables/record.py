@@ -1,0 +1,82 @@
+"""One row of a table, its cells checked as they are asked for, and how large a table may be."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from shared.errors import UserError
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How large a table from a stranger may be; None: as large as it is."""
+
+    rows: int | None = None
+    columns: int | None = None
+    cells: int | None = None  # of one line, counted before it is parsed
+
+    def check(self, name: str, n_rows: int, n_columns: int) -> None:
+        """Raise UserError where a table of so many rows and columns is too large."""
+        if self.columns is not None and n_columns > self.columns:
+            raise UserError("The table has too many columns", got=f"{name} with more than {self.columns}",
+                            limit=self.columns, hint="leave the columns for the clip's file and its text")
+        if self.rows is not None and n_rows > self.rows:
+            raise UserError("The table has too many rows", got=f"{name} with more than {self.rows}", limit=self.rows,
+                            hint="send it in parts")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One row.
+
+    cells: by column as the table writes it, in its order; text, or in JSON any value. where: "metadata.csv, line 3".
+    """
+
+    cells: Mapping[str, Any]
+    where: str
+
+    def text(self, name: str | None) -> str:
+        """A cell as text: null is empty, 7 and 7.0 are "7". Raises UserError for lists and tables."""
+        value = self.cells.get(name) if name else None
+        if value is None:
+            return ""
+        if isinstance(value, bool | list | dict):
+            raise UserError(f"“{name}” must be text", got=f"{str(value)[:60]} in {self.where}", hint="correct it")
+        return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+    def number(self, name: str | None) -> float | None:
+        """A cell as a number of at least 0; None where it is empty or there is no such column. Raises UserError."""
+        value = self.cells.get(name) if name else None
+        if value is None or value == "":
+            return None
+        try:
+            found = float(value.strip().replace(",", ".") if isinstance(value, str) else value)
+        except (TypeError, ValueError, OverflowError):
+            found = math.nan
+        if isinstance(value, bool) or not 0 <= found < math.inf:
+            raise UserError(f"“{name}” must be a number of at least 0", got=f"{str(value)[:60]!r} in {self.where}",
+                            hint="correct it")
+        return found
+
+    def file(self, name: str) -> str:
+        """A cell as a file's name, also as `datasets` writes it: {"path": …}. Raises UserError where there is none."""
+        value = self.cells.get(name)
+        if isinstance(value, dict):
+            value = value.get("path")
+        if not isinstance(value, str) or not value.strip() or "\0" in value:
+            raise UserError("A row names no audio", got=f"{self.where}: “{name}” is {str(value)[:60] or 'empty'!r}",
+                            hint="fill it in or remove the row")
+        return value.strip()
+
+
+def fold(name: str) -> str:
+    """A column's name without case and without the difference between space, dash and underscore.
+
+    >>> fold(" File-Name "), fold("file_name")
+    ('file_name', 'file_name')
+    """
+    return re.sub(r"[\s_-]+", "_", name.strip().lower())
