@@ -7,13 +7,14 @@ Transcript; `FORMATS` names them all. This module does not know where the text c
 from __future__ import annotations
 
 import json
+import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 
-from shared.languages import NO_SPACES
+from shared.units import clock_time
 
 # Subtitle rules. Two lines of 42 columns, 17 characters a second, 5/6 s to 7 s on screen and two frames between
 # cues are the values of the Netflix Timed Text Style Guide (general requirements) and close to the BBC's.
@@ -22,6 +23,13 @@ N_LINES = 2
 CHARACTERS_PER_SECOND = 17
 MIN_SECONDS, MAX_SECONDS = 5 / 6, 7.0
 GAP_SECONDS = 2 / 24
+SILENCE_SECONDS = 1.5  # between two words: the text before it goes
+WORD_SECONDS = 3.0  # no word takes longer; what its times say beyond is silence
+# Signs that begin no line and end none: closing and opening marks, Thai and Lao vowels written after and before their
+# consonant, small kana and the sign of a long vowel; the signs that bind two Burmese or Khmer consonants.
+NOT_FIRST = frozenset("、。，．：；！？…‥・）］｝〕〉》」』】〙〗〟’”»％‰℃,.!?:;)]}%"
+                      "ぁぃぅぇぉっゃゅょゎァィゥェォッャュョヮヵヶー々〻ゝゞヽヾ〜～ะาำๅๆฯະາຳໆຯ។៕ៗ၊။")
+NOT_LAST = frozenset("（［｛〔〈《「『【〘〖〝‘“«￥＄￡([{เแโใไເແໂໃໄ\u17d2\u1039")
 # The scripts of NO_SPACES: Thai and Lao, Burmese, Khmer, East Asian marks and brackets, kana, ideographs, full width.
 UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u303f\u3041-\u30ff\u31f0-\u31ff\u3400-\u4dbf"
                       "\u4e00-\u9fff\uf900-\ufaff\uff01-\uff9f\U00020000-\U0003134f]")
@@ -116,56 +124,120 @@ class Cue:
     lines: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class _Atom:
+    """What stays on one line: a word, or a character of a script without spaces, with the marks that belong to it.
+
+    has_space: written with a space before it. start, end: seconds.
+    """
+
+    text: str
+    has_space: bool
+    start: float
+    end: float
+
+
 def cues(transcript: Transcript) -> list[Cue]:
     """Split and time the text by the subtitle rules above; cues never overlap and are in order."""
-    pieces = [piece for segment in transcript.segments for piece in _pieces(segment, transcript.language)]
+    pieces = [piece for segment in transcript.segments for piece in _pieces(segment)]
     timed: list[Cue] = []
-    for i, (start, end, text) in enumerate(pieces):
+    for i, (start, end, lines) in enumerate(pieces):
         start = max(start, timed[-1].end + GAP_SECONDS) if timed else max(start, 0.0)
         following = pieces[i + 1][0] if i + 1 < len(pieces) else transcript.duration + MAX_SECONDS
         # Short or fast speech stays on screen longer, up to the next cue.
-        wanted = max(end, start + MIN_SECONDS, start + min(len(text) / CHARACTERS_PER_SECOND, MAX_SECONDS))
+        reading = sum(map(_columns, lines)) / CHARACTERS_PER_SECOND
+        wanted = max(end, start + MIN_SECONDS, start + min(reading, MAX_SECONDS))
         end = max(min(wanted, following - GAP_SECONDS), end if end <= following else following - GAP_SECONDS)
         end = min(max(end, start + 0.04), start + MAX_SECONDS)
-        timed.append(Cue(start, end, tuple(_lines(text, transcript.language))))
+        timed.append(Cue(start, end, lines))
     return timed
 
 
-def _pieces(segment: Segment, language: str) -> Iterator[tuple[float, float, str]]:
-    """(start, end, text) of the parts of a segment that each fit on the screen."""
-    units = _units(segment, language)
-    if not units:
-        return
-    lead = f"{segment.speaker}: " if segment.speaker else ""
+def _pieces(segment: Segment) -> Iterator[tuple[float, float, tuple[str, ...]]]:
+    """(start, end, lines) of the parts of a segment that each fit on the screen."""
+    atoms = _atoms(segment)
+    lead = [_Atom(word, True, 0.0, 0.0) for word in f"{segment.speaker}:".split()] if segment.speaker else []
     opened = 0
-    for i in range(1, len(units) + 1):
-        text = lead + _joined(units[opened:i])
-        full = i == len(units) or (
-            len(_lines(lead + _joined(units[opened : i + 1]), language)) > N_LINES
-            or units[i][1] - units[opened][0] > MAX_SECONDS
-            or (ends_sentence(units[i - 1][2]) and _columns(text) > LINE_COLUMNS / 2)
-        )
-        if full:
-            yield units[opened][0], units[i - 1][1], text
+    for i in range(1, len(atoms) + 1):
+        shown = _led(lead, atoms[opened:i])
+        if i == len(atoms) or _ends_cue(shown, atoms[opened].start, atoms[i]):
+            yield atoms[opened].start, atoms[i - 1].end, tuple(_lines(shown))
             opened = i
 
 
-def _units(segment: Segment, language: str) -> list[tuple[float, float, str]]:
-    """Words with their times; without word times, each by its share of the segment's characters."""
-    if segment.words and segment.words[0].text:
-        return [(word.start, word.end, word.text) for word in segment.words]
-    text = segment.text.strip()
-    tokens = list(text) if language in NO_SPACES and " " not in text else [f" {word}" for word in text.split()]
-    total = sum(map(len, tokens)) or 1
-    length, at, units = segment.end - segment.start, 0, []
-    for token in tokens:
-        units.append((segment.start + length * at / total, segment.start + length * (at + len(token)) / total, token))
-        at += len(token)
-    return units
+def _led(lead: list[_Atom], atoms: list[_Atom]) -> list[_Atom]:
+    return [*lead, replace(atoms[0], has_space=True), *atoms[1:]] if lead else atoms
 
 
-def _joined(units: list[tuple[float, float, str]]) -> str:
-    return "".join(text for _, _, text in units).strip()
+def _ends_cue(shown: list[_Atom], start: float, following: _Atom) -> bool:
+    """Whether the next atom belongs on another cue."""
+    if following.end - start > MAX_SECONDS or following.start - shown[-1].end >= SILENCE_SECONDS:
+        return True
+    if len(_lines([*shown, following])) > N_LINES:
+        return True
+    return ends_sentence(shown[-1].text) and _columns(_text(shown)) > LINE_COLUMNS / 2
+
+
+def _atoms(segment: Segment) -> list[_Atom]:
+    """The text of a segment in the pieces between which a line may break, each with its time."""
+    text, times = _timed(segment)
+    atoms: list[_Atom] = []
+    at, has_space, in_word = 0, False, False
+    for cluster in _clusters(text):
+        start, end = times[at][0], times[at + len(cluster) - 1][1]
+        at += len(cluster)
+        if cluster.isspace():
+            has_space, in_word = True, False
+            continue
+        is_word = UNSPACED.match(cluster) is None
+        last = atoms[-1] if atoms and not has_space else None
+        binds = last is not None and ((in_word and is_word) or _begins_no_line(cluster) or last.text[-1] in NOT_LAST)
+        if last is not None and binds and _columns(last.text + cluster) <= LINE_COLUMNS:
+            atoms[-1] = replace(last, text=last.text + cluster, end=max(last.end, end))
+        else:
+            atoms.append(_Atom(cluster, has_space, start, end))
+        in_word = is_word and (in_word or not _begins_no_line(cluster))
+        has_space = False
+    return _shortened(atoms, WORD_SECONDS if segment.words else math.inf)
+
+
+def _shortened(atoms: list[_Atom], at_most: float) -> list[_Atom]:
+    """None lasts into the next, nor longer than `at_most`: a word before a pause may have been given the pause too."""
+    following = [atom.start for atom in atoms[1:]] + [math.inf]
+    return [replace(atom, end=min(atom.end, max(start, atom.start), atom.start + at_most))
+            for atom, start in zip(atoms, following, strict=True)]
+
+
+def _timed(segment: Segment) -> tuple[str, list[tuple[float, float]]]:
+    """The text, and start and end of each character: by the words' times, else by its share of the segment's width."""
+    parts = [(word.text, word.start, word.end) for word in segment.words if word.text]
+    if not parts:
+        parts = [(segment.text, segment.start, segment.end)]
+    times: list[tuple[float, float]] = []
+    for text, start, end in parts:
+        widths = [0 if letter.isspace() else _columns(letter) for letter in text]
+        if not any(widths):  # marks alone: a word of Whisper's may be a part of a character
+            widths = [1] * len(text)
+        total, before = sum(widths), 0
+        for width in widths:
+            times.append((start + (end - start) * before / total, start + (end - start) * (before + width) / total))
+            before += width
+    return "".join(text for text, _, _ in parts), times
+
+
+def _begins_no_line(cluster: str) -> bool:
+    return cluster[0] in NOT_FIRST or unicodedata.category(cluster[0]).startswith("M")
+
+
+def _clusters(text: str) -> list[str]:
+    """What readers take for one character: a letter with its marks (Unicode's extended grapheme clusters)."""
+    import regex  # here: what only writes text does without it
+
+    return regex.findall(r"\X", text)
+
+
+def _text(atoms: Sequence[_Atom]) -> str:
+    return "".join(f" {atom.text}" if atom.has_space else atom.text for atom in atoms).strip()
 
 
 def ends_sentence(text: str) -> bool:
@@ -174,25 +246,20 @@ def ends_sentence(text: str) -> bool:
 
 def _columns(text: str) -> int:
     """Width on screen: wide East Asian characters count two, combining marks none."""
-    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+    return sum(0 if unicodedata.category(c) in ("Mn", "Me", "Cf") else 2 if unicodedata.east_asian_width(c) in "WF"
+               else 1 for c in text)
 
 
-def _lines(text: str, language: str) -> list[str]:
-    """Break text into lines of at most LINE_COLUMNS; two lines are made about equally long."""
-    if _columns(text) <= LINE_COLUMNS:
-        return [text]
-    words = list(text) if language in NO_SPACES and " " not in text else text.split(" ")
-    glue = "" if len(words) == len(text) else " "
-    for width in (_columns(text) // 2 + 4, LINE_COLUMNS):
-        lines, line = [], ""
-        for word in words:
-            longer = f"{line}{glue}{word}" if line else word
-            if line and _columns(longer) > min(width, LINE_COLUMNS):
-                lines.append(line)
-                line = word
-            else:
-                line = longer
-        lines.append(line)
+def _lines(atoms: Sequence[_Atom]) -> list[str]:
+    """Lines of at most LINE_COLUMNS; two lines are made about equally long."""
+    columns = _columns(_text(atoms))
+    lines: list[str] = []
+    for width in (LINE_COLUMNS,) if columns <= LINE_COLUMNS else (min(columns // 2 + 4, LINE_COLUMNS), LINE_COLUMNS):
+        lines, first = [], 0
+        for i in range(1, len(atoms) + 1):
+            if i == len(atoms) or _columns(_text(atoms[first : i + 1])) > width:
+                lines.append(_text(atoms[first:i]))
+                first = i
         if len(lines) <= N_LINES:
             return lines
     return lines
@@ -206,7 +273,7 @@ def to_txt(transcript: Transcript) -> str:
 def to_srt(transcript: Transcript) -> str:
     """SubRip."""
     return "\n".join(
-        f"{i}\n{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}\n" + "\n".join(cue.lines) + "\n"
+        f"{i}\n{clock_time(cue.start, ',')} --> {clock_time(cue.end, ',')}\n" + "\n".join(cue.lines) + "\n"
         for i, cue in enumerate(cues(transcript), 1)
     )
 
@@ -217,18 +284,19 @@ def to_vtt(transcript: Transcript) -> str:
         return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
     return "WEBVTT\n\n" + "\n".join(
-        f"{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n" + "\n".join(map(escaped, cue.lines)) + "\n"
+        f"{clock_time(cue.start)} --> {clock_time(cue.end)}\n" + "\n".join(map(escaped, cue.lines)) + "\n"
         for cue in cues(transcript)
     )
 
 
 def to_tsv(transcript: Transcript) -> str:
-    """start and end in milliseconds, speaker, text; one segment a line."""
-    rows = ["start\tend\tspeaker\ttext"]
-    rows += [
-        f"{round(s.start * 1000)}\t{round(s.end * 1000)}\t{s.speaker or ''}\t{' '.join(s.text.split())}"
-        for s in transcript.segments
-    ]
+    """start and end in milliseconds, speaker if speakers are told apart, text; one segment a line."""
+    with_speakers = any(segment.speaker for segment in transcript.segments)
+    rows = ["start\tend\tspeaker\ttext" if with_speakers else "start\tend\ttext"]
+    for segment in transcript.segments:
+        speaker = f"{segment.speaker or ''}\t" if with_speakers else ""
+        rows.append(f"{round(segment.start * 1000)}\t{round(segment.end * 1000)}\t{speaker}"
+                    f"{' '.join(segment.text.split())}")
     return "\n".join(rows) + "\n"
 
 
@@ -244,8 +312,3 @@ FORMATS: dict[str, Callable[[Transcript], str]] = {
 
 def _labelled(segment: Segment) -> str:
     return f"{segment.speaker}: {segment.text}" if segment.speaker else segment.text
-
-
-def _clock(seconds: float, point: str) -> str:
-    ms = round(max(seconds, 0) * 1000)
-    return f"{ms // 3_600_000:02d}:{ms // 60_000 % 60:02d}:{ms // 1000 % 60:02d}{point}{ms % 1000:03d}"

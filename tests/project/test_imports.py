@@ -51,7 +51,7 @@ LEVELS = {
     **dict.fromkeys(("cli", "ui"), 6),
 }
 WITHIN = {  # the order within the lowest level
-    ("wer", "languages"), ("transcript", "languages"), ("languages", "language_names"),
+    ("wer", "languages"), ("transcript", "units"), ("languages", "language_names"),
     *((name, "errors") for name in ("command", "files", "languages", "options", "tables", "temporary", "units")),
 }
 
