@@ -189,7 +189,7 @@ class Serving:
     def refusal(self, tuned: Transcriber, options: Options) -> str | None:
         """Why the fine-tuned checkpoint should not answer this, None if it should."""
         if tuned.languages is not None and options.language not in tuned.languages:
-            spoken = language_name(options.language)
+            spoken = language_name(options.language or "")
             served = ", ".join(language_name(code) for code in tuned.languages)
             return f"The fine-tuned model was tuned for {served}; this is {spoken}, so the base model answered."
         if options.task == "translate":
@@ -309,14 +309,14 @@ def _gpu_seconds(key: tuple[str, str], parts: list[Window], options: Options | N
     return min(GPU_MOST_SECONDS, GPU_START_SECONDS + math.ceil(audio / GPU_RTFX))
 
 
-@spaces.GPU(duration=_gpu_seconds)
+@spaces.GPU(duration=_gpu_seconds)  # type: ignore[attr-defined]  # set at run time
 def _recognise_on_gpu(key: tuple[str, str], parts: list[Window], options: Options
                       ) -> Iterator[tuple[int, Transcript]]:
     for done, _, new in _LOADED[key].recognise(parts, options, lambda done, reached: None):
         yield done, new
 
 
-@spaces.GPU(duration=_gpu_seconds)
+@spaces.GPU(duration=_gpu_seconds)  # type: ignore[attr-defined]  # set at run time
 def _detect_on_gpu(key: tuple[str, str], parts: list[Window]) -> str:
     return _LOADED[key].detect_language(parts)
 

@@ -71,6 +71,6 @@ def heard_rows(run: Path) -> list[dict]:
 def compared(client, row: dict) -> tuple[dict, dict]:
     """The app's fine-tuned side of one clip, and the row."""
     (file,) = [CLIPS / name for name in SPLITS if Path(name).stem in row["id"]]
-    answer = client.predict(clip=handle_file(file), language=row["language"], engine="auto", names="", base="",
+    answer = client.predict(clip=handle_file(file), language=row["language"], engine="auto", initial_prompt="", base="",
                             fine_tuned="", reference=row["reference"], api_name="/compare")[0]
     return answer["sides"][1], row

@@ -23,16 +23,21 @@ navigator.mediaDevices.getUserMedia = () => real({audio: {echoCancellation: fals
 autoGainControl: false}});"""
 
 
-@contextmanager
-def chromium(speech: Path | None = None):
+def launched(driver, speech: Path | None = None):
     """A browser, with `speech` at its microphone; without, there is no microphone it may use."""
     flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
              "--disable-sync", "--autoplay-policy=no-user-gesture-required"]
     if speech is not None:
         flags += ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
                   f"--use-file-for-fake-audio-capture={speech}%noloop"]
+    return driver.chromium.launch(executable_path=CHROMIUM, args=flags)
+
+
+@contextmanager
+def chromium(speech: Path | None = None):
+    """A browser of its own; tests share one by the fixture `browsers`."""
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=flags)
+        browser = launched(driver, speech)
         yield browser
         browser.close()
 

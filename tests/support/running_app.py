@@ -29,7 +29,7 @@ class RunningApp:
 
 
 @functools.cache
-def running_app(fine_tuned: str = "embedded:whisper-base") -> RunningApp:
+def running_app(fine_tuned: str = "embedded:whisper-base-it") -> RunningApp:
     served = Serving("embedded:whisper-base", fine_tuned, limits=Limits(MAX_SECONDS, MAX_BYTES))
     demo = build("Whisper suite", PAGES, served)
     address = start(demo, max_bytes=MAX_BYTES, block=False)

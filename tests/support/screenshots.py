@@ -49,7 +49,7 @@ PAGES = {"microphone": ("/", microphone), "upload": ("/files", upload), "youtube
 def main(wanted: list[str]) -> None:
     """wanted: names of pages, all if empty."""
     IMAGES.mkdir(parents=True, exist_ok=True)
-    app = running_app("embedded:whisper-base-it")
+    app = running_app()
     with tempfile.TemporaryDirectory() as folder, serves(Path(folder)) as host, chromium() as browser:
         video_of(DATA / "en_austen-0890.ogg", Path(folder, "talk.mp4"))
         os.environ.update(LINK_ALLOW_LOOPBACK="1", ALLOWED_HOSTS=host.removeprefix("http://"))

@@ -1,6 +1,6 @@
 """The pages as people use them: a real Chromium, real speech, at desk and in hand.
 
-UI tests of the other pages are in files of their own; `visit` and the `chromium` fixture serve them too.
+UI tests of the other pages are in files of their own.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from browser import MARKS, PATIENCE_MS, SCREENS, choose, chromium, download, record, text_of, visit
+from browser import MARKS, PATIENCE_MS, SCREENS, choose, download, record, text_of, visit
 from paths import DATA
 from running_app import running_app
 
@@ -39,8 +39,8 @@ def speech(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("screen", SCREENS)
-def test_microphone(app, speech, screen):
-    with chromium(speech) as browser, visit(browser, app.address, screen) as page:
+def test_microphone(app, speech, screen, browsers):
+    with visit(browsers(speech), app.address, screen) as page:
         record(page, probe(speech).duration - 1.0)
         assert word_errors(MAILBOX, text_of(page, "microphone"), "it").wer <= 0.3
         assert "-->" in download(page, "microphone", ".srt")
@@ -52,8 +52,8 @@ def test_microphone(app, speech, screen):
         page.get_by_role("button", name="Record", exact=True).wait_for()  # ready for the next one
 
 
-def test_without_a_microphone_the_page_says_so_and_goes_on(app):
-    with chromium() as browser, visit(browser, app.address, expected="accessing the microphone") as page:
+def test_without_a_microphone_the_page_says_so_and_goes_on(app, browsers):
+    with visit(browsers(), app.address, expected="accessing the microphone") as page:
         page.get_by_role("button", name="Record", exact=True).click()
         page.get_by_text("No microphone found").first.wait_for(state="attached")
         page.get_by_text("English: Jane Austen").click()
@@ -61,10 +61,10 @@ def test_without_a_microphone_the_page_says_so_and_goes_on(app):
 
 
 @pytest.mark.parametrize("screen", SCREENS)
-def test_upload(app, screen, tmp_path):
+def test_upload(app, screen, tmp_path, browsers):
     bad = tmp_path / "notes.mp3"
     bad.write_text("Nothing to hear here. " * 40)
-    with chromium() as browser, visit(browser, f"{app.address}/files", screen) as page:
+    with visit(browsers(), f"{app.address}/files", screen) as page:
         choose(page, DATA / "it_vm-mailboxfull.flac", bad, DATA / "it_vm-tmpexists.flac")
         page.locator("#upload-go").click()
         assert word_errors(MAILBOX, text_of(page, "upload"), "it").wer <= 0.3
@@ -79,10 +79,10 @@ def test_upload(app, screen, tmp_path):
             assert "it_vm-mailboxfull.vtt" in archive.namelist() and len(archive.namelist()) == 10
 
 
-def test_a_bad_file_alone_is_a_message(app, tmp_path):
+def test_a_bad_file_alone_is_a_message(app, tmp_path, browsers):
     bad = tmp_path / "empty.wav"
     bad.write_bytes(b"")
-    with chromium() as browser, visit(browser, f"{app.address}/files") as page:
+    with visit(browsers(), f"{app.address}/files") as page:
         page.locator("#upload-go").click()
         page.locator(".toast-body").filter(has_text="No file was chosen").wait_for()
         choose(page, bad)
@@ -92,10 +92,10 @@ def test_a_bad_file_alone_is_a_message(app, tmp_path):
         assert "ill-disposed" in text_of(page, "upload").lower()
 
 
-def test_corrections_are_taken_over(app):
+def test_corrections_are_taken_over(app, browsers):
     from playwright.sync_api import expect
 
-    with chromium() as browser, visit(browser, f"{app.address}/files") as page:
+    with visit(browsers(), f"{app.address}/files") as page:
         page.get_by_text("English: Jane Austen").click()
         text_of(page, "upload")
         page.get_by_text("Correct the text").click()
@@ -107,11 +107,11 @@ def test_corrections_are_taken_over(app):
         assert download(page, "upload", ".txt").strip() == "Nobody said <b>this</b>."
 
 
-def test_two_visitors_at_once(app):
+def test_two_visitors_at_once(app, browsers):
     """Each sees their own text, and neither's work undoes the other's."""
     before = set(app.received())
     address = f"{app.address}/files"
-    with chromium() as browser, visit(browser, address) as first, visit(browser, address, "phone") as second:
+    with visit(browsers(), address) as first, visit(browsers(), address, "phone") as second:
         for page, clip in ((first, "it_vm-mailboxfull.flac"), (second, "it_vm-tmpexists.flac")):
             choose(page, DATA / clip)
         for page in (first, second):
@@ -123,13 +123,13 @@ def test_two_visitors_at_once(app):
 
 @pytest.fixture
 def long_file(tmp_path) -> Path:
-    subprocess.run([ffmpeg_executable(), "-v", "error", "-stream_loop", "60", "-i",
+    subprocess.run([ffmpeg_executable(), "-v", "error", "-stream_loop", "40", "-i",
                     str(DATA / "it_vm-mailboxfull.flac"), str(tmp_path / "long.wav")], check=True)
     return tmp_path / "long.wav"
 
 
-def test_stop_in_the_page(app, long_file):
-    with chromium() as browser, visit(browser, f"{app.address}/files") as page:
+def test_stop_in_the_page(app, long_file, browsers):
+    with visit(browsers(), f"{app.address}/files") as page:
         choose(page, long_file)
         page.locator("#upload-go").click()
         page.get_by_text("passage").first.wait_for(timeout=PATIENCE_MS)
@@ -138,15 +138,15 @@ def test_stop_in_the_page(app, long_file):
         page.locator("#upload-stop").wait_for(state="hidden")
 
 
-def test_leaving_the_page_ends_its_work(app, long_file):
+def test_leaving_the_page_ends_its_work(app, long_file, browsers):
     before = set(app.received())
-    with chromium() as browser:
-        with visit(browser, f"{app.address}/files") as page:
-            choose(page, long_file)
-            page.locator("#upload-go").click()
-            page.get_by_text("passage").first.wait_for(timeout=PATIENCE_MS)
-            assert set(app.received()) - before
-        with visit(browser, f"{app.address}/files") as page:  # the queue is free again
-            page.get_by_text("English: Jane Austen").click()
-            assert "ill-disposed" in text_of(page, "upload").lower()
+    browser = browsers()
+    with visit(browser, f"{app.address}/files") as page:
+        choose(page, long_file)
+        page.locator("#upload-go").click()
+        page.get_by_text("passage").first.wait_for(timeout=PATIENCE_MS)
+        assert set(app.received()) - before
+    with visit(browser, f"{app.address}/files") as page:  # the queue is free again
+        page.get_by_text("English: Jane Austen").click()
+        assert "ill-disposed" in text_of(page, "upload").lower()
     assert set(app.received()) <= before

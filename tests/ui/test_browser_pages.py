@@ -10,29 +10,23 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from browser import CHROMIUM, PATIENCE_MS, SCREENS, chromium, download, text_of, visit
+from browser import CHROMIUM, PATIENCE_MS, SCREENS, download, text_of, visit
 from media_server import serves, video_of
+from running_app import running_app
 from speech import clips
 
-from shared.serving import Limits, Serving
-from shared.ui.pages import compare, youtube
-from shared.ui.server.launch import Page, build, start
 from shared.wer import word_errors
 
 pytestmark = [pytest.mark.browser,
               pytest.mark.skipif(CHROMIUM is None, reason="SKIPPED: no Chromium; `make browser` installs one")]
 
+GONE = '<img src="http://evil.test/a.png" onerror="window.PWN=1">gone.wav'
 MAILBOX, AUSTEN = clips("it")[1], clips("en")[1]
-PAGES = (Page("Compare", "compare", compare.page), Page("Videos", "videos", youtube.page))
 
 
 @pytest.fixture(scope="module")
-def app():
-    serving = Serving("embedded:whisper-base", "embedded:whisper-base-it",
-                      limits=Limits(max_seconds=600.0, max_bytes=50_000_000))
-    demo = build("Compare", PAGES, serving)
-    yield start(demo, max_bytes=50_000_000, block=False).rstrip("/")
-    demo.close()
+def app() -> str:
+    return running_app().address
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +44,7 @@ def archive(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("set") / "set.zip"
     table = io.StringIO()
     rows = [(clip.path.name, clip.text) for clip in clips("it")]
-    csv.writer(table).writerows([("file", "text"), *rows, ("gone.wav", "x")])
+    csv.writer(table).writerows([("file", "text"), *rows, (GONE, "x")])
     with zipfile.ZipFile(path, "w") as zipped:
         zipped.writestr("texts.csv", table.getvalue())
         for clip in clips("it"):
@@ -68,8 +62,8 @@ def toast(page, text: str):
 
 
 @pytest.mark.parametrize("screen", SCREENS)
-def test_a_link(app, video, screen):
-    with chromium() as browser, visit(browser, f"{app}/videos", screen) as page:
+def test_a_link(app, video, screen, browsers):
+    with visit(browsers(), f"{app}/videos", screen) as page:
         assert page.locator("#youtube-go").is_hidden()
         look_up(page, video)
         page.locator("#youtube-card").filter(has_text="talk.mp4").filter(has_text=re.compile(r"5\.[34] s")).wait_for()
@@ -82,8 +76,8 @@ def test_a_link(app, video, screen):
         part.wait_for(timeout=PATIENCE_MS)
 
 
-def test_a_refused_link_is_a_message_and_offers_a_file(app, video):
-    with chromium() as browser, visit(browser, f"{app}/videos", "phone") as page:
+def test_a_refused_link_is_a_message_and_offers_a_file(app, video, browsers):
+    with visit(browsers(), f"{app}/videos", "phone") as page:
         look_up(page, "https://example.org/talk.mp4")
         toast(page, "Links to this host are not allowed here").wait_for()
         assert page.locator("#youtube-go").is_hidden()
@@ -94,8 +88,8 @@ def test_a_refused_link_is_a_message_and_offers_a_file(app, video):
 
 
 @pytest.mark.parametrize("screen", SCREENS)
-def test_one_clip(app, screen):
-    with chromium() as browser, visit(browser, app, screen) as page:
+def test_one_clip(app, screen, browsers):
+    with visit(browsers(), f"{app}/compare", screen) as page:
         page.get_by_text("Italian: a full mailbox").click()
         result = page.locator("#compare-result")
         result.locator(".verdict").filter(has_text="too short to tell").wait_for(timeout=PATIENCE_MS)
@@ -113,11 +107,17 @@ def test_one_clip(app, screen):
 
 
 @pytest.mark.parametrize("screen", SCREENS)
-def test_a_test_set(app, archive, screen):
-    with chromium() as browser, visit(browser, app, screen) as page:
+def test_a_test_set(app, archive, screen, browsers):
+    with visit(browsers(), f"{app}/compare", screen) as page:
         page.get_by_role("tab", name="A test set").click()
         page.locator("#compare-set-go").click()
         toast(page, "No zip was chosen").wait_for()
+        page.get_by_label("A data set on the Hub").check()
+        page.locator("#compare-dataset").locator("textarea, input").first.fill(GONE)
+        page.locator("#compare-set-go").click()
+        toast(page, GONE).wait_for()
+        assert page.locator(".toast-body img[src*=evil]").count() == 0
+        page.get_by_label("A zip of clips").check()
         page.locator("#compare-stop").wait_for(state="hidden")
         page.wait_for_timeout(1000)  # the page puts its fields back after an error
         page.locator("#compare-zip input[type=file]").set_input_files(archive)
@@ -128,16 +128,17 @@ def test_a_test_set(app, archive, screen):
         result.locator(".plots svg").nth(2).wait_for(timeout=PATIENCE_MS)
         assert result.locator(".clips-table tbody tr").count() == 4
         result.get_by_text("1 clip could not be scored").click()
-        result.get_by_text("gone.wav").wait_for()
+        result.get_by_text(GONE).wait_for()  # as text: `visit` sees to it that nobody asks evil.test for a picture
+        assert page.evaluate("window.PWN") is None
         result.locator(".clips-table summary").first.click()
         result.locator(".clips-table .diff").first.wait_for()
         assert json.loads(download(page, "compare", "summary.json"))["n_clips"] == 4
         rows = list(csv.DictReader(io.StringIO(download(page, "compare", "clips.csv").removeprefix("\ufeff"))))
-        assert len(rows) == 9 and rows[-1]["clip"] == "gone.wav"
+        assert len(rows) == 9 and rows[-1]["clip"] == GONE
 
 
-def test_two_visitors_at_once(app, video):
-    with chromium() as browser, visit(browser, app) as first, visit(browser, f"{app}/videos", "phone") as second:
+def test_two_visitors_at_once(app, video, browsers):
+    with visit(browsers(), f"{app}/compare") as first, visit(browsers(), f"{app}/videos", "phone") as second:
         first.get_by_text("English: Jane Austen").click()
         look_up(second, video)
         second.locator("#youtube-go").click()

@@ -22,7 +22,8 @@ from shared.serving import Limits, Serving
 from shared.testset import Clip, ClipSet, evaluate
 from shared.ui import RESULTS, ROOT, UPLOADS
 from shared.ui.pages import compare, compare_set
-from shared.ui.server.launch import Page, build, start
+from shared.ui.pages.compare_inputs import AskedTestSet, clips_of
+from shared.ui.server.launch import Page, announce, build, start
 from shared.wer import word_errors
 
 MAILBOX = clips("it")[1]
@@ -108,7 +109,7 @@ def test_without_a_reference_there_is_no_error_rate(client):
 def test_the_language_is_detected_once_and_said(client):
     data, html = ask(client, clips("ru")[0].path, "", how=("detect", *HOW[1:]))
     assert data["language"] == "ru" and all("звонок" in side["text"] for side in data["sides"])
-    assert "as the base model heard" in data["notes"][0]
+    assert "as the base model detected it" in data["notes"][0]
     assert any("tuned for Italian, not for Russian" in note for note in data["notes"]) and "tuned for Italian" in html
 
 
@@ -120,7 +121,7 @@ def test_an_example_has_its_known_text(client):
 
 def test_another_checkpoint_on_either_side(client, italian):
     data, _ = ask(client, MAILBOX.path, "", how=(*HOW[:5], str(italian), "embedded:whisper-base"))
-    assert [side["checkpoint"] for side in data["sides"]] == [str(italian), "embedded:whisper-base"]
+    assert [side["checkpoint"] for side in data["sides"]] == [italian.name, "embedded:whisper-base"]
     with pytest.raises(AppError, match="names no checkpoint"):
         ask(client, MAILBOX.path, "", how=(*HOW[:5], "no such thing", ""))
 
@@ -209,8 +210,22 @@ def test_rows_of_a_hub_data_set(client, hub, tmp_path):
     api.upload_folder(repo_id=f"{USER}/mailbox", repo_type="dataset", folder_path=tmp_path, path_in_repo="data")
     summary, *_ = ask_set(client, "hub", None, None, f"{USER}/mailbox", "", "test", 2)
     assert summary["n_clips"] == 2 and summary["origin"].startswith(f"{USER}/mailbox")
-    with pytest.raises(AppError, match="no such part"):
+    with pytest.raises(AppError, match="no such split"):
         ask_set(client, "hub", None, None, f"{USER}/mailbox", "", "validation", 2)
+
+
+def test_a_private_data_set_is_not_shown_to_visitors_unless_its_owner_lists_it(client, hub, app, tmp_path):
+    """The machine has the owner's token (see the `hub` fixture); a visitor has not."""
+    rows = [{"audio": {"bytes": MAILBOX.path.read_bytes(), "path": "a.flac"}, "text": "secret words"}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "test.parquet")
+    hub.add("dataset", f"{USER}/secret", {"test.parquet": (tmp_path / "test.parquet").read_bytes()}, private=True)
+    with pytest.raises(AppError) as refused:
+        ask_set(client, "hub", None, None, f"{USER}/secret", "", "test", 1)
+    assert "no such data set" in str(refused.value) and "secret words" not in str(refused.value)
+    assert hub.downloads(f"{USER}/secret") == []
+    asked = AskedTestSet("hub", None, None, f"{USER}/secret", None, "test", 1, None, None, None)
+    with clips_of(asked, Limits(datasets=(f"{USER}/secret",))) as clips:
+        assert [clip.reference for clip in clips.clips] == ["secret words"]
 
 
 def test_stop_ends_a_test_set_and_keeps_nothing(client, tmp_path):
@@ -227,8 +242,11 @@ def test_stop_ends_a_test_set_and_keeps_nothing(client, tmp_path):
     assert set(RESULTS.iterdir()) == before and no_upload_left()
 
 
-def test_without_the_fine_tuned_checkpoint_the_page_says_so_and_stops(tmp_path):
+def test_without_the_fine_tuned_checkpoint_the_page_says_so_and_stops(capsys):
     serving = Serving("embedded:whisper-base", "embedded:no-such")
+    announce(serving)
+    printed = capsys.readouterr().err
+    assert "embedded:no-such is not available" in printed and printed.count("!") > 40
     demo = build("Compare", [Page("Compare", "compare", compare.page)], serving)
     texts = [str(block.value) for block in demo.blocks.values() if isinstance(getattr(block, "value", None), str)]
     assert any("There is nothing to compare" in text for text in texts)

@@ -1,27 +1,63 @@
 """How to transcribe, as a person chooses it: language and task in sight, the rest in the Advanced fold.
 
-Leaves: Gradio components in the order of `read`, which turns their values into `inference.Options`.
+Leaves: Gradio components, and `How`, the typed request that their values become. Each control has the name that Python,
+the command line and the API have for it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
 import gradio as gr
 
-from shared.engines import ENGINES
 from shared.errors import UserError
-from shared.languages import LANGUAGES
-from shared.options import Options
+from shared.languages import LANGUAGES, language_code
+from shared.options import ENGINES, Options
 
 DETECT = "detect"
 TASKS = {"transcribe": "Transcribe", "translate": "Translate to English"}
 ENGINE_NAMES = {"auto": "Automatic", "torch": "PyTorch", "ctranslate2": "CTranslate2"}
 NO_SPEAKERS, FIND_SPEAKERS = "off", "find"
 MOST_SPEAKERS = 8  # that can be chosen; more can be found
-MIDDLE = 0.5  # of the slider "Find quieter speech": the onset the speech detector was made for
+
+
+@dataclass(frozen=True)
+class How:
+    """How a recording is to be transcribed: what the controls of `Choices` say. engine: one of ENGINES."""
+
+    VALUES: ClassVar[tuple[str, ...]] = (
+        "language", "task", "engine", "beam_size", "vad_onset", "initial_prompt", "speakers")
+
+    options: Options
+    engine: str
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> How:
+        """The values of the controls by name. Words are asked for because pages mark them. Raises UserError."""
+        language = None if values["language"] in (DETECT, None, "") else language_code(values["language"])
+        speakers = str(values.get("speakers") or NO_SPEAKERS)
+        options = Options(
+            language=language, task=values.get("task") or "transcribe", words=True, beam_size=int(values["beam_size"]),
+            vad_onset=float(values["vad_onset"]), initial_prompt=(values["initial_prompt"] or "").strip() or None,
+            speakers=speakers != NO_SPEAKERS, n_speakers=int(speakers) if speakers.isdecimal() else None)
+        options.check()
+        if values["engine"] not in ENGINES:
+            raise UserError("There is no such engine", got=values["engine"], limit=", ".join(ENGINES),
+                            hint="choose one")
+        return cls(options, values["engine"])
+
+
+@dataclass(frozen=True)
+class LiveHow(How):
+    """Without speakers, who can be told apart only at the end."""
+
+    VALUES: ClassVar[tuple[str, ...]] = How.VALUES[:-1]
 
 
 class Choices:
-    """Rendered where it is made. `inputs`: language, task, engine, beam_size, quiet_speech, names, speakers."""
+    """The controls, rendered where this is made."""
 
     def __init__(self, *, translate: bool = True) -> None:
         """translate: whether the task and telling speakers apart may be chosen."""
@@ -29,44 +65,29 @@ class Choices:
             self.language = gr.Dropdown(
                 [("Detect", DETECT), *sorted((name, code) for code, name in LANGUAGES.items())], value=DETECT,
                 label="Spoken language", filterable=True, min_width=140)
-            self.task = gr.Dropdown([(name, task) for task, name in TASKS.items()], value="transcribe", label="Do what",
+            self.task = gr.Dropdown([(name, task) for task, name in TASKS.items()], value="transcribe", label="Task",
                                     visible=translate, filterable=False, min_width=140)
             self.speakers = gr.Dropdown(
                 [("Off", NO_SPEAKERS), ("Tell apart", FIND_SPEAKERS),
                  *((f"There are {n}", str(n)) for n in range(2, MOST_SPEAKERS + 1))],
                 value=NO_SPEAKERS, label="Speakers", visible=translate, filterable=False, min_width=140)
         with gr.Accordion("Advanced", open=False, elem_classes="advanced"):
-            self.names = gr.Textbox(
+            self.initial_prompt = gr.Textbox(
                 label="Names and special words", value="",
                 placeholder="Söderström, myocardial infarction, Kubernetes …",
                 info="Spelled as you want to read them; the model will lean towards them.", max_length=600)
-            self.quiet_speech = gr.Slider(
-                0.1, 0.9, value=MIDDLE, step=0.05, label="Find quieter speech",
-                info="To the right if speech is missed, to the left if noise is read as words.")
+            self.vad_onset = gr.Slider(
+                0.1, 0.9, value=Options().vad_onset, step=0.05, label="What counts as speech",
+                info="Lower if quiet speech is missed, higher if noise is read as words.")
             self.beam_size = gr.Slider(1, 10, value=1, step=1, label="Search width (beam)",
                                        info="1 is fastest; 5 is slower and sometimes better.")
             self.engine = gr.Dropdown([(ENGINE_NAMES.get(name, name), name) for name in ENGINES], value="auto",
                                       label="Engine", filterable=False)
 
+    def named(self, names: tuple[str, ...]) -> list[gr.components.Component]:
+        """The controls of these names, in their order."""
+        return [getattr(self, name) for name in names]
+
     @property
     def inputs(self) -> list[gr.components.Component]:
-        return [*self.live_inputs, self.speakers]
-
-    @property
-    def live_inputs(self) -> list[gr.components.Component]:
-        """Without speakers, who can be told only once all is said."""
-        return [self.language, self.task, self.engine, self.beam_size, self.quiet_speech, self.names]
-
-
-def read(language: str, task: str, beam_size: float, quiet_speech: float, names: str, speakers: str = NO_SPEAKERS
-         ) -> Options:
-    """The values of `Choices.inputs` without the engine, as Options; words are asked for because pages mark them.
-
-    Raises UserError for a language that is none of Whisper's; the model checks the rest.
-    """
-    if language not in (DETECT, None, "") and language not in LANGUAGES:
-        raise UserError("There is no such language", got=language, hint=f"choose one, or {DETECT!r}")
-    return Options(
-        language=None if language in (DETECT, None, "") else language, task=task, words=True, beam_size=int(beam_size),
-        vad_onset=round(1 - float(quiet_speech), 3), initial_prompt=(names or "").strip() or None,
-        speakers=speakers != NO_SPEAKERS, n_speakers=int(speakers) if speakers.isdecimal() else None)
+        return self.named(How.VALUES)

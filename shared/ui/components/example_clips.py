@@ -1,4 +1,4 @@
-"""The clips that come with the apps, with what is said in them. Origin and licences: examples/README.md."""
+"""The clips that come with the apps, with the text of each. Origin and licences: examples/README.md."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from pathlib import Path
 import gradio as gr
 
 from shared.errors import UserError
+from shared.ui.components.choices import How
 
 FOLDER = Path(__file__).parents[1] / "examples"
 
 
 @dataclass(frozen=True)
 class Clip:
-    """label: for a button. language: ISO 639-1. text: what is said, word for word."""
+    """label: for a button. language: ISO 639-1. text: the reference, word for word."""
 
     label: str
     file: str
@@ -34,6 +35,14 @@ CLIPS = (
     Clip("English: Jane Austen", "en_austen-0890.ogg", "en",
          "unless to be rather cold-hearted and rather selfish is to be ill-disposed:"),
 )
+
+
+@dataclass(frozen=True)
+class AskedExample:
+    """example: number of the clip that is to be transcribed."""
+
+    example: int
+    how: How
 
 
 def row() -> gr.Dataset:

@@ -18,7 +18,8 @@ from shared.errors import UserError
 from shared.serving import Serving
 from shared.transcript import Segment, Transcript
 from shared.ui.render.transcript import EMPTY, result_html
-from shared.ui.server import jobs, results
+from shared.ui.server import jobs, messages, results
+from shared.ui.server.messages import without_paths
 from shared.ui.server.results import KEPT_SECONDS, Result
 
 KEPT = ("What you send is deleted as soon as it has been read; a file you choose but never start goes within the hour. "
@@ -31,12 +32,12 @@ def heading(title: str, text: str, serving: Serving) -> None:
     """A page's top: what it does, and a banner if the fine-tuned checkpoint is missing."""
     gr.HTML(f'<div class="heading"><h1>{escape(title)}</h1><p>{escape(text)}</p></div>')
     if serving.problem:
-        gr.HTML(f'<p class="notice" role="status">{escape(serving.problem)}</p>')
+        gr.HTML(f'<p class="notice" role="alert">{escape(without_paths(serving.problem))}</p>')
 
 
 def footing(serving: Serving) -> None:
     """A page's foot: what is kept and for how long, and which checkpoints are in use."""
-    gr.HTML(f'<div class="footing"><p>{escape(KEPT)}</p><p>{escape(serving.line())}</p></div>')
+    gr.HTML(f'<div class="footing"><p>{escape(KEPT)}</p><p>{escape(without_paths(serving.line()))}</p></div>')
 
 
 class Panel:
@@ -74,20 +75,27 @@ class Panel:
         return ["\n".join(segment.text for segment in transcript.segments), transcript.to_dict(),
                 [str(path) for path in result.files], result_html(result, self._known), gr.Column(visible=True), result]
 
-    def runs(
-        self, triggers: Sequence[Callable], work: Callable, inputs: Sequence[gr.components.Component], *, api_name: str,
-        outputs: Sequence[Any] = (), api_description: str | None = None, queue: str = MODEL_QUEUE, at_once: int = 1,
-    ) -> gr.events.Dependency:
+    def runs(self, triggers: Sequence[Callable], work: Callable, inputs: Sequence[gr.components.Component], *,
+             outputs: Sequence[Any] = (), queue: str = MODEL_QUEUE, at_once: int = 1, **event: Any
+             ) -> gr.events.Dependency:
         """Wire a page's action: any trigger starts `work`, in the model's queue, with Stop in sight while it runs.
 
-        work: a function of `inputs`, `request: gr.Request` and `bar=gr.Progress()`; returns `show(…)` and a value for
-        each of `outputs` more. queue, at_once: for work that mostly waits for others. Returns the event.
+        Args:
+            triggers: events of components, such as `button.click`.
+            work: a function of the inputs' values (see `form.handler`); gives `show(…)` and a value for each output.
+            inputs: the controls whose values `work` gets.
+            outputs: components besides the panel's own.
+            queue, at_once: for work that mostly waits for others.
+            event: api_name and so on, as for any of Gradio's events.
+
+        Returns:
+            The event.
         """
         return with_stop(self.stop, self.view, triggers, work, inputs, [*self.outputs, *outputs], concurrency_id=queue,
-                         concurrency_limit=at_once, api_name=api_name, api_description=api_description)
+                         concurrency_limit=at_once, **event)
 
     def _save(self, result: Result | None, text: str) -> list[Any]:
-        with jobs.messages():
+        with messages.shown():
             if result is None:
                 raise UserError("There is no text to correct any more",
                                 hint="transcribe again; results stay an hour at most")
@@ -118,7 +126,7 @@ def with_stop(
 
 def _stop(request: gr.Request) -> None:
     if not jobs.stop(request):
-        gr.Info("Nothing is running.", duration=3)
+        messages.info("Nothing is running.")
 
 
 def corrected(transcript: Transcript, text: str) -> Transcript:

@@ -6,20 +6,21 @@ Nothing is routed by language here: both sides do exactly what is asked.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
 from shared.errors import UserError
-from shared.serving import Serving
+from shared.serving import Request, Serving
 from shared.ui.components import example_clips
+from shared.ui.components.form import handler
 from shared.ui.components.panel import MODEL_QUEUE, footing, heading, with_stop
 from shared.ui.pages import compare_clip, compare_set
-from shared.ui.pages.compare_inputs import ClipSource, How, clips_of, options, pair
+from shared.ui.pages.compare_inputs import AskedTestSet, ClipSource, CompareChoices, CompareHow, clips_of, pair
 from shared.ui.render.transcript import EMPTY
-from shared.ui.server import jobs
-from shared.ui.server.jobs import job
-from shared.ui.server.results import received
+from shared.ui.server import jobs, messages
+from shared.ui.server.jobs import Job
 
 
 def page(serving: Serving) -> None:
@@ -38,21 +39,21 @@ def page(serving: Serving) -> None:
                 with gr.Tab("A test set"):
                     many = ClipSource()
                     go = gr.Button("Compare on all clips", variant="primary", elem_id="compare-set-go")
-            how = How(serving)
+            chosen = CompareChoices(serving, serving.fine_tuned)
         with gr.Column(scale=3, min_width=300):
             shown = _Shown()
     footing(serving)
-    _compare_clips(serving, one, how, shown)
-    _compare_test_sets(serving, many, go, how, shown)
+    _compare_clips(serving, one, chosen, shown)
+    _compare_test_sets(serving, many, go, chosen, shown)
 
 
 class _OneClip:
-    """A clip, and what is said in it. Rendered where it is made."""
+    """A clip, and its text. Rendered where it is made."""
 
     def __init__(self) -> None:
         self.clip = gr.Audio(sources=["upload", "microphone"], type="filepath", label="Speech", buttons=[],
                              editable=False, elem_id="compare-clip")
-        self.reference = gr.Textbox(label="What is said, word for word", lines=3, elem_id="compare-reference",
+        self.reference = gr.Textbox(label="Its text, word for word", lines=3, elem_id="compare-reference",
                                     info="If you know it. Without it the two texts are set against each other.",
                                     max_length=compare_clip.MAX_LETTERS)
         self.go = gr.Button("Compare", variant="primary", elem_id="compare-go")
@@ -72,59 +73,71 @@ class _Shown:
         self.outputs = [self.data, self.view, self.files, self.after]
         self.stop.click(_stop, api_name="stop_compare", queue=False, api_description="End the work of this session.")
 
-    def runs(self, trigger: Callable, work: Callable, inputs: Sequence[Any], outputs: Sequence[Any], api_name: str,
-             api_description: str) -> None:
+    def runs(self, trigger: Callable, work: Callable, inputs: Sequence[Any], outputs: Sequence[Any], **event: Any
+             ) -> None:
+        """Wire an action. event: as for any of Gradio's."""
         with_stop(self.stop, self.view, [trigger], work, inputs, [*self.outputs, *outputs], concurrency_id=MODEL_QUEUE,
-                  concurrency_limit=1, api_name=api_name, api_description=api_description)
+                  concurrency_limit=1, **event)
 
 
-def _compare_clips(serving: Serving, one: _OneClip, how: How, shown: _Shown) -> None:
-    def read(path, reference, language, engine, beam_size, quiet_speech, names, base, fine_tuned, work):
-        how_read = options(language, beam_size, quiet_speech, names)
-        both = pair(serving, base, fine_tuned, engine, work)
-        compared = compare_clip.compare_clip(serving, path, both, how_read, engine, reference or "", work)
+@dataclass(frozen=True)
+class AskedClip:
+    """clip: path of what was sent or recorded. reference: its text, may be empty."""
+
+    clip: str | None
+    reference: str | None
+    how: CompareHow
+
+
+@dataclass(frozen=True)
+class AskedExample:
+    """example: number of one of the clips that come with the app."""
+
+    example: int
+    how: CompareHow
+
+
+def _compare_clips(serving: Serving, one: _OneClip, chosen: CompareChoices, shown: _Shown) -> None:
+    def read(path: str, reference: str, how: CompareHow, work: Job) -> list[Any]:
+        compared = compare_clip.compare_clip(serving, Request(path, how.options, how.engine), reference,
+                                             pair(serving, how, work), work)
         return [compare_clip.as_dict(compared), compare_clip.html(compared), None, gr.Column(visible=False)]
 
-    def compare(clip, reference, language, engine, beam_size, quiet_speech, names, base, fine_tuned,
-                request: gr.Request, bar=gr.Progress()):  # noqa: B008
-        with job(request, bar) as work, received(clip):
-            if clip is None:
-                raise UserError("There is no speech yet", hint="record it, choose a file, or try an example")
-            return [*read(clip, reference, language, engine, beam_size, quiet_speech, names, base, fine_tuned, work),
-                    None]
+    def compare(asked: AskedClip, work: Job) -> list[Any]:
+        if asked.clip is None:
+            raise UserError("There is no speech yet", hint="record it, choose a file, or try an example")
+        return [*read(asked.clip, asked.reference or "", asked.how, work), None]
 
-    def compare_example(example, language, engine, beam_size, quiet_speech, names, base, fine_tuned,
-                        request: gr.Request, bar=gr.Progress()):  # noqa: B008
-        with job(request, bar) as work:
-            clip = example_clips.clip(example)
-            return read(clip.path, clip.text, language, engine, beam_size, quiet_speech, names, base, fine_tuned, work)
+    def compare_example(asked: AskedExample, work: Job) -> list[Any]:
+        clip = example_clips.clip(asked.example)
+        return read(clip.path, clip.text, asked.how, work)
 
-    shown.runs(one.go.click, compare, [one.clip, one.reference, *how.inputs], [one.clip], "compare",
-               "Both checkpoints on one clip; with a reference, both aligned to it and counted.")
-    shown.runs(one.examples.click, compare_example, [one.examples, *how.inputs], [], "compare_example",
-               "Both checkpoints on one of the clips that come with the app, with its known text.")
+    shown.runs(one.go.click, handler(AskedClip, compare, files=("clip",)), [one.clip, one.reference, *chosen.inputs],
+               [one.clip], api_name="compare",
+               api_description="Both checkpoints on one clip; with a reference, both aligned to it and counted.")
+    shown.runs(one.examples.click, handler(AskedExample, compare_example), [one.examples, *chosen.inputs], [],
+               api_name="compare_example",
+               api_description="Both checkpoints on one of the clips that come with the app, with its known text.")
     one.clip.input(lambda: "", None, one.reference, queue=False, show_progress="hidden", api_visibility="private")
 
 
-def _compare_test_sets(serving: Serving, many: ClipSource, go: gr.Button, how: How, shown: _Shown) -> None:
-    def compare_test_set(source, archive, table, dataset, config, split, n_rows, audio_column, text_column, language,
-                         engine, beam_size, quiet_speech, names, base, fine_tuned, request: gr.Request,
-                         bar=gr.Progress()):  # noqa: B008
-        with job(request, bar) as work, received(archive, table):
-            how_read = options(language, beam_size, quiet_speech, names)
-            both = pair(serving, base, fine_tuned, engine, work)
-            work.says("opening the test set")
-            with clips_of(source, archive, table, dataset, config, split, n_rows, audio_column, text_column) as clips:
-                evaluation, notes = compare_set.compare_set(serving, clips, both, how_read, engine, work)
-            summary = compare_set.as_dict(evaluation, both, notes)
-            paths = compare_set.write_files(evaluation, summary)
-            return [summary, compare_set.html(evaluation, notes), paths, gr.Column(visible=True), None, None]
+def _compare_test_sets(serving: Serving, many: ClipSource, go: gr.Button, chosen: CompareChoices, shown: _Shown
+                       ) -> None:
+    def compare_test_set(asked: AskedTestSet, work: Job) -> list[Any]:
+        both = pair(serving, asked.how, work)
+        work.says("opening the test set")
+        with clips_of(asked, serving.limits) as clips:
+            evaluation, notes = compare_set.compare_set(serving, clips, both, asked.how, work)
+        summary = compare_set.as_dict(evaluation, both, notes)
+        paths = compare_set.write_files(evaluation, summary)
+        return [summary, compare_set.html(evaluation, notes), paths, gr.Column(visible=True), None, None]
 
-    shown.runs(go.click, compare_test_set, [*many.inputs, *how.inputs], [many.archive, many.table], "compare_test_set",
-               "Both checkpoints on every clip of a zip or of a Hub data set: pooled rates, intervals, and whether the "
-               "difference is real. Files: rows as CSV and JSON lines, and the summary.")
+    shown.runs(go.click, handler(AskedTestSet, compare_test_set, files=("archive", "table")),
+               [*many.inputs, *chosen.inputs], [many.archive, many.table], api_name="compare_test_set",
+               api_description="Both checkpoints on every clip of a zip or of a Hub data set: pooled rates, intervals, "
+                               "and whether the difference is real. Files: rows as CSV and JSON lines; the summary.")
 
 
 def _stop(request: gr.Request) -> None:
     if not jobs.stop(request):
-        gr.Info("Nothing is running.", duration=3)
+        messages.info("Nothing is running.")

@@ -1,4 +1,4 @@
-"""One clip read by two checkpoints: what each heard, how far from the reference, or from each other.
+"""One clip read by two checkpoints: what each understood, how far from the reference, or from each other.
 
 Enters: a file, two loaded checkpoints, and a reference where there is one. Leaves: plain values, and their HTML. One
 utterance has counts and rates, but no interval: the bootstrap is over utterances.
@@ -9,14 +9,15 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 from shared.errors import UserError
 from shared.inference import Transcriber
 from shared.languages import language_name
-from shared.options import Options
 from shared.serving import Answer, Request, Serving, describe_engine
 from shared.ui.render import alignment as diff
 from shared.ui.server.jobs import Job
+from shared.ui.server.messages import without_paths
 from shared.units import spoken_time
 from shared.wer import UtteranceErrors, normalise, unit, utterance_errors, word_errors
 
@@ -45,36 +46,50 @@ class Compared:
     notes: tuple[str, ...]
 
 
-def compare_clip(serving: Serving, path: str, pair: tuple[Transcriber, Transcriber], options: Options, engine: str,
-                 reference: str, work: Job) -> Compared:
-    """Both checkpoints on the same file, exactly these, whatever its language. Raises UserError, Cancelled."""
-    reference = reference.strip()
+def compare_clip(serving: Serving, request: Request, reference: str, pair: tuple[Transcriber, Transcriber], work: Job
+                 ) -> Compared:
+    """Both checkpoints on the same file, exactly these, whatever its language.
+
+    Args:
+        serving: what transcribes.
+        request: the clip and how to transcribe it.
+        reference: its text; empty where nobody knows it.
+        pair: base and fine-tuned checkpoint, loaded.
+        work: shows progress, and says when to stop.
+
+    Raises:
+        UserError: the clip or the reference cannot be used.
+        Cancelled: the work was stopped.
+    """
+    reference, options = reference.strip(), request.options
     if len(reference) > MAX_LETTERS:
         raise UserError("The reference is too long", got=f"{len(reference)} letters", limit=MAX_LETTERS,
                         hint="compare a shorter clip, or send a test set")
     if reference and not normalise(reference, options.language):
         raise UserError("The reference holds no words", got=reference[:40],
-                        hint="write what is said, or leave it empty")
+                        hint="write what is spoken, or leave it empty")
     work.says("finding speech")
     notes = []
-    if options.language is None:
-        language = serving.detect(Request(path, options), cancel=work.cancel)
+    language = options.language
+    if language is None:
+        language = serving.detect(request, cancel=work.cancel)
         options = dataclasses.replace(options, language=language)
-        notes.append(f"{language_name(language)}, as the base model heard; both were told so.")
-    notes += tuning_notes(pair, options.language)
-    sides = []
+        notes.append(f"{language_name(language)}, as the base model detected it; both were told so.")
+    notes += tuning_notes(pair, language)
+    answers = []
     for name, transcriber in zip(NAMES, pair, strict=True):
         work.part(name)
-        answer = serving.transcribe_with(transcriber.checkpoint, Request(path, options, engine),
-                                         progress=work.report, cancel=work.cancel)
-        sides.append((name, answer, transcriber))
+        answers.append(serving.transcribe_with(
+            transcriber.checkpoint, dataclasses.replace(request, options=options), progress=work.report,
+            cancel=work.cancel))
     work.part("")
     work.says("comparing")
-    notes += dict.fromkeys(warning for _, answer, _ in sides for warning in answer.transcript.warnings)
-    return Compared(options.language, reference, tuple(
+    notes += dict.fromkeys(without_paths(warning) for answer in answers for warning in answer.transcript.warnings)
+    base, fine_tuned = (
         Side(name, answer, describe_engine(transcriber),
-             utterance_errors(reference, answer.transcript.text, options.language) if reference else None)
-        for name, answer, transcriber in sides), tuple(notes))
+             utterance_errors(reference, answer.transcript.text, language) if reference else None)
+        for name, answer, transcriber in zip(NAMES, answers, pair, strict=True))
+    return Compared(language, reference, (base, fine_tuned), tuple(notes))
 
 
 def tuning_notes(pair: tuple[Transcriber, Transcriber], language: str) -> list[str]:
@@ -84,7 +99,7 @@ def tuning_notes(pair: tuple[Transcriber, Transcriber], language: str) -> list[s
             if one.languages is not None and language not in one.languages]
 
 
-def as_dict(compared: Compared) -> dict:
+def as_dict(compared: Compared) -> dict[str, Any]:
     """For programs."""
     return {"language": compared.language, "reference": compared.reference or None, "notes": list(compared.notes),
             "verdict": "too short to tell" if compared.reference else None,
@@ -108,7 +123,7 @@ def rate_titles(language: str | None) -> tuple[str, str]:
 
 def _side(side: Side, language: str) -> str:
     answer = side.answer
-    parts = [f"<h3>{side.name}</h3>", f'<p class="who">{escape(answer.checkpoint.describe())}</p>',
+    parts = [f"<h3>{side.name}</h3>", f'<p class="who">{escape(without_paths(answer.checkpoint.describe()))}</p>',
              '<p class="label">As written</p>', diff.text_html(answer.transcript.text, language)]
     if side.errors:
         parts += ['<p class="label">Aligned to the reference</p>', diff.aligned_html(side.errors.words, language)]
@@ -119,7 +134,7 @@ def _side(side: Side, language: str) -> str:
 
 def _numbers(compared: Compared) -> str:
     words, characters = rate_titles(compared.language)
-    errors = [side.errors for side in compared.sides]
+    errors = [side.errors for side in compared.sides if side.errors is not None]
     rows = [(words, [diff.rate(one.words) for one in errors]),
             (characters, [diff.rate(one.characters) for one in errors]),
             ("Counts", [diff.counts(one.words) for one in errors]),
@@ -133,19 +148,19 @@ def _numbers(compared: Compared) -> str:
 def _between(compared: Compared) -> str:
     first, second = (side.answer.transcript.text for side in compared.sides)
     between = word_errors(first, second, compared.language)
-    said = ("The two texts are the same, but for case and punctuation." if not between.errors else
-            f"They differ in {between.errors} of {between.hits + between.errors} places.")
-    return (f'<div class="between"><p><b>The two texts against each other</b></p><p>{said}</p>'
+    verdict = ("The two texts are the same, but for case and punctuation." if not between.errors else
+               f"They differ in {between.errors} of {between.hits + between.errors} places.")
+    return (f'<div class="between"><p><b>The two texts against each other</b></p><p>{verdict}</p>'
             f"{diff.aligned_html(between, compared.language)}{diff.between_legend(*NAMES)}"
             '<p class="small">Without a reference nobody knows which of them is right, so there is no error rate.</p>'
             "</div>")
 
 
-def _side_dict(side: Side) -> dict:
+def _side_dict(side: Side) -> dict[str, Any]:
     answer = side.answer
     errors = side.errors and {kind: diff.as_dict(getattr(side.errors, kind)) for kind in
                               ("words", "characters", "raw_words", "raw_characters")}
     alignment = side.errors and [list(step) for step in side.errors.words.alignment]
-    return {"name": side.name, "checkpoint": str(answer.checkpoint), "engine": side.engine,
+    return {"name": side.name, "checkpoint": without_paths(str(answer.checkpoint)), "engine": side.engine,
             "text": answer.transcript.text, "audio_seconds": answer.transcript.duration,
             "work_seconds": answer.seconds, "rtfx": answer.rtfx, "errors": errors, "alignment": alignment}

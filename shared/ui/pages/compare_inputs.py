@@ -1,13 +1,14 @@
 """What the compare page asks a visitor for: how to read, with which checkpoints, and where a test set comes from.
 
-Leaves: Gradio components, and functions that turn their values into Options, loaded checkpoints and a ClipSet.
+Leaves: Gradio components, typed requests of their values, and what these name: loaded checkpoints and a ClipSet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import gradio as gr
 
@@ -15,45 +16,73 @@ from shared.checkpoint import Checkpoint
 from shared.errors import UserError
 from shared.inference import Transcriber
 from shared.options import Options
-from shared.serving import Serving
+from shared.serving import Limits, Serving
 from shared.testset import ClipSet, hub_clips, zip_clips
-from shared.ui.components import choices
+from shared.ui.components.choices import Choices, How
 from shared.ui.server.jobs import Job
 
 MAX_ROWS = 2000  # of a Hub data set in one go
 ZIP, HUB = "zip", "hub"
 
 
-class How:
-    """Rendered where it is made. `inputs`: language, engine, beam_size, quiet_speech, names, base, fine_tuned."""
+@dataclass(frozen=True)
+class CompareHow:
+    """How both checkpoints are to transcribe, and which two. base, fine_tuned: empty for the configured ones."""
 
-    def __init__(self, serving: Serving) -> None:
-        self.chosen = choices.Choices(translate=False)
+    VALUES: ClassVar[tuple[str, ...]] = (
+        "language", "engine", "beam_size", "vad_onset", "initial_prompt", "base", "fine_tuned")
+
+    options: Options
+    engine: str
+    base: str | None
+    fine_tuned: str | None
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> CompareHow:
+        """Without word times: nothing here shows them, and finding them would count as time. Raises UserError."""
+        how = How.read(values)
+        return cls(replace(how.options, words=False), how.engine, _named(values["base"]), _named(values["fine_tuned"]))
+
+
+class CompareChoices:
+    """The controls, rendered where this is made."""
+
+    def __init__(self, serving: Serving, fine_tuned: Transcriber) -> None:
+        self._chosen = Choices(translate=False)
         with gr.Accordion("Other checkpoints", open=False, visible=serving.limits.allowed != ()):
-            self.base = _checkpoint("Base", serving.base, serving)
-            self.fine_tuned = _checkpoint("Fine-tuned", serving.fine_tuned, serving)
+            self._base = _checkpoint("Base", serving.base, serving.limits)
+            self._fine_tuned = _checkpoint("Fine-tuned", fine_tuned, serving.limits)
 
     @property
     def inputs(self) -> list[gr.components.Component]:
-        chosen = self.chosen
-        return [chosen.language, chosen.engine, chosen.beam_size, chosen.quiet_speech, chosen.names, self.base,
-                self.fine_tuned]
+        return [*self._chosen.named(CompareHow.VALUES[:-2]), self._base, self._fine_tuned]
 
 
-def options(language: str, beam_size: float, quiet_speech: float, names: str) -> Options:
-    """Without word times: nothing here shows them, and finding them would count as time."""
-    return replace(choices.read(language, "transcribe", beam_size, quiet_speech, names), words=False)
-
-
-def pair(serving: Serving, base: str, fine_tuned: str, engine: str, work: Job) -> tuple[Transcriber, Transcriber]:
+def pair(serving: Serving, how: CompareHow, work: Job) -> tuple[Transcriber, Transcriber]:
     """The two checkpoints asked for, loaded; fetched first if need be, so that no clip's time holds the loading."""
-    return (_loaded(serving, base, serving.base, engine, work),
-            _loaded(serving, fine_tuned, serving.fine_tuned, engine, work))
+    assert serving.fine_tuned is not None, "the page stops without one"
+    return (_loaded(serving, how.base, serving.base, how.engine, work),
+            _loaded(serving, how.fine_tuned, serving.fine_tuned, how.engine, work))
+
+
+@dataclass(frozen=True)
+class AskedTestSet:
+    """source: ZIP or HUB. archive, table: paths of uploads. dataset, config, split: as the Hub names them."""
+
+    source: str
+    archive: str | None
+    table: str | None
+    dataset: str | None
+    config: str | None
+    split: str | None
+    n_rows: float | None
+    audio_column: str | None
+    text_column: str | None
+    how: CompareHow
 
 
 class ClipSource:
-    """Where the clips and their references come from. Rendered where it is made."""
-
+    """Where the clips and their references come from. Rendered where this is made."""
 
     def __init__(self) -> None:
         self.source = gr.Radio([("A zip of clips", ZIP), ("A data set on the Hub", HUB)], value=ZIP, show_label=False,
@@ -83,42 +112,40 @@ class ClipSource:
 
 
 @contextmanager
-def clips_of(source: str, archive: str | None, table: str | None, dataset: str, config: str, split: str, n_rows: float,
-             audio_column: str, text_column: str) -> Iterator[ClipSet]:
-    """The clips that the values of `ClipSource.inputs` name, open inside the `with`. Raises UserError."""
-    columns = _named(audio_column), _named(text_column)
-    if source == ZIP:
-        if archive is None:
+def clips_of(asked: AskedTestSet, limits: Limits) -> Iterator[ClipSet]:
+    """The clips asked for, open inside the `with`. Raises UserError."""
+    columns = _named(asked.audio_column), _named(asked.text_column)
+    if asked.source == ZIP:
+        if asked.archive is None:
             raise UserError("No zip was chosen yet", hint="choose a zip of clips with a CSV of their texts")
-        with zip_clips(archive, table=table, audio_column=columns[0], text_column=columns[1]) as clips:
+        with zip_clips(asked.archive, table=asked.table, audio_column=columns[0], text_column=columns[1]) as clips:
             yield clips
-    elif source == HUB:
-        if not 1 <= (n_rows or 0) <= MAX_ROWS:
+    elif asked.source == HUB:
+        n_rows, name = int(asked.n_rows or 0), (asked.dataset or "").strip()
+        if not 1 <= n_rows <= MAX_ROWS:
             raise UserError("The number of rows is out of range", got=n_rows, limit=f"1 to {MAX_ROWS}",
                             hint="change it")
-        yield hub_clips((dataset or "").strip(), config=_named(config), split=_named(split) or "test",
-                        max_rows=int(n_rows), columns=columns, token=False)
+        yield hub_clips(name, config=_named(asked.config), split=_named(asked.split) or "test", max_rows=n_rows,
+                        columns=columns, token=None if name in limits.datasets else False)
     else:
-        raise UserError("There is no such source of clips", got=source, limit=f"{ZIP}, {HUB}", hint="choose one")
+        raise UserError("There is no such source of clips", got=asked.source, limit=f"{ZIP}, {HUB}", hint="choose one")
 
 
-
-
-def _checkpoint(label: str, configured: Transcriber, serving: Serving) -> gr.components.Component:
+def _checkpoint(label: str, configured: Transcriber, limits: Limits) -> gr.components.Component:
     """A field for another checkpoint: free on one's own machine, a choice of what the owner allows on a Space."""
     name, elem_id = configured.checkpoint.name, f"compare-{label.lower()}"
-    if serving.limits.allowed is None:
+    if limits.allowed is None:
         return gr.Textbox(label=f"{label}, instead of {name}", placeholder="a Hub id, or a folder", max_length=300,
                           elem_id=elem_id)
-    return gr.Dropdown([(name, ""), *serving.limits.allowed], value="", label=label, filterable=False, elem_id=elem_id)
+    return gr.Dropdown([(name, ""), *limits.allowed], value="", label=label, filterable=False, elem_id=elem_id)
 
 
-def _loaded(serving: Serving, text: str | None, configured: Transcriber, engine: str, work: Job) -> Transcriber:
-    named = _named(text)
-    if named is not None and serving.limits.allowed is not None and named not in serving.limits.allowed:
+def _loaded(serving: Serving, named: str | None, configured: Transcriber, engine: str, work: Job) -> Transcriber:
+    allowed = serving.limits.allowed
+    if named is not None and allowed is not None and named not in allowed:
         # Before the name is looked at: whether a folder of that name exists here is nobody's business.
         raise UserError("This checkpoint may not be loaded here", got=named[:80],
-                        limit=", ".join(serving.limits.allowed) or "only the two configured ones",
+                        limit=", ".join(allowed) or "only the two configured ones",
                         hint="choose one of those, or run the suite on your own machine")
     work.says(f"loading {named or configured.checkpoint.name}")
     return serving.transcriber(Checkpoint.parse(named) if named else configured.checkpoint, engine)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from html import escape
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from shared.audio import Waveform, load_audio
 from shared.errors import UserError
@@ -23,44 +24,58 @@ from shared.serving import Request, Serving
 from shared.testset import MAX_CLIP_SECONDS, Clip, ClipSet, Evaluation, ScoredClip, as_csv, as_jsonl, evaluate
 from shared.ui import RESULTS, ROOT
 from shared.ui.pages.compare_clip import NAMES, language_name, rate_titles, tuning_notes
+from shared.ui.pages.compare_inputs import CompareHow
 from shared.ui.render import alignment as diff
 from shared.ui.render import plots
 from shared.ui.server.jobs import Job
+from shared.ui.server.messages import without_paths
 from shared.units import spoken_time
 from shared.wer import MIN_UTTERANCES, Comparison, Interval, Rate
 
 N_SHOWN = 200  # rows of the table on the page; the files have them all
-N_LISTENED = 5  # clips that may fail before detecting the language is given up
+N_TRIED = 5  # clips that may fail before detecting the language is given up
 
 
-def compare_set(serving: Serving, clips: ClipSet, pair: tuple[Transcriber, Transcriber], options: Options, engine: str,
-                work: Job) -> tuple[Evaluation, list[str]]:
-    """Every clip by both checkpoints, exactly these; and notes for the reader. Raises UserError, Cancelled."""
+def compare_set(serving: Serving, clips: ClipSet, pair: tuple[Transcriber, Transcriber], how: CompareHow, work: Job
+                ) -> tuple[Evaluation, list[str]]:
+    """Every clip by both checkpoints, exactly these.
+
+    Returns:
+        The evaluation, and notes for the reader.
+
+    Raises:
+        UserError: no clip could be read, or a choice cannot be used.
+        Cancelled: the work was stopped.
+    """
+    options = how.options
     longest = min(MAX_CLIP_SECONDS, serving.limits.max_seconds or MAX_CLIP_SECONDS)
     notes = list(clips.warnings)
-    if options.language is None:
-        work.says("listening for the language")
+    language = options.language
+    if language is None:
+        work.says("detecting the language")
         language, clips = _detected(serving, clips, options, longest, work)
         options = dataclasses.replace(options, language=language)
-        notes.append(f"{language_name(language)}, as the base model heard in the first clip; both were told "
-                     "so for all.")
-    notes += tuning_notes(pair, options.language)
+        notes.append(f"{language_name(language)}, as the base model detected it in the first clip; both "
+                     "were told so for all.")
+    notes += tuning_notes(pair, language)
     for one in pair:
         one.check(options)  # what fails for every clip fails once
 
     def read(transcriber: Transcriber, waveform: Waveform) -> str:
-        return serving.transcribe_with(transcriber.checkpoint, Request(waveform, options, engine),
+        return serving.transcribe_with(transcriber.checkpoint, Request(waveform, options, how.engine),
                                        cancel=work.cancel).transcript.text
 
     def tell(done: int, total: int | None) -> None:
         work.says(f"{done} of {total} clips read" if total else f"{done} clips read", done / total if total else None)
 
     transcribers = {name: functools.partial(read, one) for name, one in zip(NAMES, pair, strict=True)}
-    return evaluate(clips, transcribers, language=options.language, max_clip_seconds=longest, progress=tell,
-                    cancel=work.cancel), notes
+    evaluation = evaluate(clips, transcribers, language=options.language, max_clip_seconds=longest, progress=tell,
+                          cancel=work.cancel)
+    failed = tuple(dataclasses.replace(clip, message=without_paths(clip.message)) for clip in evaluation.failed)
+    return dataclasses.replace(evaluation, failed=failed), [without_paths(note) for note in notes]
 
 
-def as_dict(evaluation: Evaluation, pair: tuple[Transcriber, Transcriber], notes: list[str]) -> dict:
+def as_dict(evaluation: Evaluation, pair: tuple[Transcriber, Transcriber], notes: list[str]) -> dict[str, Any]:
     """The summary for programs; the rows are in the CSV and the JSON lines."""
     compared = evaluation.comparisons[0]
     return {
@@ -68,7 +83,7 @@ def as_dict(evaluation: Evaluation, pair: tuple[Transcriber, Transcriber], notes
         "audio_seconds": evaluation.audio_seconds, "verdict": compared.verdict,
         "verdict_text": verdict_text(evaluation),
         "difference": {"wer": compared.difference, "low": compared.low, "high": compared.high},
-        "sides": [{"name": name, "checkpoint": str(one.checkpoint), "rtfx": evaluation.rtfx(name),
+        "sides": [{"name": name, "checkpoint": without_paths(str(one.checkpoint)), "rtfx": evaluation.rtfx(name),
                    **{kind: _rate_dict(getattr(score, kind)) for kind in
                       ("words", "characters", "raw_words", "raw_characters")}}
                   for name, one, score in zip(evaluation.names, pair, evaluation.scores, strict=True)],
@@ -76,11 +91,11 @@ def as_dict(evaluation: Evaluation, pair: tuple[Transcriber, Transcriber], notes
     }
 
 
-def _rate_dict(rate: Rate) -> dict:
+def _rate_dict(rate: Rate) -> dict[str, Any]:
     return {**diff.as_dict(rate.errors), "interval": list(rate.interval) if rate.interval else None}
 
 
-def write_files(evaluation: Evaluation, summary: dict) -> list[str]:
+def write_files(evaluation: Evaluation, summary: dict[str, Any]) -> list[str]:
     """CSV, JSON lines and the summary, in a folder that only the visitor's page knows the name of."""
     folder = RESULTS / secrets.token_urlsafe(16)
     folder.mkdir(parents=True)
@@ -97,8 +112,9 @@ def verdict_text(evaluation: Evaluation) -> str:
     if compared.verdict == "too short to tell":
         return (f"Too short to tell: {len(evaluation.clips)} clips were read, and {MIN_UTTERANCES} are the fewest from "
                 "which an interval can be had.")
-    span = (f"{diff.points(compared.difference)} points, 95\u00a0% interval {diff.points(compared.low)} to "
-            f"{diff.points(compared.high)}")
+    low, high = compared.low or 0.0, compared.high or 0.0
+    span = (f"{diff.points(compared.difference)} points, 95\u00a0% interval {diff.points(low)} to "
+            f"{diff.points(high)}")
     if compared.verdict == "no difference shown":
         return f"No difference shown: the interval holds zero ({span})."
     fewer = "fewer" if compared.verdict == "better" else "more"
@@ -114,9 +130,10 @@ def html(evaluation: Evaluation, notes: list[str]) -> str:
 
 def _detected(serving: Serving, clips: ClipSet, options: Options, longest: float, work: Job) -> tuple[str, ClipSet]:
     """The language of the first clip that can be read, and the set as it was before anyone looked."""
-    rest, seen = iter(clips.clips), []
+    rest = iter(clips.clips)
+    seen: list[Clip] = []
     problem: UserError | None = None
-    while len(seen) < N_LISTENED and (clip := next(rest, None)) is not None:
+    while len(seen) < N_TRIED and (clip := next(rest, None)) is not None:
         seen.append(clip)
         try:
             waveform = _waveform(clip, longest, work)
@@ -159,9 +176,9 @@ def _plots(evaluation: Evaluation) -> str:
                              [score.words.interval for score in scores], "Word error rate with its 95 % interval")
     difference = plots.difference_plot(compared.difference, _interval(compared),
                                        "Fine-tuned minus base: left of the line is better")
-    each = [[clip.heard[place].errors.words.wer for clip in evaluation.clips] for place in (0, 1)]
-    clips = plots.scatter_plot(*each, [clip.id for clip in evaluation.clips], "A dot for each clip: below the line, "
-                               "fine-tuned did better")
+    base, fine_tuned = ([clip.heard[place].errors.words.wer for clip in evaluation.clips] for place in (0, 1))
+    clips = plots.scatter_plot(base, fine_tuned, [clip.id for clip in evaluation.clips],
+                               "A dot for each clip: below the line, fine-tuned did better")
     return f'<div class="plots"><div>{rates}{difference}</div>{clips}</div>'
 
 

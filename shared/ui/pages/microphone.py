@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import gradio as gr
 
 from shared.errors import UserError
 from shared.serving import ON_ZERO_GPU, Request, Serving
 from shared.ui import STATIC
-from shared.ui.components import choices, example_clips
+from shared.ui.components import example_clips
+from shared.ui.components.choices import Choices, How, LiveHow
+from shared.ui.components.example_clips import AskedExample
+from shared.ui.components.form import handler, quick_handler
 from shared.ui.components.panel import Panel, footing, heading
-from shared.ui.server import live_sessions as live
-from shared.ui.server import results
-from shared.ui.server.jobs import job, messages
-from shared.ui.server.results import received
+from shared.ui.server import live_sessions, results
+from shared.ui.server.jobs import Job, job
 
 LIVE_TEXT = """<div class="live" hidden>
 <div class="live-head"><span class="live-dot"></span><span data-live="state"></span>
@@ -35,6 +39,21 @@ LIVE_STYLE = """
 """
 
 
+@dataclass(frozen=True)
+class AskedRecording:
+    """recording: path of what was recorded."""
+
+    recording: str | None
+    how: How
+
+
+@dataclass(frozen=True)
+class AskedLive:
+    """Nothing but the choices: the sound comes later."""
+
+    how: LiveHow
+
+
 def page(serving: Serving) -> None:
     """Render the page into the Blocks that is open."""
     heading("Microphone", "Press Record, speak, press Stop, and read what you said. With Live, read while you speak.",
@@ -42,75 +61,75 @@ def page(serving: Serving) -> None:
     with gr.Row(elem_classes="page"):
         with gr.Column(scale=2, min_width=300):
             is_live = gr.Checkbox(label="Live", value=False, interactive=not ON_ZERO_GPU, elem_id="microphone-live",
-                                  info=live.OFF if ON_ZERO_GPU else "Read while you speak.")
+                                  info=live_sessions.OFF if ON_ZERO_GPU else "Read while you speak.")
             recording = gr.Audio(sources=["microphone"], type="filepath", label="Your recording", buttons=[],
                                  editable=False, elem_id="microphone-recording")
             start = gr.Button("Record live", variant="primary", visible=False, elem_id="microphone-start")
-            chosen = choices.Choices()
+            chosen = Choices()
             examples = example_clips.row()
         with gr.Column(scale=3, min_width=300):
-            listening = gr.HTML("", html_template=LIVE_TEXT, css_template=LIVE_STYLE, elem_id="microphone-listening",
+            live_text = gr.HTML("", html_template=LIVE_TEXT, css_template=LIVE_STYLE, elem_id="microphone-listening",
                                 js_on_load=(STATIC / "live.js").read_text(encoding="utf-8"),
-                                server_functions=[live.hear])
+                                server_functions=[live_sessions.receive])
             panel = Panel("microphone", "What you say appears here.", serving=serving)
     footing(serving)
 
-    def read(path, name, options, engine, work):
+    def read(path: str, name: str, how: How, work: Job) -> list[Any]:
         work.says("finding speech")
-        answer = serving.transcribe(Request(path, options, engine), progress=work.report, cancel=work.cancel)
+        answer = serving.transcribe(Request(path, how.options, how.engine), progress=work.report, cancel=work.cancel)
         return panel.show(results.make(answer, path, name, cancel=work.cancel))
 
-    def transcribe(recording, language, task, engine, beam_size, quiet_speech, names, speakers,
-                   request: gr.Request, bar=gr.Progress()):  # noqa: B008
-        with job(request, bar) as work, received(recording):
-            if recording is None:
-                raise UserError("Nothing was recorded yet", hint="press Record, speak, then press Stop")
-            options = choices.read(language, task, beam_size, quiet_speech, names, speakers)
-            return [*read(recording, "recording", options, engine, work), None]
+    def transcribe(asked: AskedRecording, work: Job) -> list[Any]:
+        if asked.recording is None:
+            raise UserError("Nothing was recorded yet", hint="press Record, speak, then press Stop")
+        return [*read(asked.recording, "recording", asked.how, work), None]
 
-    def transcribe_example(example, language, task, engine, beam_size, quiet_speech, names, speakers,
-                           request: gr.Request, bar=gr.Progress()):  # noqa: B008
-        with job(request, bar) as work:
-            options = choices.read(language, task, beam_size, quiet_speech, names, speakers)
-            clip = example_clips.clip(example)
-            return read(clip.path, clip.file, options, engine, work)
+    def transcribe_example(asked: AskedExample, work: Job) -> list[Any]:
+        clip = example_clips.clip(asked.example)
+        return read(clip.path, clip.file, asked.how, work)
 
-    panel.runs([recording.stop_recording], transcribe, [recording, *chosen.inputs], outputs=[recording],
+    panel.runs([recording.stop_recording], handler(AskedRecording, transcribe, files=("recording",)),
+               [recording, *chosen.inputs], outputs=[recording],
                api_name="transcribe_microphone", api_description="Transcribe a recording.")
-    panel.runs([examples.click], transcribe_example, [examples, *chosen.inputs],
+    panel.runs([examples.click], handler(AskedExample, transcribe_example), [examples, *chosen.inputs],
                api_name="transcribe_example", api_description="Transcribe one of the clips that come with the app.")
-    _live(serving, panel, is_live, recording, start, listening, chosen)
+    _live(serving, panel, _LiveControls(is_live, recording, start, live_text, chosen))
 
 
-def _live(serving: Serving, panel: Panel, is_live: gr.Checkbox, recording: gr.Audio, start: gr.Button,
-          listening: gr.HTML, chosen: choices.Choices) -> None:
+@dataclass(frozen=True)
+class _LiveControls:
+    """What the Live switch has to do with. text: shows it, and holds the ticket."""
+
+    switch: gr.Checkbox
+    recording: gr.Audio
+    start: gr.Button
+    text: gr.HTML
+    chosen: Choices
+
+
+def _live(serving: Serving, panel: Panel, controls: _LiveControls) -> None:
     """The Live switch: `live.js` records between `begin` and `finish`."""
+    sessions = live_sessions.sessions
 
-    def begin(language, task, engine, beam_size, quiet_speech, names):
-        with messages():
-            options = choices.read(language, task, beam_size, quiet_speech, names)
-            ticket = live.begin(serving, options, engine)
-            return f"live:{ticket}", gr.Button(interactive=False)
+    def begin(asked: AskedLive, request: gr.Request) -> tuple[str, gr.Button]:
+        ticket = sessions.begin(serving, asked.how.options, asked.how.engine, request)
+        return f"live:{ticket}", gr.Button(interactive=False)
 
-    def finish(value, request: gr.Request, bar=gr.Progress()):  # noqa: B008
-        with job(request, bar) as work:
-            listener = live.taken(value.removeprefix("done:"))
-            try:
-                work.says("reading the last words")
-                answer = listener.answer(work.cancel)
-                return [*panel.show(results.make(answer, listener.path, "recording", cancel=work.cancel)), ""]
-            finally:
-                listener.close()
+    def finish(value: str, request: gr.Request, bar: gr.Progress = gr.Progress()) -> list[Any]:  # noqa: B008
+        with job(request, bar) as work, sessions.finishing(value.removeprefix("done:")) as session:
+            work.says("reading the last words")
+            answer = session.answer(work.cancel)
+            return [*panel.show(results.make(answer, session.sound.path, "recording", cancel=work.cancel)), ""]
 
-    def lose(value):
-        live.drop(value.removeprefix("lost:"))
+    def lose(value: str) -> None:
+        sessions.drop(value.removeprefix("lost:"))
 
-    quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    is_live.change(lambda on: (gr.Audio(visible=not on), gr.Button(visible=on)), is_live, [recording, start], **quiet)
-    start.click(begin, chosen.live_inputs, [listening, start], **quiet)
-    done = panel.runs([listening.submit], finish, [listening], outputs=[listening], api_name=False, queue="live",
-                      at_once=live.MOST_LISTENERS)
+    switch, recording, start, text = controls.switch, controls.recording, controls.start, controls.text
+    quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    switch.change(lambda on: (gr.Audio(visible=not on), gr.Button(visible=on)), switch, [recording, start], **quiet)
+    start.click(quick_handler(AskedLive, begin), controls.chosen.named(LiveHow.VALUES), [text, start], **quiet)
+    done = panel.runs([text.submit], finish, [text], outputs=[text], api_name=False, queue="live",
+                      at_once=live_sessions.MAX_SESSIONS)
     for after in (done.success, done.failure):
-        after(lambda: ("", gr.Button(interactive=True)), None, [listening, start], **quiet)
-    listening.clear(lose, [listening], None, **quiet).then(
-        lambda: gr.Button(interactive=True), None, start, **quiet)
+        after(lambda: ("", gr.Button(interactive=True)), None, [text, start], **quiet)
+    text.clear(lose, [text], None, **quiet).then(lambda: gr.Button(interactive=True), None, start, **quiet)

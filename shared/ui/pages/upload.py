@@ -5,17 +5,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
 from shared.errors import Cancelled, UserError
 from shared.serving import Request, Serving
-from shared.ui.components import choices, example_clips
+from shared.ui.components import example_clips
+from shared.ui.components.choices import Choices, How
+from shared.ui.components.example_clips import AskedExample
+from shared.ui.components.form import handler
 from shared.ui.components.panel import Panel, footing, heading
-from shared.ui.server import results
-from shared.ui.server.jobs import job
+from shared.ui.server import messages, results
+from shared.ui.server.jobs import Job
 from shared.ui.server.results import KEPT_SECONDS, Result, received
 from shared.units import spoken_time
+
+
+@dataclass(frozen=True)
+class AskedFiles:
+    """files: paths of what was sent."""
+
+    files: list[str] | None
+    how: How
 
 
 @dataclass(frozen=True)
@@ -34,7 +46,7 @@ def page(serving: Serving) -> None:
         with gr.Column(scale=2, min_width=300):
             files = gr.File(label="Audio or video files", file_count="multiple", type="filepath", height=170,
                             elem_id="upload-files")
-            chosen = choices.Choices()
+            chosen = Choices()
             go = gr.Button("Transcribe", variant="primary", elem_id="upload-go")
             examples = example_clips.row()
         with gr.Column(scale=3, min_width=300):
@@ -47,46 +59,41 @@ def page(serving: Serving) -> None:
             outcomes = gr.State([], time_to_live=KEPT_SECONDS)
     footing(serving)
 
-    def read(path, name, options, engine, work) -> Result:
+    def read(path: str, name: str, how: How, work: Job) -> Result:
         work.says("finding speech")
-        answer = serving.transcribe(Request(path, options, engine), progress=work.report, cancel=work.cancel)
+        answer = serving.transcribe(Request(path, how.options, how.engine), progress=work.report, cancel=work.cancel)
         return results.make(answer, path, name, cancel=work.cancel)
 
-    def read_all(paths, options, engine, work) -> list[Outcome]:
+    def read_all(paths: list[str], how: How, work: Job) -> list[Outcome]:
         done = []
         for number, path in enumerate(paths, 1):
             name = Path(path).name
             work.part(f"{name} ({number} of {len(paths)})" if len(paths) > 1 else "")
             try:
                 with received(path):
-                    done.append(Outcome(name, read(path, name, options, engine, work)))
+                    done.append(Outcome(name, read(path, name, how, work)))
             except UserError as error:
-                done.append(Outcome(name, problem=str(error)))
+                done.append(Outcome(name, problem=messages.without_paths(str(error))))
             except Cancelled:  # what was read before is kept
                 return done + [Outcome(Path(left).name, problem="Stopped before it was read.")
                                for left in paths[number - 1 :]]
         return done
 
-    def transcribe(files, language, task, engine, beam_size, quiet_speech, names, speakers,
-                   request: gr.Request, bar=gr.Progress()):  # noqa: B008
-        with job(request, bar) as work, received(*files or ()):
-            if not files:
-                raise UserError("No file was chosen yet", hint="drop one or more audio or video files")
-            options = choices.read(language, task, beam_size, quiet_speech, names, speakers)
-            return [*_values(panel, read_all(files, options, engine, work), work), None]
+    def transcribe(asked: AskedFiles, work: Job) -> list[Any]:
+        if not asked.files:
+            raise UserError("No file was chosen yet", hint="drop one or more audio or video files")
+        return [*_values(panel, read_all(asked.files, asked.how, work), work), None]
 
-    def transcribe_example(example, language, task, engine, beam_size, quiet_speech, names, speakers,
-                           request: gr.Request, bar=gr.Progress()):  # noqa: B008
-        with job(request, bar) as work:
-            options = choices.read(language, task, beam_size, quiet_speech, names, speakers)
-            clip = example_clips.clip(example)
-            return _values(panel, [Outcome(clip.file, read(clip.path, clip.file, options, engine, work))], work)
+    def transcribe_example(asked: AskedExample, work: Job) -> list[Any]:
+        clip = example_clips.clip(asked.example)
+        return _values(panel, [Outcome(clip.file, read(clip.path, clip.file, asked.how, work))], work)
 
     own = [overview, many, which, archive, report, outcomes]
-    panel.runs([go.click], transcribe, [files, *chosen.inputs], outputs=[*own, files], api_name="transcribe_files",
+    panel.runs([go.click], handler(AskedFiles, transcribe, files=("files",)), [files, *chosen.inputs],
+               outputs=[*own, files], api_name="transcribe_files",
                api_description="Transcribe files. Returns text, transcript and files of the first that could be read, "
                                "a zip of all, and a report with text or error of each.")
-    panel.runs([examples.click], transcribe_example, [examples, *chosen.inputs], outputs=own,
+    panel.runs([examples.click], handler(AskedExample, transcribe_example), [examples, *chosen.inputs], outputs=own,
                api_name="transcribe_file_example",
                api_description="Transcribe one of the clips that come with the app.")
     which.input(lambda number, outcomes: panel.show(outcomes[number].result), [which, outcomes], panel.outputs,
@@ -94,19 +101,19 @@ def page(serving: Serving) -> None:
     panel.corrected.success(_take_over, [panel.state, outcomes], [outcomes, archive], api_visibility="private")
 
 
-def _values(panel: Panel, outcomes: list[Outcome], work) -> list:
+def _values(panel: Panel, outcomes: list[Outcome], work: Job) -> list[Any]:
     """Values for the panel and for `own`. One file alone that could not be read is an error like any other."""
-    read = [outcome for outcome in outcomes if outcome.result]
+    read = [outcome.result for outcome in outcomes if outcome.result]
     if not read and len(outcomes) == 1:
-        raise Cancelled if work.cancel.is_set() else gr.Error(outcomes[0].problem, duration=20, print_exception=False)
+        raise Cancelled if work.cancel.is_set() else messages.error(outcomes[0].problem or "")
     if not read:
-        raise gr.Error("None of the files could be read. " + " — ".join(f"{o.name}: {o.problem}" for o in outcomes),
-                       duration=30, print_exception=False)
+        raise messages.error("None of the files could be read. "
+                             + " — ".join(f"{outcome.name}: {outcome.problem}" for outcome in outcomes), seconds=30)
     several = len(outcomes) > 1
     shown = next(number for number, outcome in enumerate(outcomes) if outcome.result)
     names = [(outcome.name, number) for number, outcome in enumerate(outcomes) if outcome.result]
-    archive = str(results.zip_of([outcome.result for outcome in read]))
-    return [*panel.show(read[0].result), gr.HTML(_overview(outcomes), visible=several), gr.Row(visible=several),
+    archive = str(results.zip_of(read))
+    return [*panel.show(read[0]), gr.HTML(_overview(outcomes), visible=several), gr.Row(visible=several),
             gr.Dropdown(choices=names, value=shown), archive, [_report(outcome) for outcome in outcomes], outcomes]
 
 
@@ -119,11 +126,11 @@ def _take_over(corrected: Result, outcomes: list[Outcome]) -> tuple[list[Outcome
 
 def _overview(outcomes: list[Outcome]) -> str:
     rows = "".join(f'<li class="{"done" if outcome.result else "failed"}"><b>{escape(outcome.name)}</b>'
-                   f"<span>{escape(_said(outcome))}</span></li>" for outcome in outcomes)
+                   f"<span>{escape(_in_short(outcome))}</span></li>" for outcome in outcomes)
     return f'<ul class="overview">{rows}</ul>'
 
 
-def _said(outcome: Outcome) -> str:
+def _in_short(outcome: Outcome) -> str:
     if outcome.result is None:
         return f"✗ {outcome.problem}"
     transcript = outcome.result.answer.transcript

@@ -1,4 +1,4 @@
-"""The page for links: paste one, see what it is, choose a part, read what is said in it.
+"""The page for links: paste one, see what it is, choose a part, read its text.
 
 The download runs beside the model's queue, so a slow server keeps nobody waiting; the model's own work takes turns.
 """
@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from html import escape
+from typing import Any
 from urllib.parse import unquote
 
 import gradio as gr
@@ -17,20 +18,46 @@ from shared import link as links
 from shared.errors import UserError
 from shared.languages import language_name
 from shared.link import link_error
-from shared.serving import Request, Serving
+from shared.serving import Answer, Request, Serving
 from shared.ui import ROOT
-from shared.ui.components import choices
+from shared.ui.components.choices import Choices, How
+from shared.ui.components.form import handler
 from shared.ui.components.panel import Panel, footing, heading, with_stop
 from shared.ui.render import alignment as diff
 from shared.ui.server import results
-from shared.ui.server.jobs import job
-from shared.ui.server.results import received
+from shared.ui.server.jobs import Job
 from shared.units import megabytes, short_clock, spoken_time
 from shared.wer import word_errors
 
 LINK_QUEUE, AT_ONCE = "links", 3
 MAX_SECONDS, MAX_BYTES = 12 * 3600.0, 4_000_000_000  # where the app has no limits of its own
 NO_REFERENCE = "none"
+
+
+@dataclass(frozen=True)
+class AskedLookUp:
+    """link: what is to be looked up."""
+
+    link: str | None
+
+
+@dataclass(frozen=True)
+class AskedLink:
+    """start, end: times as a person writes them. captions: the language to compare with, or NO_REFERENCE."""
+
+    link: str
+    start: str | None
+    end: str | None
+    captions: str | None
+    how: How
+
+
+@dataclass(frozen=True)
+class AskedFile:
+    """file: path of what was sent where a link cannot be had."""
+
+    file: str | None
+    how: How
 
 
 def page(serving: Serving) -> None:
@@ -54,7 +81,7 @@ def page(serving: Serving) -> None:
                 captions = gr.Dropdown([("Do not compare", NO_REFERENCE)], value=NO_REFERENCE, visible=False,
                                        label="Compare with the video's own captions",
                                        info="Those that people wrote; automatic ones are a recogniser's.")
-            chosen = choices.Choices()
+            chosen = Choices()
             go = gr.Button("Transcribe", variant="primary", visible=False, elem_id="youtube-go")
             with gr.Accordion("Or choose a file instead", open=False, elem_id="youtube-file-fold") as fold:
                 file = gr.File(label="Audio or video file", type="filepath", height=140, elem_id="youtube-file")
@@ -65,50 +92,47 @@ def page(serving: Serving) -> None:
     footing(serving)
     max_seconds, max_bytes = serving.limits.max_seconds or MAX_SECONDS, serving.limits.max_bytes or MAX_BYTES
 
-    def look_up(link, request: gr.Request, bar=gr.Progress()):  # noqa: B008
-        with job(request, bar) as work:
-            work.says("asking what is behind the link")
-            info = links.look(_given(link), cancel=work.cancel)
-            ready = not info.live
-            languages = [("Do not compare", NO_REFERENCE)]
-            languages += [(f"{_language(code)} ({code})", code) for code in info.reference_languages]
-            return [{**asdict(info), "reference_languages": info.reference_languages},
-                    _card(info, max_seconds, max_bytes), short_clock(info.start) if info.start else "", "",
-                    gr.Column(visible=True), gr.Column(visible=ready),
-                    gr.Dropdown(languages, value=NO_REFERENCE, visible=len(languages) > 1), gr.Button(visible=ready)]
+    def look_up(asked: AskedLookUp, work: Job) -> list[Any]:
+        work.says("asking what is behind the link")
+        info = links.look(_given(asked.link), cancel=work.cancel)
+        ready = not info.live
+        languages = [("Do not compare", NO_REFERENCE)]
+        languages += [(f"{_language(code)} ({code})", code) for code in info.reference_languages]
+        return [{**asdict(info), "reference_languages": info.reference_languages},
+                _card(info, max_seconds, max_bytes), short_clock(info.start) if info.start else "", "",
+                gr.Column(visible=True), gr.Column(visible=ready),
+                gr.Dropdown(languages, value=NO_REFERENCE, visible=len(languages) > 1), gr.Button(visible=ready)]
 
-    def transcribe(link, start, end, captions, language, task, engine, beam_size, quiet_speech, names, speakers,
-                   request: gr.Request, bar=gr.Progress()):  # noqa: B008
-        with job(request, bar) as work, tempfile.TemporaryDirectory(prefix="link-", dir=ROOT) as folder:
-            options = choices.read(language, task, beam_size, quiet_speech, names, speakers)
-            first, last = seconds(start), seconds(end)
-            wanted = None if captions in (None, "", NO_REFERENCE) else captions
-            _check_reference(wanted, first, last, task)
+    def transcribe(asked: AskedLink, work: Job) -> list[Any]:
+        with tempfile.TemporaryDirectory(prefix="link-", dir=ROOT) as folder:
+            start, end = seconds(asked.start), seconds(asked.end)
+            captions = None if asked.captions in (None, "", NO_REFERENCE) else asked.captions
+            options = asked.how.options
+            _check_reference(captions, start, end, options.task)
             work.says("fetching the sound")
-            path = links.download(_given(link), folder, start=first, end=last, max_seconds=max_seconds,
+            path = links.download(_given(asked.link), folder, start=start, end=end, max_seconds=max_seconds,
                                   max_bytes=max_bytes, cancel=work.cancel,
                                   progress=lambda fraction, text: work.says(text, fraction))
             reference = None
-            if wanted:
+            if captions:
                 work.says("fetching the captions")
-                reference = links.human_captions(link, wanted, cancel=work.cancel)
+                reference = links.human_captions(asked.link, captions, cancel=work.cancel)
             work.says("finding speech")
-            answer = serving.transcribe(Request(path, options, engine, first or 0.0, last), progress=work.report,
-                                        cancel=work.cancel)
-            made = results.make(answer, path, _name(link), start=first or 0.0, end=last, cancel=work.cancel)
-            html = _score(answer, reference, wanted) if wanted else ""
+            answer = serving.transcribe(Request(path, options, asked.how.engine, start or 0.0, end),
+                                        progress=work.report, cancel=work.cancel)
+            made = results.make(answer, path, _name(asked.link), start=start or 0.0, end=end, cancel=work.cancel)
+            html = _score(answer, reference, captions) if captions else ""
             return [*panel.show(made), html, gr.Column(visible=bool(html))]
 
-    def transcribe_file(file, language, task, engine, beam_size, quiet_speech, names, speakers,
-                        request: gr.Request, bar=gr.Progress()):  # noqa: B008
-        with job(request, bar) as work, received(file):
-            if file is None:
-                raise UserError("No file was chosen yet", hint="choose an audio or video file")
-            options = choices.read(language, task, beam_size, quiet_speech, names, speakers)
-            answer = serving.transcribe(Request(file, options, engine), progress=work.report, cancel=work.cancel)
-            return [*panel.show(results.make(answer, file, cancel=work.cancel)), "", gr.Column(visible=False), None]
+    def transcribe_file(asked: AskedFile, work: Job) -> list[Any]:
+        if asked.file is None:
+            raise UserError("No file was chosen yet", hint="choose an audio or video file")
+        answer = serving.transcribe(Request(asked.file, asked.how.options, asked.how.engine), progress=work.report,
+                                    cancel=work.cancel)
+        made = results.make(answer, asked.file, cancel=work.cancel)
+        return [*panel.show(made), "", gr.Column(visible=False), None]
 
-    looked = with_stop(panel.stop, panel.view, [look.click, link.submit], look_up, [link],
+    looked = with_stop(panel.stop, panel.view, [look.click, link.submit], handler(AskedLookUp, look_up), [link],
                        [found, card, start, end, about, part, captions, go], concurrency_id=LINK_QUEUE,
                        concurrency_limit=AT_ONCE, api_name="look_up_link",
                        api_description="Title, length, size and captions of a link, before anything is fetched.")
@@ -117,11 +141,12 @@ def page(serving: Serving) -> None:
     link.input(lambda: [gr.Column(visible=False), gr.Column(visible=False), gr.Button(visible=False),
                         gr.Button(variant="primary")], None, [about, part, go, look], queue=False,
                show_progress="hidden", api_visibility="private")
-    read = panel.runs([go.click], transcribe, [link, start, end, captions, *chosen.inputs], outputs=[score, below],
-                      queue=LINK_QUEUE, at_once=AT_ONCE, api_name="transcribe_link",
+    read = panel.runs([go.click], handler(AskedLink, transcribe), [link, start, end, captions, *chosen.inputs],
+                      outputs=[score, below], queue=LINK_QUEUE, at_once=AT_ONCE, api_name="transcribe_link",
                       api_description="Transcribe what is behind a link, or the part from start to end.")
-    panel.runs([file.upload], transcribe_file, [file, *chosen.inputs], outputs=[score, below, file],
-               api_name="transcribe_link_file", api_description="Transcribe a file where a link cannot be had.")
+    panel.runs([file.upload], handler(AskedFile, transcribe_file, files=("file",)), [file, *chosen.inputs],
+               outputs=[score, below, file], api_name="transcribe_link_file",
+               api_description="Transcribe a file where a link cannot be had.")
     for event in (looked, read):
         event.failure(lambda: gr.Accordion(open=True), None, fold, queue=False, show_progress="hidden",
                       api_visibility="private")
@@ -145,7 +170,7 @@ def seconds(text: str | None) -> float | None:
 
 
 def _given(link: str | None) -> str:
-    if not (link or "").strip():
+    if link is None or not link.strip():
         raise link_error("malformed", got="nothing")
     return link
 
@@ -193,15 +218,15 @@ def _language(code: str) -> str:
     return language_name(code.split("-")[0].lower())
 
 
-def _score(answer, reference: str | None, language: str) -> str:
+def _score(answer: Answer, reference: str | None, language: str) -> str:
     """How far the text is from the captions. One video is one utterance: counts, no interval."""
-    if not (reference or "").strip():
+    if reference is None or not reference.strip():
         return '<p class="notice" role="status">These captions hold no text, so there is nothing to compare with.</p>'
-    spoken, heard = language.split("-")[0].lower(), answer.transcript.text
+    spoken, text = language.split("-")[0].lower(), answer.transcript.text
     if spoken != answer.transcript.language:
         return (f'<p class="notice" role="status">The captions are in {escape(_language(language))}, the speech is '
                 f"in {escape(_language(answer.transcript.language))}, so they were not compared.</p>")
-    errors, raw = word_errors(reference, heard, spoken), word_errors(reference, heard, spoken, raw=True)
+    errors, raw = word_errors(reference, text, spoken), word_errors(reference, text, spoken, raw=True)
     table = diff.rates_table(["against the captions"], [
         ("Word error rate", [diff.rate(errors)]), ("Counts", [diff.counts(errors)]), ("As written", [diff.rate(raw)])])
     return (f'<div class="comparison"><h3>Compared with the captions</h3>{table}{diff.aligned_html(errors, spoken)}'

@@ -6,11 +6,12 @@ Pure functions of numbers.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 
 from shared.wer import Interval
 
+Scale = Callable[[float], float]  # a value → its place in the picture
 WIDTH, ROW, LEFT, RIGHT = 360, 34, 88, 26
 SIDE = 300  # of the square of the scatter plot
 
@@ -64,7 +65,7 @@ def scatter_plot(base: Sequence[float], fine_tuned: Sequence[float], clips: Sequ
     return _figure("".join(parts), SIDE, SIDE, caption)
 
 
-def _mark(name: str, value: float, interval: Interval | None, x, y: float, kind: str) -> str:
+def _mark(name: str, value: float, interval: Interval | None, x: Scale, y: float, kind: str) -> str:
     line = ""
     if interval:
         line = (f'<line class="{kind}" stroke-width="2.5" x1="{x(interval.low):.1f}" x2="{x(interval.high):.1f}" '
@@ -73,7 +74,7 @@ def _mark(name: str, value: float, interval: Interval | None, x, y: float, kind:
             f'<circle class="{kind}" cx="{x(value):.1f}" cy="{y}" r="5"/>')
 
 
-def _grid(x, ticks: Sequence[float], top: float, bottom: float, form: str) -> str:
+def _grid(x: Scale, ticks: Sequence[float], top: float, bottom: float, form: str) -> str:
     return "".join(f'<line class="grid" x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{top}" y2="{bottom}"/><text '
                    f'x="{x(tick):.1f}" y="{bottom + 15}" text-anchor="middle">'
                    f'{form.format(tick) if tick else "0%"}</text>'
@@ -85,7 +86,7 @@ def _figure(content: str, width: float, height: float, caption: str) -> str:
             f"<figcaption>{escape(caption)}</figcaption></figure>")
 
 
-def _scale(low: float, high: float, start: float, end: float):
+def _scale(low: float, high: float, start: float, end: float) -> Scale:
     return lambda value: start + (value - low) / (high - low) * (end - start)
 
 

@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 from html import escape
+from pathlib import Path
 from urllib.parse import quote
 
 from shared.languages import RIGHT_TO_LEFT, language_name
 from shared.transcript import Segment, Transcript, Word
+from shared.ui.server.messages import without_paths
 from shared.ui.server.results import Result
 from shared.units import short_clock, spoken_time
 
@@ -17,8 +19,8 @@ UNSURE = 0.5  # a word the model gave less than even odds is marked
 
 EMPTY = '<div class="result-body"><div class="empty"><p>{}</p></div></div>'
 
-SILENT = ('<div class="empty"><p>No speech was found. If there is some, move “Find quieter speech” under Advanced to '
-          "the right and try again.</p></div>")
+SILENT = ('<div class="empty"><p>No speech was found. If there is some, lower “What counts as speech” under Advanced '
+          "and try again.</p></div>")
 
 
 def result_html(result: Result, known: str | None = None) -> str:
@@ -40,7 +42,7 @@ def transcript_html(transcript: Transcript) -> str:
         legend = ('<p class="legend"><span class="unsure">Dotted</span> words are ones the model was unsure of; '
                   "hold the pointer over one to see how sure.</p>")
     head = '<h3>Transcript</h3><button type="button" class="quiet" data-copy>Copy text</button>'
-    return (f'<div class="transcript-head">{head}</div><div class="transcript" lang="{transcript.language}" '
+    return (f'<div class="transcript-head">{head}</div><div class="transcript" lang="{escape(transcript.language)}" '
             f'dir="{direction}">{rows}</div>{legend}')
 
 
@@ -70,19 +72,21 @@ def _word(word: Word) -> str:
 
 def _notices(result: Result, known: str | None) -> str:
     texts = [result.answer.notice, *result.answer.transcript.warnings]
-    return "".join(f'<p class="notice" role="status">{escape(text)}</p>' for text in texts if text and text != known)
+    shown = [without_paths(text) for text in texts if text and text != known]
+    return "".join(f'<p class="notice" role="status">{escape(text)}</p>' for text in shown)
 
 
 def _player(result: Result) -> str:
     """The browser's own player: unlike a drawn waveform it streams, so three hours cost no more than three minutes."""
     if result.player is None:
         return ""
+    language = escape(result.answer.transcript.language)
     return (f'<audio class="player" controls preload="metadata" src="{_address(result.player)}">'
-            f'<track kind="captions" src="{_address(result.subtitles)}" srclang="{result.answer.transcript.language}" '
-            f'default></audio><p class="caption" aria-live="off"></p>')
+            f'<track kind="captions" src="{_address(result.subtitles)}" srclang="{language}" default>'
+            '</audio><p class="caption" aria-live="off"></p>')
 
 
-def _address(path) -> str:
+def _address(path: Path) -> str:
     return escape(f"./gradio_api/file={quote(str(path))}")
 
 
@@ -90,7 +94,8 @@ def _facts(result: Result) -> str:
     """One line: the language, which checkpoint answered, and at what pace."""
     answer = result.answer
     language = language_name(answer.transcript.language)
+    checkpoint = without_paths(answer.checkpoint.describe())
     return (f'<p class="facts">{escape(language)} · {spoken_time(answer.transcript.duration)} of sound read in '
-            f"{answer.seconds:.1f} s ({answer.rtfx:.1f}× real time) by {escape(answer.checkpoint.describe())}</p>")
+            f"{answer.seconds:.1f} s ({answer.rtfx:.1f}× real time) by {escape(checkpoint)}</p>")
 
 

@@ -1,26 +1,34 @@
 """A piece of work that somebody waits for: its progress bar, its Stop button, and what it says when it cannot be done.
 
 Enters: Gradio's request and progress bar. Leaves: `report` and `cancel` as `Serving.transcribe` takes them. A UserError
-becomes a message on the visitor's page; any other exception is a bug and goes on.
+becomes a message on the visitor's page; any other exception is a bug and goes on. Work ends by itself when the client
+that asked for it has gone.
 """
 
 from __future__ import annotations
 
 import secrets
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import gradio as gr
+from gradio.context import LocalContext
 
 from shared.errors import Cancelled, UserError
+from shared.ui.server import messages
+from shared.ui.server.visitors import presence
+
+GONE_SECONDS = 8.0  # without a connection over which a result could go: longer than a page takes to open one
 
 
 class Job:
-    """What one visitor's running work listens to."""
+    """One visitor's running work. cancel: set to end it."""
 
     def __init__(self, bar: gr.Progress | None) -> None:
         self.cancel = threading.Event()
+        self.over = threading.Event()
         self._bar = bar
         self._lead = ""
 
@@ -52,26 +60,21 @@ def job(request: gr.Request | None, bar: gr.Progress | None = None) -> Iterator[
     running = Job(bar)
     with _lock:
         _running.setdefault(visitor, set()).add(running)
+    event = LocalContext.event_id.get(None)
+    if event is not None:  # it came over the network
+        threading.Thread(target=_end_if_alone, args=(running, (visitor, event)), name="watch", daemon=True).start()
     try:
         yield running
     except UserError as error:
-        raise gr.Error(str(error), title=error.what, duration=20, print_exception=False) from None
+        raise messages.error(error) from None
     except Cancelled:
-        raise gr.Error("Stopped. Nothing was kept.", title="Stopped", duration=4, print_exception=False) from None
+        raise messages.error("Stopped. Nothing was kept.", title="Stopped", seconds=4) from None
     finally:
+        running.over.set()
         with _lock:
             _running[visitor].discard(running)
             if not _running[visitor]:
                 del _running[visitor]
-
-
-@contextmanager
-def messages() -> Iterator[None]:
-    """For quick work that needs no Stop button: UserError becomes a message on the page."""
-    try:
-        yield
-    except UserError as error:
-        raise gr.Error(str(error), title=error.what, duration=20, print_exception=False) from None
 
 
 def stop(request: gr.Request) -> int:
@@ -81,6 +84,15 @@ def stop(request: gr.Request) -> int:
     for running in jobs:
         running.cancel.set()
     return len(jobs)
+
+
+def _end_if_alone(running: Job, names: tuple[str, ...]) -> None:
+    """End work whose result nobody is connected to receive any more."""
+    begun = time.monotonic()
+    while not running.over.wait(0.5):
+        if presence.absent_seconds(names, begun) > GONE_SECONDS:
+            running.cancel.set()
+            return
 
 
 def _visitor(request: gr.Request | None) -> str:

@@ -17,14 +17,17 @@ from starlette.middleware import Middleware
 from shared.errors import UserError
 from shared.serving import Limits, Serving, serving
 from shared.ui import RESULTS
-from shared.ui.server import jobs, results
+from shared.ui.server import jobs, live_sessions, results
+from shared.ui.server.names import KnownNames, served_names
 from shared.ui.server.theme import HEAD, STYLES, theme
-from shared.ui.server.uploads import OwnUploadFolders
+from shared.ui.server.uploads import Uploads
+from shared.ui.server.visitors import PlacesForEach, WatchConnections
 
 QUEUE_PLACES = 64  # visitors waiting; the next one is told that the app is busy
 SPACE_SECONDS = 3600  # a shared machine's limits; one's own has none but MAX_MB
 SPACE_MB, OWN_MB = 500, 4000
-_said: set[str] = set()  # what `_on_stderr` has printed
+TOTAL = 4  # times the largest file: what may lie here at once, where MAX_TOTAL_MB does not say
+_printed: set[str] = set()  # by `_on_stderr`
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ class Page:
 def launch(title: str, pages: Sequence[Page]) -> None:
     """Load the checkpoints, say where the app listens, and serve until stopped.
 
-    Environment: GRADIO_SERVER_NAME, GRADIO_SERVER_PORT, MAX_MINUTES and MAX_MB of a recording (0: no limit),
+    Environment: GRADIO_SERVER_NAME, GRADIO_SERVER_PORT, ALLOWED_ORIGINS (names the app answers to besides its own),
+    MAX_MINUTES and MAX_MB of a recording and MAX_TOTAL_MB of all that visitors have sent (0: no limit),
     MCP_SERVER=1, ALLOWED_CHECKPOINTS (Hub ids that compare may load, separated by spaces; on one's own machine any),
     ALLOWED_DATASETS. What is in these two lists is read with this machine's Hub token; nothing else that a visitor
     names is.
@@ -56,9 +60,18 @@ def launch(title: str, pages: Sequence[Page]) -> None:
         served = serving(limits, _on_stderr)
     except UserError as error:
         sys.exit(str(error))
-    print(served.line(), flush=True)
+    announce(served)
     demo = build(title, pages, served)
-    start(demo, max_bytes=max_bytes, server_name="0.0.0.0" if on_space else "127.0.0.1")
+    max_total = int(float(os.environ.get("MAX_TOTAL_MB") or max_mb * TOTAL) * 1e6) or None
+    start(demo, max_bytes=max_bytes, max_total_bytes=max_total, server_name="0.0.0.0" if on_space else "127.0.0.1")
+
+
+def announce(served: Serving) -> None:
+    """Say which checkpoints are in use and, so that nobody overlooks it, that the fine-tuned one is missing."""
+    print(served.line(), flush=True)
+    if served.problem:
+        frame = "!" * 100
+        print(f"\n{frame}\n!! {served.problem}\n{frame}\n", file=sys.stderr, flush=True)
 
 
 def build(title: str, pages: Sequence[Page], served: Serving) -> gr.Blocks:
@@ -73,16 +86,33 @@ def build(title: str, pages: Sequence[Page], served: Serving) -> gr.Blocks:
             gr.Navbar(visible=True, main_page_name=first.title)
             page.render(served)
             demo.unload(_leave)
-    return demo.queue(default_concurrency_limit=1, max_size=QUEUE_PLACES)
+    # api_open: whether a program may go past the queue.
+    return demo.queue(default_concurrency_limit=1, max_size=QUEUE_PLACES, api_open=False)
 
 
-def start(demo: gr.Blocks, *, max_bytes: int | None, server_name: str = "127.0.0.1", block: bool = True) -> str:
-    """Serve a built app. Returns its address, at once if `block` is False."""
+def start(demo: gr.Blocks, *, max_bytes: int | None, max_total_bytes: int | None = None,
+          server_name: str = "127.0.0.1", block: bool = True) -> str:
+    """Serve a built app.
+
+    Args:
+        demo: of `build`.
+        max_bytes: of one file; None for any.
+        max_total_bytes: of all that visitors have sent and that is still here; None for any.
+        server_name: where to listen, unless GRADIO_SERVER_NAME says.
+        block: until the app is stopped.
+
+    Returns:
+        The app's address.
+    """
     results.open_folders()
+    server_name = os.environ.get("GRADIO_SERVER_NAME") or server_name
+    around = [Middleware(KnownNames, names=served_names(server_name), server_name=server_name),
+              Middleware(PlacesForEach, queue=lambda: demo._queue), Middleware(WatchConnections),
+              Middleware(Uploads, max_file_bytes=max_bytes, max_total_bytes=max_total_bytes)]
     _, address, _ = demo.launch(
-        server_name=os.environ.get("GRADIO_SERVER_NAME") or server_name, prevent_thread_lock=True, quiet=True,
+        server_name=server_name, prevent_thread_lock=True, quiet=True,
         theme=theme(), css_paths=STYLES, head=HEAD, footer_links=["api", "settings"], max_file_size=max_bytes,
-        allowed_paths=[str(RESULTS)], app_kwargs={"middleware": [Middleware(OwnUploadFolders)]}, ssr_mode=False,
+        allowed_paths=[str(RESULTS)], app_kwargs={"middleware": around}, ssr_mode=False,
         show_error=False, mcp_server=os.environ.get("MCP_SERVER") == "1", share=False)
     print(f"Listening on {address}", flush=True)
     if block:
@@ -92,13 +122,14 @@ def start(demo: gr.Blocks, *, max_bytes: int | None, server_name: str = "127.0.0
 
 
 def _leave(request: gr.Request) -> None:
-    """Nobody is waiting for this visitor's work any more."""
+    """The page is closed: nobody waits for this visitor's work any more."""
     jobs.stop(request)
+    live_sessions.sessions.drop_all_of(request.session_hash)
 
 
 def _on_stderr(fraction: float, text: str) -> None:
     """A line for each tenth, which reads as well in a Space's log as in a terminal."""
     line = f"{text} {int(fraction * 10) * 10} %"
-    if line not in _said:
-        _said.add(line)
+    if line not in _printed:
+        _printed.add(line)
         print(line, file=sys.stderr, flush=True)

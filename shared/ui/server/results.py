@@ -15,13 +15,14 @@ import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shared.audio import write_mp3
 from shared.serving import Answer
 from shared.transcript import FORMATS
 from shared.ui import RESULTS, UPLOADS
+from shared.ui.server.messages import without_paths
 
 KEPT_SECONDS = 3300  # swept every SWEEP_SECONDS, so that nothing is older than an hour
 SWEEP_SECONDS = 300
@@ -32,7 +33,7 @@ _in_work: set[Path] = set()
 
 @dataclass(frozen=True)
 class Result:
-    """answer: what the model said. name: of the upload, without its suffix. files: one per format, in order."""
+    """answer: the transcript, and how it came about. name: of the upload, without its suffix. files: one per format."""
 
     answer: Answer
     name: str
@@ -53,6 +54,8 @@ def make(
 
     name: what the files are called, else as `source`. Raises UserError, Cancelled.
     """
+    warnings = tuple(map(without_paths, answer.transcript.warnings))
+    answer = replace(answer, transcript=replace(answer.transcript, warnings=warnings))
     folder = RESULTS / secrets.token_urlsafe(16)
     folder.mkdir(parents=True)
     try:

@@ -60,9 +60,9 @@ async function send(live, last) {
                   last, have: live.text.length };
   for (let attempt = 0; ; attempt++) {
     try {
-      const said = await server.hear(piece);
+      const status = await server.receive(piece);
       live.number += 1;
-      return said;
+      return status;
     } catch (error) {
       if (attempt === 5) throw error;
       tell("The connection is lost; what you say is kept and sent when it is back.");
@@ -71,12 +71,12 @@ async function send(live, last) {
   }
 }
 
-function render(live, said) {
-  if (said.problem) throw new Error(said.problem);
-  live.text += said.committed;
+function render(live, status) {
+  if (status.problem) throw new Error(status.problem);
+  live.text += status.committed;
   find("committed").textContent = live.text;
-  find("tentative").textContent = (live.text ? " " : "") + said.tentative.trim();
-  const seconds = Math.floor(said.seconds);
+  find("tentative").textContent = (live.text ? " " : "") + status.tentative.trim();
+  const seconds = Math.floor(status.seconds);
   find("clock").textContent = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
   const text = element.querySelector(".live-text");
   text.scrollTop = text.scrollHeight;
@@ -84,7 +84,7 @@ function render(live, said) {
 
 async function record(ticket) {
   const live = running = { ticket, number: 0, text: "", sound: [], rate: 16000, stop: false };
-  let heard = null;
+  let source = null;
   show(true);
   tell("");
   find("state").textContent = "Listening";
@@ -94,24 +94,24 @@ async function record(ticket) {
   element.scrollIntoView({ block: "nearest" });
   find("stop").onclick = () => { live.stop = true; live.wake?.(); };
   try {
-    heard = await open();
-    Object.assign(live, heard);
+    source = await open();
+    Object.assign(live, source);
     while (!live.stop) {
       await new Promise((done) => { live.wake = done; setTimeout(done, PIECE_MS); });
-      const said = await send(live, false);
+      const status = await send(live, false);
       tell("");
-      render(live, said);
-      if (said.full) live.stop = true;
+      render(live, status);
+      if (status.full) live.stop = true;
     }
     find("stop").disabled = true;
     find("state").textContent = "Reading the last words";
-    await heard.close();
+    await source.close();
     do { render(live, await send(live, !live.sound.length)); } while (live.sound.length);
     render(live, await send(live, true));
     props.value = `done:${ticket}`;
     trigger("submit");
   } catch (error) {
-    await heard?.close().catch(() => {});
+    await source?.close().catch(() => {});
     const missing = ["NotFoundError", "NotAllowedError", "OverconstrainedError"].includes(error.name);
     tell(missing ? "No microphone may be used. Plug one in, or allow this page to use it, and try again." : error.message);
     find("stop").disabled = true;

@@ -1,0 +1,100 @@
+"""From the controls of a page to one typed request: the only place where positional values become names.
+
+A page describes what it asks for as a frozen dataclass: its own controls as fields, and `how` for the choices that
+pages share. `handler` makes of it the function that Gradio calls, whose parameters are those of the API: the same names
+in the same order.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any, Protocol, TypeVar
+
+import gradio as gr
+
+from shared.ui.server import messages
+from shared.ui.server.jobs import Job, job
+from shared.ui.server.results import received
+
+Asked = TypeVar("Asked")
+
+
+class How(Protocol):
+    """Choices that several pages share. VALUES: the names of its controls, in order."""
+
+    VALUES: typing.ClassVar[tuple[str, ...]]
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> How:
+        """The controls' values by name, checked. Raises UserError."""
+
+
+def handler(kind: type[Asked], work: Callable[[Asked, Job], list[Any]], *, files: tuple[str, ...] = ()
+            ) -> Callable[..., list[Any]]:
+    """What Gradio calls: runs `work(request, job)` with a Stop button and a progress bar.
+
+    Args:
+        kind: the dataclass of the request.
+        work: gives the values of the event's outputs.
+        files: names of the fields that hold uploads; what was sent is deleted when the work is over.
+    """
+    def run(*given: Any) -> list[Any]:
+        *values, request, bar = given
+        named = dict(zip(_names(kind), values, strict=True))
+        with job(request, bar) as running, received(*_paths(named, files)):
+            return work(_made(kind, named), running)
+
+    parameters = [*_parameters(kind), _parameter("request"), _parameter("bar", default=gr.Progress())]
+    return _with_signature(run, parameters)
+
+
+def quick_handler(kind: type[Asked], work: Callable[[Asked, gr.Request], Any]) -> Callable[..., Any]:
+    """The same for what takes no time: no Stop button, no progress bar."""
+    def run(*given: Any) -> Any:
+        *values, request = given
+        with messages.shown():
+            return work(_made(kind, dict(zip(_names(kind), values, strict=True))), request)
+
+    return _with_signature(run, [*_parameters(kind), _parameter("request")])
+
+
+def _names(kind: type) -> list[str]:
+    """Of the controls, in order: the request's own, then those of `how`."""
+    own = [field.name for field in fields(kind) if field.name != "how"]
+    shared = _how(kind)
+    return [*own, *(shared.VALUES if shared else ())]
+
+
+def _how(kind: type) -> type[How] | None:
+    return typing.get_type_hints(kind).get("how")
+
+
+def _made(kind: type[Asked], named: Mapping[str, Any]) -> Asked:
+    own = {field.name: named[field.name] for field in fields(kind) if field.name != "how"}  # type: ignore[arg-type]
+    shared = _how(kind)
+    return kind(**own, **({"how": shared.read(named)} if shared else {}))
+
+
+def _paths(named: Mapping[str, Any], files: tuple[str, ...]) -> list[str | None]:
+    found: list[str | None] = []
+    for name in files:
+        value = named[name]
+        found += value if isinstance(value, list) else [value]
+    return found
+
+
+def _parameters(kind: type) -> list[inspect.Parameter]:
+    return [_parameter(name) for name in _names(kind)]
+
+
+def _parameter(name: str, **options: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, **options)
+
+
+def _with_signature(run: Callable[..., Any], parameters: list[inspect.Parameter]) -> Callable[..., Any]:
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # Gradio reads names from here
+    run.__annotations__ = {"request": gr.Request}
+    return run

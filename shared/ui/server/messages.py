@@ -1,0 +1,71 @@
+"""The one door for what a page says in a message: escaped, and without paths of this machine.
+
+Gradio puts the text of a message into the page as HTML, and a message may quote what a visitor wrote.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html import escape
+from pathlib import Path
+
+import gradio as gr
+
+from shared.errors import UserError
+from shared.files import cache_folder
+from shared.ui import RESULTS, ROOT, UPLOADS
+
+SECONDS = 20.0  # a message stays on the page
+
+
+def without_paths(text: str) -> str:
+    """The text with every path of this machine cut to its last part.
+
+    >>> without_paths(f"Got: {UPLOADS}/x1/talk.mp3 (damaged)")
+    'Got: talk.mp3 (damaged)'
+    """
+    return _paths().sub(lambda found: found[0].rstrip("/").rpartition("/")[2], text)
+
+
+def as_message(text: str) -> str:
+    """Plain text as Gradio's messages want it: nothing in it is markup."""
+    return escape(without_paths(text), quote=False)
+
+
+def error(problem: UserError | str, *, title: str | None = None, seconds: float = SECONDS) -> gr.Error:
+    """To be raised: a message that something cannot be done, and what to do."""
+    title = title or (problem.what if isinstance(problem, UserError) else "Error")
+    return gr.Error(as_message(str(problem)), title=as_message(title), duration=seconds, print_exception=False)
+
+
+def info(text: str, *, seconds: float = 3.0) -> None:
+    """Show a message in passing."""
+    gr.Info(as_message(text), duration=seconds)
+
+
+@contextmanager
+def shown() -> Iterator[None]:
+    """For quick work that needs no Stop button: UserError becomes a message on the page."""
+    try:
+        yield
+    except UserError as problem:
+        raise error(problem) from None
+
+
+def _paths() -> re.Pattern[str]:
+    """A path below one of the folders that this program writes to or is installed in, or below a home."""
+    code = Path(__file__).resolve().parents[3]
+    roots = {UPLOADS, RESULTS, ROOT, Path(tempfile.gettempdir()), Path(tempfile.gettempdir()).resolve(),
+             cache_folder(), code, *_home()}
+    longest_first = sorted((str(root) for root in roots if len(root.parts) > 1), key=len, reverse=True)
+    return re.compile(rf"(?:{'|'.join(map(re.escape, longest_first))})(?:/[^\s/:;,()'\"<>]+)*/?")
+
+
+def _home() -> list[Path]:
+    try:
+        return [Path.home()]
+    except RuntimeError:  # no HOME, and no entry for this user
+        return []

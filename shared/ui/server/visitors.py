@@ -1,0 +1,115 @@
+"""Who is asking, whether they are still there, and how many jobs they have waiting.
+
+Enters: the traffic of the app, as ASGI middleware around Gradio's routes. Leaves: `address_of`, `Presence`, and a
+refusal for a visitor who fills the queue.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from urllib.parse import parse_qs
+
+from gradio.queueing import Queue
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+MAX_WAITING = 8  # jobs of one visitor in the queue, beside those that run
+_EVENTS = re.compile(r"/(?:queue/data|call/(?:v2/)?[^/]+/(?P<event>[^/]+))/?$")
+_JOIN = re.compile(r"/(?:queue/join|call/(?:v2/)?[^/]+)/?$")
+
+
+def address_of(client: str | None, headers: Headers) -> str:
+    """The network address that stands for a visitor. On a Space the proxy in front of it names it in a header."""
+    forwarded = headers.get("x-forwarded-for", "").split(",")[0].strip() if os.environ.get("SPACE_ID") else ""
+    return forwarded or client or "unknown"
+
+
+class Presence:
+    """Which sessions have a connection open over which their results would reach them."""
+
+    def __init__(self) -> None:
+        self._open: Counter[str] = Counter()
+        self._left: dict[str, float] = {}  # when the last connection of a session closed
+        self._lock = threading.Lock()
+
+    def came(self, name: str) -> None:
+        with self._lock:
+            self._open[name] += 1
+            self._left.pop(name, None)
+
+    def went(self, name: str) -> None:
+        with self._lock:
+            self._open[name] -= 1
+            if self._open[name] <= 0:
+                del self._open[name]
+                self._left = {one: at for one, at in self._left.items() if time.monotonic() - at < 3600}
+                self._left[name] = time.monotonic()
+
+    def absent_seconds(self, names: Iterable[str], since: float) -> float:
+        """How long none of the names (a session, an event) has been connected; `since`: the earliest that counts."""
+        with self._lock:
+            names = list(names)
+            if any(self._open[name] for name in names if name in self._open):
+                return 0.0
+            return time.monotonic() - max([since, *(self._left[name] for name in names if name in self._left)])
+
+
+presence = Presence()
+
+
+class WatchConnections:
+    """ASGI middleware that tells `presence` who waits for results."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        name = _listening(scope)
+        if name is None:
+            await self.app(scope, receive, send)
+            return
+        presence.came(name)
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            presence.went(name)
+
+
+class PlacesForEach:
+    """ASGI middleware that refuses another job of a visitor who has MAX_WAITING in the queue."""
+
+    def __init__(self, app: ASGIApp, queue: Callable[[], Queue]) -> None:
+        self.app, self._queue = app, queue
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        joins = scope["type"] == "http" and scope["method"] == "POST" and _JOIN.search(scope["path"])
+        if joins and self._waiting(_address(scope)) >= MAX_WAITING:
+            # 503 is what Gradio itself answers when its queue is full: its clients say so in their own words.
+            await JSONResponse({"detail": f"You have {MAX_WAITING} jobs waiting already. What to do: wait for one."},
+                               status_code=503)(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+    def _waiting(self, address: str) -> int:
+        events = [event for one in self._queue().event_queue_per_concurrency_id.values() for event in one.queue]
+        return sum(_address(event.request.scope) == address for event in events)
+
+
+def _address(scope: Scope) -> str:
+    return address_of((scope.get("client") or (None,))[0], Headers(scope=scope))
+
+
+def _listening(scope: Scope) -> str | None:
+    """The session or event whose results this request waits for."""
+    if scope["type"] != "http" or scope["method"] != "GET":
+        return None
+    found = _EVENTS.search(scope["path"])
+    if found is None:
+        return None
+    return found["event"] or parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [""])[0]

@@ -1,0 +1,25 @@
+"""One browser for all tests of a file: starting one takes seconds."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def browsers():
+    """`browsers()` is a Chromium without a microphone, the same for the whole file; `browsers(speech)` is a new one
+    with `speech` at its microphone.
+    """
+    from browser import launched, playwright  # skips where Playwright is not installed
+
+    with playwright.sync_playwright() as driver, contextlib.ExitStack() as open_ones:
+        def start(speech):
+            chromium = launched(driver, speech)
+            open_ones.callback(chromium.close)
+            return chromium
+
+        without = functools.cache(lambda: start(None))
+        yield lambda speech=None: without() if speech is None else start(speech)

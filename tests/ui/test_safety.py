@@ -1,0 +1,261 @@
+"""What a visitor may not do: bring markup onto a page, see paths, come under another name, fill the machine."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import gradio as gr
+import httpx
+import pytest
+from starlette.requests import Request as NetworkRequest
+
+from shared.errors import Cancelled, UserError
+from shared.files import cache_folder
+from shared.options import Options
+from shared.serving import Serving
+from shared.ui import RESULTS, UPLOADS
+from shared.ui.server import jobs, live_sessions, messages
+from shared.ui.server.launch import Page, build, start
+from shared.ui.server.names import KnownNames, served_names
+from shared.ui.server.uploads import ARRIVING
+from shared.ui.server.visitors import MAX_WAITING, Presence, address_of
+
+MARKUP = '<img src="http://evil.test/a.png" onerror="window.PWN=1"><script>window.PWN=1</script>'
+MAX_FILE, MAX_TOTAL = 100_000, 250_000
+
+
+class Work:
+    """What the page of these tests does: it waits until it is ended."""
+
+    def __init__(self) -> None:
+        self.n_begun = self.n_cancelled = 0
+
+    def page(self, served: Serving) -> None:
+        button, out = gr.Button(), gr.Textbox()
+        button.click(self.wait, None, out, api_name="wait", concurrency_id="model", concurrency_limit=1)
+
+    def wait(self, request: gr.Request) -> str:
+        with jobs.job(request) as running:
+            self.n_begun += 1
+            if running.cancel.wait(30):
+                self.n_cancelled += 1
+                raise Cancelled
+        return "nobody ended it"
+
+    def until(self, *, begun: int = 0, cancelled: int = 0) -> None:
+        for _ in range(600):
+            if self.n_begun >= begun and self.n_cancelled >= cancelled:
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"{self.n_begun} begun, {self.n_cancelled} cancelled")
+
+
+@pytest.fixture
+def work(monkeypatch) -> Work:
+    monkeypatch.setattr(jobs, "GONE_SECONDS", 1.0)
+    return Work()
+
+
+@pytest.fixture
+def app(work) -> Iterator[str]:
+    demo = build("Work", [Page("Work", "work", work.page)], None)
+    yield start(demo, max_bytes=MAX_FILE, max_total_bytes=MAX_TOTAL, block=False).rstrip("/")
+    demo.close()
+
+
+def submit(app: str) -> httpx.Response:
+    return httpx.post(f"{app}/gradio_api/call/wait", json={"data": []})
+
+
+def send(app: str, *contents: bytes, name: str = "clip.wav") -> httpx.Response:
+    return httpx.post(f"{app}/gradio_api/upload", files=[("files", (name, data)) for data in contents])
+
+
+def test_messages_hold_no_markup_and_no_paths():
+    shown = messages.error(UserError("Bad <b>", got=f"{MARKUP} in {UPLOADS}/abc/My talk.mp3", hint="a & b"))
+    assert "<" not in shown.message and "<" not in shown.title and "&lt;img" in shown.message
+    assert str(UPLOADS.parent) not in shown.message and "My talk.mp3" in shown.message
+
+
+@pytest.mark.parametrize("folder", [UPLOADS / "x1", RESULTS, Path("/tmp"), cache_folder(), Path.home() / "models",
+                                    Path(__file__).parents[2] / "shared"])
+def test_paths_are_cut_to_their_last_part(folder):
+    assert messages.without_paths(f"Got: {folder}/clip.wav (damaged), 3 MB") == "Got: clip.wav (damaged), 3 MB"
+    assert messages.without_paths(f"'{folder}/a b.mp3': no") == "'a b.mp3': no"
+
+
+def test_what_is_no_path_of_this_machine_stays():
+    for text in ("https://example.org/a/b.mp3", "owner/name@abc", "12/24 words", "a/b", "…/x"):
+        assert messages.without_paths(text) == text
+
+
+@pytest.mark.parametrize(("headers", "status"), [
+    ({}, 200), ({"Host": "localhost"}, 200), ({"Host": "localhost:9"}, 200), ({"Host": "[::1]:7860"}, 200),
+    ({"Host": "evil.test"}, 403), ({"Host": "evil.test:7860"}, 403), ({"Host": "127.0.0.1.evil.test"}, 403),
+    ({"Host": "192.168.1.5"}, 403), ({"Origin": "http://evil.test"}, 403), ({"Origin": "null"}, 403),
+    ({"Origin": "http://localhost:3000"}, 200), ({"Origin": "https://localhost.evil.test"}, 403),
+])
+def test_only_its_own_names_are_answered(app, headers, status):
+    assert httpx.get(f"{app}/config", headers=headers).status_code == status
+    if status == 403:
+        before = set(UPLOADS.iterdir())
+        assert httpx.post(f"{app}/gradio_api/upload", headers=headers, files=[("files", b"x")]).status_code == 403
+        assert httpx.post(f"{app}/gradio_api/call/wait", headers=headers, json={"data": []}).status_code == 403
+        assert set(UPLOADS.iterdir()) == before
+
+
+@pytest.mark.parametrize(("server", "environment", "known", "unknown"), [
+    ("127.0.0.1", {}, ["localhost", "127.0.0.1", "::1"], ["example.org", "192.168.1.5"]),
+    ("127.0.0.1", {"ALLOWED_ORIGINS": "https://example.org, Talk.test:8080"}, ["example.org", "talk.test"], ["x.test"]),
+    ("0.0.0.0", {}, ["localhost", "192.168.1.5", "fe80::1"], ["example.org"]),
+    ("notes.lan", {}, ["notes.lan", "localhost", "10.0.0.3"], ["example.org"]),
+    ("0.0.0.0", {"SPACE_ID": "me/app"}, ["anything.test"], []),
+    ("0.0.0.0", {"SPACE_ID": "me/app", "SPACE_HOST": "me-app.hf.space", "ALLOWED_ORIGINS": "mine.test"},
+     ["me-app.hf.space", "mine.test"], ["example.org"]),
+    ("127.0.0.1", {"ALLOWED_ORIGINS": "*"}, ["example.org"], []),
+])
+def test_which_names_are_its_own(server, environment, known, unknown):
+    names = served_names(server, environment)
+    gate = KnownNames(None, names, server)
+    assert names is None or ([gate._is_known(name) for name in (*known, *unknown)]
+                             == [True] * len(known) + [False] * len(unknown))
+    assert names is not None or not unknown
+
+
+def test_equal_files_of_one_upload_are_two_files(app):
+    first, second = send(app, b"the same", b"the same").json()
+    assert first != second and Path(first).name == Path(second).name == "clip.wav"
+    Path(first).unlink()
+    assert Path(second).read_bytes() == b"the same"
+    other = send(app, b"the same").json()[0]
+    assert other not in (first, second)
+
+
+def test_uploads_that_are_never_started_have_a_total_limit(app):
+    kept = [send(app, bytes(90_000)) for _ in range(2)]
+    assert [response.status_code for response in kept] == [200, 200]
+    assert send(app, bytes(90_000), bytes(90_000)).status_code == 413
+    refused = send(app, bytes(90_000))
+    assert refused.status_code == 413 and "no room" in refused.text
+    assert send(app, bytes(MAX_FILE + 1)).status_code == 413
+    for response in kept:
+        Path(response.json()[0]).unlink()
+    assert send(app, bytes(90_000)).status_code == 200
+    assert not list(UPLOADS.glob(f"{ARRIVING}*"))
+
+
+def test_an_upload_that_does_not_say_how_long_it_is_ends_at_the_limit(app):
+    def without_end() -> Iterator[bytes]:
+        yield b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.wav"\r\n\r\n'
+        while True:
+            yield bytes(10_000)
+
+    begun = time.monotonic()
+    try:
+        response = httpx.post(f"{app}/gradio_api/upload", content=without_end(), timeout=20,
+                              headers={"Content-Type": "multipart/form-data; boundary=x"})
+        assert response.status_code == 413
+    except httpx.TransportError:
+        pass  # the app closed the connection before all was sent
+    assert time.monotonic() - begun < 15 and not list(UPLOADS.glob(f"{ARRIVING}*"))
+
+
+def test_a_body_that_is_no_upload_is_small(app):
+    assert httpx.post(f"{app}/gradio_api/call/wait", content=bytes(33_000_000)).status_code == 413
+
+
+@pytest.mark.parametrize("listens", [True, False])
+def test_who_has_gone_ends_their_work(app, work, listens):
+    event = submit(app).json()["event_id"]
+    work.until(begun=1)
+    if listens:
+        with httpx.stream("GET", f"{app}/gradio_api/call/wait/{event}", timeout=30):
+            time.sleep(2.5)
+            assert work.n_cancelled == 0, "somebody is listening"
+    work.until(cancelled=1)
+
+
+def test_one_visitor_does_not_fill_the_queue(app, work, monkeypatch):
+    monkeypatch.setattr(jobs, "GONE_SECONDS", 60.0)
+    submit(app)
+    work.until(begun=1)
+    answers = [submit(app).status_code for _ in range(MAX_WAITING + 1)]
+    assert answers == [200] * MAX_WAITING + [503]
+    monkeypatch.setattr(jobs, "GONE_SECONDS", 0.1)
+    work.until(begun=MAX_WAITING + 1, cancelled=MAX_WAITING + 1)  # nobody waits for any of them
+    assert submit(app).status_code == 200
+    work.until(cancelled=MAX_WAITING + 2)
+
+
+def test_presence():
+    presence, begun = Presence(), time.monotonic() - 5
+    assert presence.absent_seconds(("a", "b"), begun) > 4
+    presence.came("b")
+    presence.came("b")
+    presence.went("b")
+    assert presence.absent_seconds(("a", "b"), begun) == 0
+    presence.went("b")
+    assert presence.absent_seconds(("a", "b"), begun) < 1
+
+
+def request_from(address: str, session: str) -> gr.Request:
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": [], "query_string": b"", "client": (address, 1)}
+    return gr.Request(NetworkRequest(scope), session_hash=session)
+
+
+def test_one_visitor_does_not_fill_the_live_places():
+    serving = Serving("embedded:whisper-base", "embedded:whisper-base")
+    sessions = live_sessions.LiveSessions()
+    first = request_from("10.0.0.1", "page 1")
+    tickets = [sessions.begin(serving, Options(language="en"), "auto", first) for _ in range(2)]
+    with pytest.raises(UserError, match="use live text already"):
+        sessions.begin(serving, Options(language="en"), "auto", request_from("10.0.0.1", "page 2"))
+    for address in ("10.0.0.2", "10.0.0.3"):
+        tickets.append(sessions.begin(serving, Options(language="en"), "auto", request_from(address, address)))
+    with pytest.raises(UserError, match="Too many people"):
+        sessions.begin(serving, Options(language="en"), "auto", request_from("10.0.0.4", "page"))
+    paths = [sessions.get(ticket).sound.path for ticket in tickets]
+    sessions.drop_all_of("page 1")
+    assert len(sessions) == 2 and [path.exists() for path in paths] == [False, False, True, True]
+    for ticket in tickets:
+        sessions.drop(ticket)
+    assert len(sessions) == 0 and not any(path.exists() for path in paths)
+
+
+def test_a_live_place_is_taken_while_its_checkpoint_is_loaded_but_nobody_waits_for_it():
+    serving = Serving("embedded:whisper-base", "embedded:whisper-base")
+    sessions = live_sessions.LiveSessions()
+    loading = threading.Event()
+
+    def slow(checkpoint, engine):
+        loading.set()
+        time.sleep(2)
+        raise UserError("It cannot be had")
+
+    serving._build = slow
+    other = "torch" if serving.base.engine.name == "ctranslate2" else "ctranslate2"
+    serving._loaded = type(serving._loaded)()
+
+    def ask() -> None:
+        with pytest.raises(UserError, match="cannot be had"):
+            sessions.begin(serving, Options(language="en"), other, request_from("10.0.0.1", "one"))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    loading.wait(10)
+    ticket = sessions.begin(serving, Options(language="en"), "auto", request_from("10.0.0.2", "two"))
+    assert asking.is_alive() and len(sessions) == 2
+    sessions.drop(ticket)
+    asking.join()
+    assert len(sessions) == 0
+
+
+def test_the_visitor_behind_a_spaces_proxy(monkeypatch):
+    headers = {"x-forwarded-for": "203.0.113.7, 10.0.0.1"}
+    monkeypatch.delenv("SPACE_ID", raising=False)
+    assert address_of("10.9.9.9", headers) == "10.9.9.9", "anybody can send that header"
+    monkeypatch.setenv("SPACE_ID", "me/app")
+    assert address_of("10.9.9.9", headers) == "203.0.113.7" and address_of(None, {}) == "unknown"
