@@ -31,7 +31,7 @@ from feature_pipeline.stages import Plan, Runner, list_rows
 from feature_pipeline.state import discard, same_state
 from shared.command import reported
 from shared.errors import UserError
-from shared.files import full_disk_said
+from shared.files import full_disk_as_user_error
 from shared.tables import read_file
 from shared.units import spoken_time
 
@@ -55,7 +55,7 @@ def build(config: Config, runner: Runner | None = None, say: Callable[[str], Non
         if same_state(work, config, say) and (out / "manifest.json").is_file():
             say(f"{out} is complete and nothing has changed")
         else:
-            with full_disk_said(out.name):
+            with full_disk_as_user_error(out.name):
                 _make(config, verdicts, runner, say)
         publish(out, config, say)
     return out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import json
 import os
 import shutil
 import sqlite3
@@ -43,35 +44,65 @@ def _no_cache(got: object) -> UserError:
 
 
 def made_once(name: str, build: Callable[[Path], None]) -> Path:
-    """The cache's folder `name`, filled by `build` if it is not there.
+    """The cache's folder `name`, filled by `build` if it is not there or not whole any more.
 
-    It appears whole or not at all: it is filled under another name, then renamed. The lock, which dies with its
-    process, keeps a second process waiting; what a killed one left is cleared away. Raises UserError for a cache that
-    cannot be written, and what `build` raises.
+    It appears whole or not at all, and a list of its files and their sizes is kept beside it: a folder that lost a
+    file, or a part of one, is made again. A lock, which dies with its process, keeps a second process waiting.
+
+    Args:
+        name: of the folder, within the cache.
+        build: fills the empty folder it is given.
+
+    Raises:
+        UserError: the cache cannot be written, or the disk is full; and what `build` raises.
     """
     folder = cache_folder() / name
-    if folder.is_dir():
+    sizes = folder.parent / f"{name}.files.json"
+    if _is_whole(folder, sizes):
         return folder
-    lock, unfinished = FileLock(folder.parent / f"{name}.lock"), folder.parent / f"{name}.unfinished"
     with contextlib.ExitStack() as stack:
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(lock)
+            stack.enter_context(FileLock(folder.parent / f"{name}.lock"))
         except OSError as error:
             raise _no_cache(error) from error
-        if folder.is_dir():
+        if _is_whole(folder, sizes):
             return folder
-        shutil.rmtree(unfinished, ignore_errors=True)
-        try:
-            unfinished.mkdir()
-        except OSError as error:
-            raise _no_cache(error) from error
-        try:
+        with full_disk_as_user_error(name), whole_folder(folder) as unfinished:
+            try:
+                unfinished.mkdir()
+            except OSError as error:
+                raise _no_cache(error) from error
             build(unfinished)
-            os.replace(unfinished, folder)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
+            write_text(sizes, json.dumps(_sizes(unfinished)))
     return folder
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+
+
+def _is_whole(folder: Path, sizes: Path) -> bool:
+    """Whether every file that was made is there in its full length."""
+    try:
+        listed = json.loads(sizes.read_text(encoding="utf-8"))
+        return bool(listed) and all((folder / name).stat().st_size == size for name, size in listed.items())
+    except (OSError, ValueError, AttributeError):  # not there, or the list itself is damaged
+        return False
+
+
+@contextlib.contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A path to make a folder at; it takes the place of `folder` only when the block ends well."""
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        yield unfinished
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(unfinished, folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -83,7 +114,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     # Not longer than the name itself may be: a name of 255 bytes is allowed.
     draft = path.with_name(f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}.{os.getpid()}.draft")
     try:
-        with full_disk_said(path.name):
+        with full_disk_as_user_error(path.name):
             path.parent.mkdir(parents=True, exist_ok=True)
             yield draft
             with draft.open("rb") as file:
@@ -95,13 +126,19 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def full_disk_said(what: str) -> Iterator[None]:
-    """Turns a full disk, here or under a database, into a UserError."""
+def full_disk_as_user_error(what: str) -> Iterator[None]:
+    """Turns a full disk, here, under a database or in a library's own words, into a UserError that names `what`."""
     try:
         yield
-    except (OSError, sqlite3.OperationalError) as error:
-        full = (error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) if isinstance(error, OSError)
-                else error.sqlite_errorcode == sqlite3.SQLITE_FULL)
+    except UserError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        elif isinstance(error, sqlite3.OperationalError):
+            full = error.sqlite_errorcode == sqlite3.SQLITE_FULL
+        else:
+            full = os.strerror(errno.ENOSPC) in str(error)
         if not full:
             raise
         raise UserError("The disk is full", got=f"{error} while working on {what}",
@@ -109,6 +146,7 @@ def full_disk_said(what: str) -> Iterator[None]:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write a text file in UTF-8, whole or not at all. Raises UserError for a full disk, OSError."""
     with whole_file(path) as draft:
         draft.write_text(text, encoding="utf-8")
 

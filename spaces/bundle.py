@@ -18,6 +18,7 @@ from huggingface_hub import SpaceCard
 from packaging.requirements import Requirement
 
 from shared.errors import UserError
+from shared.files import whole_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 APPS = ("microphone", "upload", "youtube", "compare", "suite")
@@ -71,19 +72,14 @@ def build(app: str, out: Path, base: Weights, fine_tuned: Weights) -> Path:
 
 def _write(folder: Path, files: dict[str, Path], texts: dict[str, str]) -> Path:
     """All of it or nothing: made beside the old bundle, then put in its place."""
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    try:
+    with whole_folder(folder) as unfinished:
         for name, path in files.items():
             target = unfinished / PurePosixPath(name)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
         for name, text in texts.items():
             (unfinished / name).write_text(text, encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        return unfinished.rename(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    return folder
 
 
 # code

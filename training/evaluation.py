@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -25,6 +24,7 @@ from shared.audio import SAMPLE_RATE, load_audio
 from shared.checkpoint import Checkpoint
 from shared.command import reported
 from shared.errors import UserError
+from shared.files import write_text
 from shared.inference import Transcriber
 from training import config as settings
 from training.config import Data
@@ -94,7 +94,7 @@ def evaluate(run: str | Path, options: Options = Options(), *, say=print) -> dic
         "run": config.name, "data": config.data[0].path, "options": plain(options), "used": used,
         "data_digest": _digest(rows),
     }
-    _write(folder / "scores.json", json.dumps(scores, indent=2, ensure_ascii=False) + "\n")
+    write_text(folder / "scores.json", json.dumps(scores, indent=2, ensure_ascii=False) + "\n")
     write_report(folder / "report.html", scores, heard, rows)
     return scores
 
@@ -122,7 +122,7 @@ def _transcribed(path: Path, checkpoint: Checkpoint, rows: datasets.Dataset, ful
         transcriber = Transcriber(checkpoint, engine=options.engine, device=options.device,
                                   compute_type=options.compute_type, full_context=full)
         engine = transcriber.engine
-        _write(said, json.dumps({"checkpoint": str(transcriber.checkpoint), "engine": engine.name,
+        write_text(said, json.dumps({"checkpoint": str(transcriber.checkpoint), "engine": engine.name,
                                  "device": engine.device, "compute_type": engine.compute_type,
                                  "short_context": transcriber.facts.short_context}))
         with path.open("a", encoding="utf-8") as out:
@@ -153,7 +153,7 @@ def _lines(path: Path) -> Iterator[Line]:
     text = path.read_text(encoding="utf-8")
     whole = text[: text.rfind("\n") + 1]
     if whole != text:
-        _write(path, whole)
+        write_text(path, whole)
     for line in whole.splitlines():
         yield Line(**json.loads(line))
 
@@ -218,12 +218,6 @@ def _key(checkpoint: Checkpoint, rows: datasets.Dataset, full: bool, options: Op
 def _digest(rows: datasets.Dataset) -> str:
     """Of the clips' ids and texts."""
     return hashlib.sha256(json.dumps([rows["id"][:], rows["text"][:]]).encode()).hexdigest()[:16]
-
-
-def _write(path: Path, text: str) -> None:
-    draft = path.with_name(f".{path.name}.draft")
-    draft.write_text(text, encoding="utf-8")
-    os.replace(draft, path)
 
 
 def main(arguments: list[str] | None = None) -> int:

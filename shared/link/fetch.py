@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from shared.audio import probe
+from shared.audio import MEDIA_SUFFIXES, probe
 from shared.link import hosts as link_hosts
 from shared.link import media as link_media
 from shared.link.hosts import Target
@@ -126,7 +126,7 @@ def download(
                    "start": start, "end": end, "max_seconds": max_seconds}
             file = job_folder / Path(ask_youtube(job, DOWNLOAD_SECONDS, cancel, progress)).name
         _check_file(file, max_bytes, start, end, max_seconds)
-        suffix = file.suffix if file.suffix in link_media.SUFFIXES else ".media"
+        suffix = file.suffix if file.suffix in MEDIA_SUFFIXES else ".media"
         kept = Path(folder, f"link-{os.urandom(8).hex()}{suffix}")
         file.rename(kept)
     return kept

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
-from shared.audio import probe
+from shared.audio import MEDIA_SUFFIXES, probe
 from shared.errors import Cancelled, UserError
 from shared.link import hosts as link_hosts
 from shared.link.hosts import Target
@@ -33,10 +33,6 @@ LOOK_SECONDS = 15.0
 FETCH_SECONDS = 30 * 60.0
 HEAD_BYTES = 1 << 20
 TAIL_BYTES = 1 << 22  # the index of an MP4 of some hours, which may be at its end
-SUFFIXES = frozenset({
-    ".aac", ".aif", ".aiff", ".amr", ".au", ".avi", ".caf", ".flac", ".flv", ".g722", ".gsm", ".m4a", ".m4v", ".mka",
-    ".mkv", ".mov", ".mp2", ".mp3", ".mp4", ".mpeg", ".mpg", ".oga", ".ogg", ".ogv", ".opus", ".ts", ".wav", ".weba",
-    ".webm", ".wma", ".wmv"})
 # Servers often send audio and video as plain bytes; text and playlists are never what was meant.
 MEDIA_TYPES = re.compile(r"(audio|video)/(?!.*(mpegurl|scpls))|application/(octet-stream|ogg|mp4|x-matroska|mxf|"
                          r"vnd\.rn-realmedia|x-download|force-download)$|binary/octet-stream$|$")
@@ -122,7 +118,7 @@ def suffix_of(target: Target) -> str:
     """The file suffix of an address if it is one of a medium, else '.media'. The only part of a remote name that
     ever enters a path."""
     suffix = Path(urlsplit(target.path).path).suffix.lower()
-    return suffix if suffix in SUFFIXES else ".media"
+    return suffix if suffix in MEDIA_SUFFIXES else ".media"
 
 
 @contextlib.contextmanager

@@ -104,7 +104,7 @@ def join_in_process(cache: Path, path: Path | None = None) -> subprocess.Popen:
 
 def test_two_processes_at_once_and_a_killed_one_do_no_harm(tmp_path):
     killed = join_in_process(tmp_path)
-    unfinished = tmp_path / "whisper-base-ct2-v1.unfinished"
+    unfinished = tmp_path / ".whisper-base-ct2-v1.unfinished"
     while not unfinished.exists() and killed.poll() is None:
         pass
     killed.kill()
