@@ -9,6 +9,7 @@ The rule of `shared.engines.load_engine` stands on it.
 
 from __future__ import annotations
 
+import argparse
 import csv
 import sys
 import time
@@ -40,7 +41,9 @@ def inputs(n_mels: int) -> dict[str, tuple[np.ndarray, int]]:
 
 
 def main(arguments: list[str]) -> None:
-    checkpoint = Checkpoint.parse(arguments[0] if arguments else "embedded:whisper-base")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", nargs="?", default="embedded:whisper-base")
+    checkpoint = Checkpoint.parse(parser.parse_args(arguments).checkpoint)
     loaded = {name: Transcriber(checkpoint, engine=name[0], compute_type=name[1], device="cpu") for name in SYSTEMS}
     least: dict[tuple, float] = defaultdict(lambda: float("inf"))
     for _ in range(ROUNDS):

@@ -10,6 +10,7 @@ too. Prints a Markdown table.
 
 from __future__ import annotations
 
+import argparse
 import json
 import multiprocessing
 import os
@@ -130,9 +131,11 @@ def _pss(pid: int) -> int:
 
 
 def main() -> None:
-    kind = sys.argv[1] if len(sys.argv) > 1 else ""
-    if kind not in ("czech", "synthetic"):
-        raise SystemExit(__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", choices=("czech", "synthetic"))
+    parser.add_argument("what", nargs="?", help="the folder of Debian packages, or the number of rows")
+    given = parser.parse_args()
+    kind = given.kind
     load = os.getloadavg()[0]
     print(f"{os.cpu_count()} cores, {load:.1f} processes were running already\n")
     print("| rows | seconds | rows a second | rows a CPU second | peak memory, MB | data set / source audio | "
@@ -140,11 +143,11 @@ def main() -> None:
     print("| --: | --: | --: | --: | --: | --: | --: |")
     with tempfile.TemporaryDirectory(prefix="bench-features-") as folder:
         if kind == "czech":
-            corpus = Debian("fillets", "cs", sys.argv[2] if len(sys.argv) > 2 else None)
+            corpus = Debian("fillets", "cs", given.what)
             sizes = [443, 886, sum(1 for _ in corpus.rows())]
             corpora = [First(corpus, size) for size in sizes]
         else:
-            n_rows = int(sys.argv[2]) if len(sys.argv) > 2 else 200_000
+            n_rows = int(given.what or 200_000)
             Synthetic(f"{folder}/clips", n_rows).write()
             sizes = [n_rows // 16, n_rows]
             corpora = [Synthetic(f"{folder}/clips", size) for size in sizes]

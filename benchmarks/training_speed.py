@@ -8,6 +8,7 @@ turn. Wants an idle machine: on a busy one the figures mean nothing.
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import sys
 import time
@@ -24,7 +25,11 @@ N_BATCHES = 3  # a padded one takes most of a minute on two cores
 
 
 def main(arguments: list[str]) -> None:
-    config = settings.load(arguments[0], arguments[1:])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", help="a recipe, for example training/configs/italian-lora.yaml")
+    parser.add_argument("override", nargs="*", help="key=value")
+    given = parser.parse_args(arguments)
+    config = settings.load(given.config, given.override)
     base, model, processor = load_base(config)
     multilingual, n_mels = is_multilingual(model), model.config.num_mel_bins
     model = trainable(model, config, base).train()

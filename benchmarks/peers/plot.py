@@ -7,9 +7,9 @@ Enters: what `store` keeps. Leaves: SVG that needs nothing else and follows ligh
 
 from __future__ import annotations
 
+import argparse
 import html
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +63,12 @@ def _panel(rows: list[dict[str, Any]], widest: float, top: int) -> str:
 
 
 def main() -> None:
-    path = Path(sys.argv[2])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(plot(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))), encoding="utf-8")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path, help="a file of benchmarks/results")
+    parser.add_argument("out", type=Path, help="the SVG to write")
+    given = parser.parse_args()
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    given.out.write_text(plot(json.loads(given.results.read_text(encoding="utf-8"))), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ together; of a long recording each prompt counts as one utterance, by the alignm
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -131,8 +131,10 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    for path in sys.argv[1:]:
-        print(tables(json.loads(Path(path).read_text(encoding="utf-8"))))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", nargs="+", type=Path, metavar="FILE")
+    for path in parser.parse_args().results:
+        print(tables(json.loads(path.read_text(encoding="utf-8"))))
 
 
 if __name__ == "__main__":
