@@ -7,6 +7,7 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared.api import Settings, routes
 from shared.serving import Limits, Serving
 from shared.ui import RESULTS, UPLOADS
 from shared.ui.pages.suite import PAGES
@@ -32,6 +33,6 @@ class RunningApp:
 def running_app(fine_tuned: str = "embedded:whisper-base-it") -> RunningApp:
     served = Serving("embedded:whisper-base", fine_tuned, limits=Limits(MAX_SECONDS, MAX_BYTES))
     demo = build("Whisper suite", PAGES, served)
-    address = start(demo, max_bytes=MAX_BYTES, block=False)
+    address = start(demo, max_bytes=MAX_BYTES, block=False, api=routes(served, Settings()))
     atexit.register(demo.close)
     return RunningApp(address.rstrip("/"))

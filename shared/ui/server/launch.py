@@ -12,8 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import gradio as gr
+from fastapi import APIRouter
 from starlette.middleware import Middleware
 
+from shared.api import Settings, routes
 from shared.errors import UserError
 from shared.serving import Limits, Serving, serving
 from shared.ui import RESULTS
@@ -44,7 +46,8 @@ def launch(title: str, pages: Sequence[Page]) -> None:
 
     Environment: GRADIO_SERVER_NAME, GRADIO_SERVER_PORT, ALLOWED_ORIGINS (names the app answers to besides its own),
     MAX_MINUTES and MAX_MB of a recording and MAX_TOTAL_MB of all that visitors have sent (0: no limit),
-    MCP_SERVER=1, ALLOWED_CHECKPOINTS (Hub ids that compare may load, separated by spaces; on one's own machine any),
+    MCP_SERVER=1, API_KEY (what clients of /v1 must send, see docs/openai-api.md), ALLOWED_CHECKPOINTS (Hub ids that
+    compare may load, separated by spaces; on one's own machine any),
     ALLOWED_DATASETS. What is in these two lists is read with this machine's Hub token; nothing else that a visitor
     names is.
     """
@@ -63,7 +66,8 @@ def launch(title: str, pages: Sequence[Page]) -> None:
     announce(served)
     demo = build(title, pages, served)
     max_total = int(float(os.environ.get("MAX_TOTAL_MB") or max_mb * TOTAL) * 1e6) or None
-    start(demo, max_bytes=max_bytes, max_total_bytes=max_total, server_name="0.0.0.0" if on_space else "127.0.0.1")
+    start(demo, max_bytes=max_bytes, max_total_bytes=max_total, server_name="0.0.0.0" if on_space else "127.0.0.1",
+          api=routes(served, Settings(os.environ.get("API_KEY") or None)))
 
 
 def announce(served: Serving) -> None:
@@ -91,7 +95,7 @@ def build(title: str, pages: Sequence[Page], served: Serving) -> gr.Blocks:
 
 
 def start(demo: gr.Blocks, *, max_bytes: int | None, max_total_bytes: int | None = None,
-          server_name: str = "127.0.0.1", block: bool = True) -> str:
+          server_name: str = "127.0.0.1", api: APIRouter | None = None, block: bool = True) -> str:
     """Serve a built app.
 
     Args:
@@ -99,6 +103,7 @@ def start(demo: gr.Blocks, *, max_bytes: int | None, max_total_bytes: int | None
         max_bytes: of one file; None for any.
         max_total_bytes: of all that visitors have sent and that is still here; None for any.
         server_name: where to listen, unless GRADIO_SERVER_NAME says.
+        api: routes that are answered at the same address, before the pages' own.
         block: until the app is stopped.
 
     Returns:
@@ -114,6 +119,8 @@ def start(demo: gr.Blocks, *, max_bytes: int | None, max_total_bytes: int | None
         theme=theme(), css_paths=STYLES, head=HEAD, footer_links=["api", "settings"], max_file_size=max_bytes,
         allowed_paths=[str(RESULTS)], app_kwargs={"middleware": around}, ssr_mode=False,
         show_error=False, mcp_server=os.environ.get("MCP_SERVER") == "1", share=False)
+    if api is not None:
+        demo.app.router.routes[:0] = api.routes
     print(f"Listening on {address}", flush=True)
     if block:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the temporary folders go, as after Ctrl-C
