@@ -184,6 +184,9 @@ def _decoded(info: MediaInfo, track: Track, start: float, limit: float | None, b
     if code < 0:
         raise TruncatedAudio("Decoding ended before the file did", hint="convert it to WAV or MP3 and try again",
                              got=f"{done} of {info.path.name}, then signal {-code}")
+    if n_samples == 0 and start > 0 and code == 0:
+        raise UserError("There is no sound after the start", got=f"{info.path.name} from {spoken_time(start)} on",
+                        hint="choose an earlier start, or a part with sound")
     if n_samples == 0:
         raise explain(messages, info.path, code) if code or without_noise(messages).strip() else UserError(
             "The file holds no sound", got=info.path.name, hint="record or export it again")
