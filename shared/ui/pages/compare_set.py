@@ -176,7 +176,7 @@ def _plots(evaluation: Evaluation) -> str:
                              [score.words.interval for score in scores], "Word error rate with its 95 % interval")
     difference = charts.difference(compared.difference, _interval(compared),
                                        "Fine-tuned minus base: left of the line is better")
-    base, fine_tuned = ([clip.heard[place].errors.words.wer for clip in evaluation.clips] for place in (0, 1))
+    base, fine_tuned = ([clip.results[place].errors.words.wer for clip in evaluation.clips] for place in (0, 1))
     clips = charts.scatter(base, fine_tuned, [clip.id for clip in evaluation.clips],
                                "A dot for each clip: below the line, fine-tuned did better")
     return f'<div class="plots"><div>{rates}{difference}</div>{clips}</div>'
@@ -208,7 +208,7 @@ def _clips(evaluation: Evaluation) -> str:
 
 def _row(clip: ScoredClip, language: str | None) -> str:
     aligned = "".join(f'<p class="label">{name}</p>{diff.aligned_html(heard.errors.words, language)}'
-                      for name, heard in zip(NAMES, clip.heard, strict=True))
-    cells = "".join(f"<td>{diff.rate(heard.errors.words)}</td>" for heard in clip.heard)
+                      for name, heard in zip(NAMES, clip.results, strict=True))
+    cells = "".join(f"<td>{diff.rate(heard.errors.words)}</td>" for heard in clip.results)
     return (f'<tr><td><details><summary>{escape(clip.id)}</summary><p class="label">Reference</p>'
             f"{diff.text_html(clip.reference, language)}{aligned}</details></td>{cells}</tr>")
