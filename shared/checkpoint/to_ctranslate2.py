@@ -19,7 +19,9 @@ def to_ctranslate2(source: Path, folder: Path, quantization: str = "float16") ->
     quantization: of the weights on disk; CTranslate2 may quantise further as it loads.
     """
     from ctranslate2.converters import TransformersConverter
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()  # whoever waits is told by `progress`, and one who asked for quiet is not
     logging.getLogger("transformers").setLevel(logging.ERROR)
     converter = TransformersConverter(str(source), low_cpu_mem_usage=True)
     converter.convert(str(folder), quantization=quantization, force=True)
