@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,15 @@ class RunningApp:
         kinds = {".txt", ".srt", ".vtt", ".tsv", ".json", ".zip", ".csv", ".jsonl"}
         return [path for path in self.uploads.rglob("*")
                 if path.is_file() and path.suffix not in kinds and path.stat().st_size]
+
+
+    def keeps_only(self, before: set[Path]) -> bool:
+        """Whether what was received since is gone; a closed page is noticed after a moment."""
+        for _ in range(100):
+            if set(self.received()) <= before:
+                return True
+            time.sleep(0.2)
+        return False
 
 
 @functools.cache

@@ -21,7 +21,8 @@ from shared.audio import ffmpeg_executable
 from shared.transcript import FORMATS, Segment, Transcript, Word
 from shared.ui.components.panel import corrected
 from shared.ui.render.transcript import transcript_html
-from shared.ui.server.results import received, safe_name, sweep
+from shared.ui.server.received import received
+from shared.ui.server.results import safe_name, sweep
 from shared.wer import word_errors
 
 MAILBOX = "Spiacente, ma la casella di posta dell'utente non può accettare ulteriori messaggi."
@@ -59,7 +60,7 @@ def test_every_action_is_a_named_endpoint(client):
 
 
 def test_a_recording_is_read_and_written_in_every_format(client, app):
-    text, transcript, files, html, _ = listen(client, DATA / "it_vm-mailboxfull.flac")
+    text, transcript, files, html = listen(client, DATA / "it_vm-mailboxfull.flac")
     assert word_errors(MAILBOX, text, "it").wer <= 0.2
     assert transcript["language"] == "it"
     assert [Path(path).name for path in files] == [f"recording.{kind}" for kind in FORMATS]
@@ -84,7 +85,7 @@ def test_many_files_and_one_zip(client, app, tmp_path):
     bad.write_text("This is no music at all. " * 50)
     odd = tmp_path / "Möte 3 – 'Привет' \"日本\" (1).ogg"
     shutil.copy(DATA / "en_austen-0890.ogg", odd)
-    text, _, files, _, _, _, archive, report, _ = read_files(
+    text, _, files, _, _, _, archive, report = read_files(
         client, DATA / "it_vm-mailboxfull.flac", bad, odd, DATA / "it_vm-tmpexists.flac")
     assert word_errors(MAILBOX, text, "it").wer <= 0.2
     assert Path(files[0]).name == "it_vm-mailboxfull.txt"
@@ -102,7 +103,7 @@ def test_files_of_one_name_stay_apart(client, tmp_path):
     for folder, clip in (("a", "en_austen-0880.flac"), ("b", "it_vm-mailboxfull.flac")):
         (tmp_path / folder).mkdir()
         shutil.copy(DATA / clip, tmp_path / folder / "clip.flac")
-    *_, archive, report, _ = read_files(client, tmp_path / "a/clip.flac", tmp_path / "b/clip.flac")
+    *_, archive, report = read_files(client, tmp_path / "a/clip.flac", tmp_path / "b/clip.flac")
     with zipfile.ZipFile(archive) as content:
         assert content.read("clip.txt").decode().strip() == report[0]["text"]
         assert content.read("clip (2).txt").decode().strip() == report[1]["text"]
@@ -147,7 +148,7 @@ def test_nothing_sent_and_wrong_choices(client):
 def test_without_speech_there_is_no_text(client, tmp_path, kind):
     source = "anullsrc=r=16000:cl=mono" if kind == "silence" else "anoisesrc=r=16000:a=0.02:seed=7"
     ffmpeg("-f", "lavfi", "-i", source, "-t", "5", tmp_path / "clip.wav")
-    text, transcript, files, html, _ = listen(client, tmp_path / "clip.wav")
+    text, transcript, files, html = listen(client, tmp_path / "clip.wav")
     assert text == "" and transcript["segments"] == [] and len(files) == len(FORMATS)
     assert "No speech was found" in html
 
@@ -225,7 +226,7 @@ def test_what_is_left_goes_within_the_hour_but_not_under_running_work(app):
     for path in (left, busy, result):
         for one in (path, path.parent):
             os.utime(one, (time.time() - 3500,) * 2)
-    with received(str(busy), str(DATA / "clips.csv")):
+    with received({"files": [str(busy), str(DATA / "clips.csv")]}):
         sweep()
         assert busy.exists() and new.exists() and not left.exists() and not result.exists()
     assert not busy.exists() and (DATA / "clips.csv").exists()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import gradio as gr
+from gradio.context import Context
 
 from shared.errors import UserError
 from shared.languages import LANGUAGES, language_code
@@ -20,6 +21,8 @@ DETECT = "detect"
 TASKS = {"transcribe": "Transcribe", "translate": "Translate to English"}
 ENGINE_NAMES = {"auto": "Automatic", "torch": "PyTorch", "ctranslate2": "CTranslate2"}
 NO_SPEAKERS, FIND_SPEAKERS = "off", "find"
+DEFAULTS: dict[str, Any] = {"language": DETECT, "task": "transcribe", "engine": "auto", "beam_size": 1,
+                            "vad_onset": Options().vad_onset, "initial_prompt": "", "speakers": NO_SPEAKERS}
 MOST_SPEAKERS = 8  # that can be chosen; more can be found
 
 
@@ -83,6 +86,19 @@ class Choices:
                                        info="1 is fastest; 5 is slower and sometimes better.")
             self.engine = gr.Dropdown([(ENGINE_NAMES.get(name, name), name) for name in ENGINES], value="auto",
                                       label="Engine", filterable=False)
+        self._remember()
+
+    def _remember(self) -> None:
+        """What was chosen comes back on every page and after a reload; it is kept by the browser, not here."""
+        kept = gr.BrowserState({}, storage_key="whisper-spaces-choices", secret="not a secret")
+        controls = self.inputs
+        quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+        typed = self.initial_prompt.blur  # its `input` comes with every letter
+        chosen = [control.input for control in controls if control is not self.initial_prompt]
+        gr.on([*chosen, typed], lambda *values: dict(zip(How.VALUES, values, strict=True)), controls, kept,
+              trigger_mode="always_last", **quiet)
+        assert Context.root_block is not None, "rendered into a page"
+        Context.root_block.load(restored, kept, controls, **quiet)
 
     def named(self, names: tuple[str, ...]) -> list[gr.components.Component]:
         """The controls of these names, in their order."""
@@ -91,3 +107,13 @@ class Choices:
     @property
     def inputs(self) -> list[gr.components.Component]:
         return self.named(How.VALUES)
+
+
+def restored(kept: Any) -> list[Any]:
+    """For each control what the browser kept, where it is still a choice."""
+    values = kept if isinstance(kept, dict) else {}
+    try:
+        How.read({**DEFAULTS, **values})
+    except (UserError, TypeError, ValueError):  # written by an older version, or by hand
+        values = {}
+    return [values.get(name, gr.skip()) for name in How.VALUES]

@@ -17,7 +17,7 @@ import gradio as gr
 
 from shared.ui.server import messages
 from shared.ui.server.jobs import Job, job
-from shared.ui.server.results import received
+from shared.ui.server.received import forget, page_of, received
 
 Asked = TypeVar("Asked")
 
@@ -39,12 +39,12 @@ def handler(kind: type[Asked], work: Callable[[Asked, Job], list[Any]], *, files
     Args:
         kind: the dataclass of the request.
         work: gives the values of the event's outputs.
-        files: names of the fields that hold uploads; what was sent is deleted when the work is over.
+        files: names of the fields that hold uploads; see `server.received` for how long they are kept.
     """
     def run(*given: Any) -> list[Any]:
         *values, request, bar = given
         named = dict(zip(_names(kind), values, strict=True))
-        with job(request, bar) as running, received(*_paths(named, files)):
+        with job(request, bar) as running, received(_paths(named, files), page_of(request)):
             return work(_made(kind, named), running)
 
     parameters = [*_parameters(kind), _parameter("request"), _parameter("bar", default=gr.Progress())]
@@ -59,6 +59,19 @@ def quick_handler(kind: type[Asked], work: Callable[[Asked, gr.Request], Any]) -
             return work(_made(kind, dict(zip(_names(kind), values, strict=True))), request)
 
     return _with_signature(run, [*_parameters(kind), _parameter("request")])
+
+
+def clearable(**files: gr.File | gr.Audio) -> None:
+    """What a visitor clears is deleted. files: the components by the names of their fields."""
+    for name, component in files.items():
+        component.clear(_forgets(name), None, None, queue=False, show_progress="hidden", api_visibility="private")
+
+
+def _forgets(name: str) -> Callable[[gr.Request], None]:
+    def forget_field(request: gr.Request) -> None:
+        forget(request.session_hash, name)
+
+    return forget_field
 
 
 def _names(kind: type) -> list[str]:
@@ -78,12 +91,11 @@ def _made(kind: type[Asked], named: Mapping[str, Any]) -> Asked:
     return kind(**own, **({"how": shared.read(named)} if shared else {}))
 
 
-def _paths(named: Mapping[str, Any], files: tuple[str, ...]) -> list[str | None]:
-    found: list[str | None] = []
-    for name in files:
-        value = named[name]
-        found += value if isinstance(value, list) else [value]
-    return found
+def _paths(named: Mapping[str, Any], files: tuple[str, ...]) -> dict[str, list[str]]:
+    """The uploads by field."""
+    values = {name: named[name] for name in files}
+    return {name: [path for path in (value if isinstance(value, list) else [value]) if path is not None]
+            for name, value in values.items()}
 
 
 def _parameters(kind: type) -> list[inspect.Parameter]:

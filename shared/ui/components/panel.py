@@ -8,7 +8,7 @@ action is its API as well.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -22,7 +22,7 @@ from shared.ui.server import jobs, messages, results
 from shared.ui.server.messages import without_paths
 from shared.ui.server.results import KEPT_SECONDS, Result
 
-KEPT = ("What you send is deleted as soon as it has been read; a file you choose but never start goes within the hour. "
+KEPT = ("What you send is deleted when you clear it or close the page, and after an hour at the latest. "
         "The text, its files and a copy of the sound for the player stay for an hour at most, at an address only your "
         "page knows. Nothing is used for anything else.")
 MODEL_QUEUE = "model"  # one queue for all that needs the model, on all pages
@@ -48,7 +48,8 @@ class Panel:
         self.page = page
         self._known = serving.problem if serving else None
         self.stop = gr.Button("Stop", variant="stop", visible=False, elem_id=f"{page}-stop")
-        self.view = gr.HTML(EMPTY.format(escape(empty)), elem_id=f"{page}-result")
+        self._empty = EMPTY.format(escape(empty))
+        self.view = gr.HTML(self._empty, elem_id=f"{page}-result")
         with gr.Column(visible=False, elem_classes="after") as self.after:
             self.files = gr.File(label="Downloads", file_count="multiple", interactive=False,
                                  elem_id=f"{page}-downloads")
@@ -76,8 +77,8 @@ class Panel:
                 [str(path) for path in result.files], result_html(result, self._known), gr.Column(visible=True), result]
 
     def runs(self, triggers: Sequence[Callable], work: Callable, inputs: Sequence[gr.components.Component], *,
-             outputs: Sequence[Any] = (), queue: str = MODEL_QUEUE, at_once: int = 1, **event: Any
-             ) -> gr.events.Dependency:
+             outputs: Sequence[Any] = (), queue: str = MODEL_QUEUE, at_once: int = 1,
+             clear: Mapping[Any, Any] | None = None, **event: Any) -> gr.events.Dependency:
         """Wire a page's action: any trigger starts `work`, in the model's queue, with Stop in sight while it runs.
 
         Args:
@@ -86,13 +87,15 @@ class Panel:
             inputs: the controls whose values `work` gets.
             outputs: components besides the panel's own.
             queue, at_once: for work that mostly waits for others.
+            clear: values for components besides the panel's own that hold the former result.
             event: api_name and so on, as for any of Gradio's events.
 
         Returns:
             The event.
         """
-        return with_stop(self.stop, self.view, triggers, work, inputs, [*self.outputs, *outputs], concurrency_id=queue,
-                         concurrency_limit=at_once, **event)
+        return with_stop(self.stop, self.view, triggers, work, inputs, [*self.outputs, *outputs],
+                         clear={self.view: self._empty, self.after: gr.Column(visible=False), **(clear or {})},
+                         concurrency_id=queue, concurrency_limit=at_once, **event)
 
     def _save(self, result: Result | None, text: str) -> list[Any]:
         with messages.shown():
@@ -107,16 +110,18 @@ class Panel:
 
 def with_stop(
     stop: gr.Button, view: gr.HTML, triggers: Sequence[Callable], work: Callable, inputs: Sequence[Any],
-    outputs: Sequence[Any], **event: Any,
+    outputs: Sequence[Any], *, clear: Mapping[Any, Any] | None = None, **event: Any,
 ) -> gr.events.Dependency:
     """Any trigger starts `work`; while it runs, `stop` is there and `view` is in sight and shows how far it is.
 
-    event: as for any of Gradio's. Returns the event.
+    clear: values that take the place of the former result at once, so that it never stands under an error. event: as
+    for any of Gradio's. Returns the event.
     """
+    cleared = clear or {}
     look = (f"() => {{ document.getElementById('{view.elem_id}').scrollIntoView({{block: 'nearest'}}); "
             "return []; }")  # what it returns would be the inputs
-    shown = gr.on(triggers, lambda: gr.Button(visible=True), None, stop, queue=False, show_progress="hidden",
-                  api_visibility="private", js=look)
+    shown = gr.on(triggers, lambda: {stop: gr.Button(visible=True), **cleared}, None, [stop, *cleared], queue=False,
+                  show_progress="hidden", api_visibility="private", js=look)
     done = shown.then(work, list(inputs), list(outputs), show_progress_on=view, **event)
     for after in (done.success, done.failure):  # the browser runs `then` after a success only
         after(lambda: gr.Button(visible=False), None, stop, queue=False, show_progress="hidden",

@@ -14,13 +14,15 @@ import gradio as gr
 from shared.errors import UserError
 from shared.serving import Request, Serving
 from shared.ui.components import example_clips
-from shared.ui.components.form import handler
+from shared.ui.components.form import clearable, handler
 from shared.ui.components.panel import MODEL_QUEUE, footing, heading, with_stop
 from shared.ui.pages import compare_clip, compare_set
 from shared.ui.pages.compare_inputs import AskedTestSet, ClipSource, CompareChoices, CompareHow, clips_of, pair
 from shared.ui.render.transcript import EMPTY
 from shared.ui.server import jobs, messages
 from shared.ui.server.jobs import Job
+
+EMPTY_RESULT = EMPTY.format("Both texts appear here, word against word.")
 
 
 def page(serving: Serving) -> None:
@@ -65,7 +67,7 @@ class _Shown:
 
     def __init__(self) -> None:
         self.stop = gr.Button("Stop", variant="stop", visible=False, elem_id="compare-stop")
-        self.view = gr.HTML(EMPTY.format("Both texts appear here, word against word."), elem_id="compare-result")
+        self.view = gr.HTML(EMPTY_RESULT, elem_id="compare-result")
         with gr.Column(visible=False, elem_classes="after") as self.after:
             self.files = gr.File(label="Downloads", file_count="multiple", interactive=False,
                                  elem_id="compare-downloads")
@@ -73,10 +75,10 @@ class _Shown:
         self.outputs = [self.data, self.view, self.files, self.after]
         self.stop.click(_stop, api_name="stop_compare", queue=False, api_description="End the work of this session.")
 
-    def runs(self, trigger: Callable, work: Callable, inputs: Sequence[Any], outputs: Sequence[Any], **event: Any
-             ) -> None:
+    def runs(self, trigger: Callable, work: Callable, inputs: Sequence[Any], **event: Any) -> None:
         """Wire an action. event: as for any of Gradio's."""
-        with_stop(self.stop, self.view, [trigger], work, inputs, [*self.outputs, *outputs], concurrency_id=MODEL_QUEUE,
+        with_stop(self.stop, self.view, [trigger], work, inputs, self.outputs,
+                  clear={self.view: EMPTY_RESULT, self.after: gr.Column(visible=False)}, concurrency_id=MODEL_QUEUE,
                   concurrency_limit=1, **event)
 
 
@@ -106,18 +108,19 @@ def _compare_clips(serving: Serving, one: _OneClip, chosen: CompareChoices, show
     def compare(asked: AskedClip, work: Job) -> list[Any]:
         if asked.clip is None:
             raise UserError("There is no speech yet", hint="record it, choose a file, or try an example")
-        return [*read(asked.clip, asked.reference or "", asked.how, work), None]
+        return read(asked.clip, asked.reference or "", asked.how, work)
 
     def compare_example(asked: AskedExample, work: Job) -> list[Any]:
         clip = example_clips.clip(asked.example)
         return read(clip.path, clip.text, asked.how, work)
 
     shown.runs(one.go.click, handler(AskedClip, compare, files=("clip",)), [one.clip, one.reference, *chosen.inputs],
-               [one.clip], api_name="compare",
+               api_name="compare",
                api_description="Both checkpoints on one clip; with a reference, both aligned to it and counted.")
-    shown.runs(one.examples.click, handler(AskedExample, compare_example), [one.examples, *chosen.inputs], [],
+    shown.runs(one.examples.click, handler(AskedExample, compare_example), [one.examples, *chosen.inputs],
                api_name="compare_example",
                api_description="Both checkpoints on one of the clips that come with the app, with its known text.")
+    clearable(clip=one.clip)
     one.clip.input(lambda: "", None, one.reference, queue=False, show_progress="hidden", api_visibility="private")
 
 
@@ -130,10 +133,11 @@ def _compare_test_sets(serving: Serving, many: ClipSource, go: gr.Button, chosen
             evaluation, notes = compare_set.compare_set(serving, clips, both, asked.how, work)
         summary = compare_set.as_dict(evaluation, both, notes)
         paths = compare_set.write_files(evaluation, summary)
-        return [summary, compare_set.html(evaluation, notes), paths, gr.Column(visible=True), None, None]
+        return [summary, compare_set.html(evaluation, notes), paths, gr.Column(visible=True)]
 
+    clearable(archive=many.archive, table=many.table)
     shown.runs(go.click, handler(AskedTestSet, compare_test_set, files=("archive", "table")),
-               [*many.inputs, *chosen.inputs], [many.archive, many.table], api_name="compare_test_set",
+               [*many.inputs, *chosen.inputs], api_name="compare_test_set",
                api_description="Both checkpoints on every clip of a zip or of a Hub data set: pooled rates, intervals, "
                                "and whether the difference is real. Files: rows as CSV and JSON lines; the summary.")
 

@@ -13,7 +13,7 @@ from shared.ui import STATIC
 from shared.ui.components import example_clips
 from shared.ui.components.choices import Choices, How, LiveHow
 from shared.ui.components.example_clips import AskedExample
-from shared.ui.components.form import handler, quick_handler
+from shared.ui.components.form import clearable, handler, quick_handler
 from shared.ui.components.panel import Panel, footing, heading
 from shared.ui.server import live_sessions, results
 from shared.ui.server.jobs import Job, job
@@ -66,6 +66,7 @@ def page(serving: Serving) -> None:
                                  editable=False, elem_id="microphone-recording")
             start = gr.Button("Record live", variant="primary", visible=False, elem_id="microphone-start")
             chosen = Choices()
+            again = gr.Button("Transcribe again", visible=False, elem_id="microphone-again")
             examples = example_clips.row()
         with gr.Column(scale=3, min_width=300):
             live_text = gr.HTML("", html_template=LIVE_TEXT, css_template=LIVE_STYLE, elem_id="microphone-listening",
@@ -82,18 +83,19 @@ def page(serving: Serving) -> None:
     def transcribe(asked: AskedRecording, work: Job) -> list[Any]:
         if asked.recording is None:
             raise UserError("Nothing was recorded yet", hint="press Record, speak, then press Stop")
-        return [*read(asked.recording, "recording", asked.how, work), None]
+        return read(asked.recording, "recording", asked.how, work)
 
     def transcribe_example(asked: AskedExample, work: Job) -> list[Any]:
         clip = example_clips.clip(asked.example)
         return read(clip.path, clip.file, asked.how, work)
 
-    panel.runs([recording.stop_recording], handler(AskedRecording, transcribe, files=("recording",)),
-               [recording, *chosen.inputs], outputs=[recording],
+    clearable(recording=recording)
+    panel.runs([recording.stop_recording, again.click], handler(AskedRecording, transcribe, files=("recording",)),
+               [recording, *chosen.inputs],
                api_name="transcribe_microphone", api_description="Transcribe a recording.")
     panel.runs([examples.click], handler(AskedExample, transcribe_example), [examples, *chosen.inputs],
                api_name="transcribe_example", api_description="Transcribe one of the clips that come with the app.")
-    _live(serving, panel, _LiveControls(is_live, recording, start, live_text, chosen))
+    _live(serving, panel, _LiveControls(is_live, recording, again, start, live_text, chosen))
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ class _LiveControls:
 
     switch: gr.Checkbox
     recording: gr.Audio
+    again: gr.Button
     start: gr.Button
     text: gr.HTML
     chosen: Choices
@@ -124,9 +127,13 @@ def _live(serving: Serving, panel: Panel, controls: _LiveControls) -> None:
     def lose(value: str) -> None:
         sessions.drop(value.removeprefix("lost:"))
 
+    def shown(on: bool, path: str | None) -> tuple[gr.Audio, gr.Button, gr.Button]:
+        return gr.Audio(visible=not on), gr.Button(visible=not on and path is not None), gr.Button(visible=on)
+
     switch, recording, start, text = controls.switch, controls.recording, controls.start, controls.text
     quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    switch.change(lambda on: (gr.Audio(visible=not on), gr.Button(visible=on)), switch, [recording, start], **quiet)
+    switch.change(shown, [switch, recording], [recording, controls.again, start], **quiet)
+    recording.change(lambda path: gr.Button(visible=path is not None), recording, controls.again, **quiet)
     start.click(quick_handler(AskedLive, begin), controls.chosen.named(LiveHow.VALUES), [text, start], **quiet)
     done = panel.runs([text.submit], finish, [text], outputs=[text], api_name=False, queue="live",
                       at_once=live_sessions.MAX_SESSIONS)

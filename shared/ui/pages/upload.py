@@ -14,11 +14,11 @@ from shared.serving import Request, Serving
 from shared.ui.components import example_clips
 from shared.ui.components.choices import Choices, How
 from shared.ui.components.example_clips import AskedExample
-from shared.ui.components.form import handler
+from shared.ui.components.form import clearable, handler
 from shared.ui.components.panel import Panel, footing, heading
 from shared.ui.server import messages, results
 from shared.ui.server.jobs import Job
-from shared.ui.server.results import KEPT_SECONDS, Result, received
+from shared.ui.server.results import KEPT_SECONDS, Result
 from shared.units import spoken_time
 
 
@@ -70,8 +70,7 @@ def page(serving: Serving) -> None:
             name = Path(path).name
             work.part(f"{name} ({number} of {len(paths)})" if len(paths) > 1 else "")
             try:
-                with received(path):
-                    done.append(Outcome(name, read(path, name, how, work)))
+                done.append(Outcome(name, read(path, name, how, work)))
             except UserError as error:
                 done.append(Outcome(name, problem=messages.without_paths(str(error))))
             except Cancelled:  # what was read before is kept
@@ -82,18 +81,21 @@ def page(serving: Serving) -> None:
     def transcribe(asked: AskedFiles, work: Job) -> list[Any]:
         if not asked.files:
             raise UserError("No file was chosen yet", hint="drop one or more audio or video files")
-        return [*_values(panel, read_all(asked.files, asked.how, work), work), None]
+        return _values(panel, read_all(asked.files, asked.how, work), work)
 
     def transcribe_example(asked: AskedExample, work: Job) -> list[Any]:
         clip = example_clips.clip(asked.example)
         return _values(panel, [Outcome(clip.file, read(clip.path, clip.file, asked.how, work))], work)
 
+    clearable(files=files)
     own = [overview, many, which, archive, report, outcomes]
+    hidden = {overview: gr.HTML(visible=False), many: gr.Row(visible=False)}
     panel.runs([go.click], handler(AskedFiles, transcribe, files=("files",)), [files, *chosen.inputs],
-               outputs=[*own, files], api_name="transcribe_files",
+               outputs=own, clear=hidden, api_name="transcribe_files",
                api_description="Transcribe files. Returns text, transcript and files of the first that could be read, "
                                "a zip of all, and a report with text or error of each.")
     panel.runs([examples.click], handler(AskedExample, transcribe_example), [examples, *chosen.inputs], outputs=own,
+               clear=hidden,
                api_name="transcribe_file_example",
                api_description="Transcribe one of the clips that come with the app.")
     which.input(lambda number, outcomes: panel.show(outcomes[number].result), [which, outcomes], panel.outputs,

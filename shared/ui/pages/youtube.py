@@ -20,7 +20,7 @@ from shared.link import link_error
 from shared.serving import Answer, Request, Serving
 from shared.ui import ROOT
 from shared.ui.components.choices import Choices, How
-from shared.ui.components.form import handler
+from shared.ui.components.form import clearable, handler
 from shared.ui.components.panel import Panel, footing, heading, with_stop
 from shared.ui.render import alignment as diff
 from shared.ui.server import results
@@ -84,6 +84,7 @@ def page(serving: Serving) -> None:
             go = gr.Button("Transcribe", variant="primary", visible=False, elem_id="youtube-go")
             with gr.Accordion("Or choose a file instead", open=False, elem_id="youtube-file-fold") as fold:
                 file = gr.File(label="Audio or video file", type="filepath", height=140, elem_id="youtube-file")
+                again = gr.Button("Transcribe the file again", visible=False, elem_id="youtube-again")
         with gr.Column(scale=3, min_width=300):
             panel = Panel("youtube", serving=serving)
             with gr.Column(visible=False) as below:
@@ -129,8 +130,11 @@ def page(serving: Serving) -> None:
         answer = serving.transcribe(Request(asked.file, asked.how.options, asked.how.engine), progress=work.report,
                                     cancel=work.cancel)
         made = results.make(answer, asked.file, cancel=work.cancel)
-        return [*panel.show(made), "", gr.Column(visible=False), None]
+        return [*panel.show(made), "", gr.Column(visible=False)]
 
+    clearable(file=file)
+    file.change(lambda path: gr.Button(visible=path is not None), file, again, queue=False, show_progress="hidden",
+                api_visibility="private")
     looked = with_stop(panel.stop, panel.view, [look.click, link.submit], handler(AskedLookUp, look_up), [link],
                        [found, card, start, end, about, part, captions, go], concurrency_id=LINK_QUEUE,
                        concurrency_limit=AT_ONCE, api_name="look_up_link",
@@ -140,11 +144,13 @@ def page(serving: Serving) -> None:
     link.input(lambda: [gr.Column(visible=False), gr.Column(visible=False), gr.Button(visible=False),
                         gr.Button(variant="primary")], None, [about, part, go, look], queue=False,
                show_progress="hidden", api_visibility="private")
+    hidden = {below: gr.Column(visible=False)}
     read = panel.runs([go.click], handler(AskedLink, transcribe), [link, start, end, captions, *chosen.inputs],
-                      outputs=[score, below], queue=LINK_QUEUE, at_once=AT_ONCE, api_name="transcribe_link",
+                      outputs=[score, below], clear=hidden, queue=LINK_QUEUE, at_once=AT_ONCE,
+                      api_name="transcribe_link",
                       api_description="Transcribe what is behind a link, or the part from start to end.")
-    panel.runs([file.upload], handler(AskedFile, transcribe_file, files=("file",)), [file, *chosen.inputs],
-               outputs=[score, below, file], api_name="transcribe_link_file",
+    panel.runs([file.upload, again.click], handler(AskedFile, transcribe_file, files=("file",)), [file, *chosen.inputs],
+               outputs=[score, below], clear=hidden, api_name="transcribe_link_file",
                api_description="Transcribe a file where a link cannot be had.")
     for event in (looked, read):
         event.failure(lambda: gr.Accordion(open=True), None, fold, queue=False, show_progress="hidden",

@@ -19,7 +19,7 @@ from shared.api import Settings, routes
 from shared.errors import UserError
 from shared.serving import Limits, Serving, serving
 from shared.ui import RESULTS
-from shared.ui.server import jobs, live_sessions, results
+from shared.ui.server import jobs, live_sessions, received, results
 from shared.ui.server.names import KnownNames, served_names
 from shared.ui.server.theme import HEAD, STYLES, theme
 from shared.ui.server.uploads import Uploads
@@ -131,6 +131,7 @@ def start(demo: gr.Blocks, *, max_bytes: int | None, max_total_bytes: int | None
 def _leave(request: gr.Request) -> None:
     """The page is closed: nobody waits for this visitor's work any more."""
     jobs.stop(request)
+    received.forget(request.session_hash)
     live_sessions.sessions.drop_all_of(request.session_hash)
 
 

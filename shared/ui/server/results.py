@@ -13,8 +13,7 @@ import shutil
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,12 +22,12 @@ from shared.serving import Answer
 from shared.transcript import FORMATS
 from shared.ui import RESULTS, UPLOADS
 from shared.ui.server.messages import without_paths
+from shared.ui.server.received import in_work
 
 KEPT_SECONDS = 3300  # swept every SWEEP_SECONDS, so that nothing is older than an hour
 SWEEP_SECONDS = 300
 N_LETTERS = 80  # of a file's name that are kept; 255 bytes are the limit of common file systems
 
-_in_work: set[Path] = set()
 
 
 @dataclass(frozen=True)
@@ -104,25 +103,10 @@ def safe_name(name: str) -> str:
     return " ".join(stem.split())[:N_LETTERS].strip(" .") or "transcript"
 
 
-@contextmanager
-def received(*paths: str | None) -> Iterator[None]:
-    """Whatever the body does, what the visitor sent is gone afterwards. Files of our own (examples) stay."""
-    own = {Path(path) for path in paths if path is not None and Path(path).resolve().is_relative_to(UPLOADS.resolve())}
-    _in_work.update(own)
-    try:
-        yield
-    finally:
-        for path in own:
-            path.unlink(missing_ok=True)
-            with suppress(OSError):  # another file of the same request may be in it
-                path.parent.rmdir()
-        _in_work.difference_update(own)
-
-
 def sweep(older_than: float = KEPT_SECONDS) -> None:
     """Remove uploads and results last touched more than `older_than` seconds ago."""
     now = time.time()
-    busy = {path.parent for path in list(_in_work)}  # hours of audio may take more than an hour to read
+    busy = {path.parent for path in list(in_work)}  # hours of audio may take more than an hour to read
     for path in [*UPLOADS.glob("*"), *RESULTS.glob("*")]:
         with suppress(FileNotFoundError):
             # Gradio hands the same download out again under its old folder, and touches the file.
