@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
+from shared.checkpoint import weight_files
 from shared.engines.hardware import has_bfloat16
 from shared.engines.linear import Linear
 
@@ -83,7 +84,7 @@ class WhisperNetwork:
         self._encoder_heads = config["encoder_attention_heads"]
         self.d_model, self.n_context = config["d_model"], config["max_target_positions"]
         if tensors is None:
-            tensors = {name: tensor for path in sorted(folder.glob("model*.safetensors"))
+            tensors = {name: tensor for path in weight_files(folder)
                        for name, tensor in load_file(path).items()}
         self._tensors = {name.removeprefix("model."): tensor for name, tensor in tensors.items()}
         self._conv = [(self._get(f"encoder.conv{i}.weight"), self._get(f"encoder.conv{i}.bias")) for i in (1, 2)]
@@ -94,7 +95,8 @@ class WhisperNetwork:
         self._positions = self._get("decoder.embed_positions.weight")
         self._decoder = [self._decoder_layer(f"decoder.layers.{i}") for i in range(self.n_layers)]
         self._decoder_norm = self._norm("decoder.layer_norm")
-        self._vocabulary = Linear(self._embedding, None, self.int8)
+        tied = config.get("tie_word_embeddings", True)  # as in every stock Whisper; an adapter may have parted them
+        self._vocabulary = Linear(self._embedding if tied else self._get("proj_out.weight"), None, self.int8)
         del self._tensors
 
     def encode(self, features: Tensor) -> Tensor:

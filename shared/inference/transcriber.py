@@ -81,7 +81,8 @@ class Transcriber:
     ) -> Transcript:
         """Transcribe (or translate into English) audio of any length.
 
-        source: path of a media file, a Waveform, or an iterator of float32 blocks at 16 kHz.
+        source: path of a media file; a Waveform, NumPy array or torch tensor of float samples (n_samples,) at 16 kHz in
+        [-1, 1]; or an iterator of such arrays.
         language: a code or a name (`language_code`), None to detect. words: with times and confidence of each word.
         speakers: with who says each word and segment; a number says how many there are, True has that found.
         beam_size: 1 is greedy. vad_onset: speech threshold, above 0 and below 1. initial_prompt: names and terms that
