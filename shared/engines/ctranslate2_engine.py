@@ -13,6 +13,7 @@ from pathlib import Path
 import ctranslate2
 import numpy as np
 
+from shared.audio.features import log_mel
 from shared.engines.engine import Decoded
 from shared.errors import Cancelled, UserError
 
@@ -37,6 +38,9 @@ class CTranslate2Engine:
         # On a CPU four full windows of whisper-base decode at the best rate, and sixteen short ones.
         self.batch_size, self.max_positions = 16, 6000 if device == "cpu" else 24000
         self.encoder_batch = 1 if device == "cpu" else 16
+
+    def log_mel(self, samples: np.ndarray) -> np.ndarray:
+        return log_mel(samples, self.n_mels)
 
     def encode(self, features: Sequence[np.ndarray]) -> ctranslate2.StorageView:
         view = ctranslate2.StorageView.from_array(np.stack(features).astype(np.float32, copy=False))

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from shared.engines.hardware import has_avx2, has_gpu
+from shared.engines.hardware import has_gpu, has_vnni
 from shared.errors import OtherForm, UserError
 from shared.options import ENGINES
 
@@ -45,6 +45,10 @@ class Engine(Protocol):
     max_positions: int  # windows decoded together times the encoder positions (20 ms each) of the longest
     encoder_batch: int  # windows encoded together; 1 where more gain nothing and only delay a cancel
     ragged: bool  # whether windows of one batch may differ in length
+
+    def log_mel(self, samples: np.ndarray) -> np.ndarray:
+        """Log-mel spectrogram of a clip, float32 (n_samples,) → float32 (n_mels, n_frames), as
+        `shared.audio.features.log_mel` gives it; on the GPU where the engine has one."""
 
     def encode(self, features: Sequence[np.ndarray]) -> Any:
         """Log-mel float32 (n_mels, n_frames), n_frames even and ≤ 3000, one a window → encoder states, opaque to the
@@ -94,7 +98,7 @@ def load_engine(name: str, device: str, compute_type: str, folder_of: Callable[[
         raise UserError("There is no GPU that can be used", got="device cuda", hint="choose the device cpu")
     folder = None
     if name == "auto":
-        name = "torch" if device == "cuda" or has_avx2() else "ctranslate2"
+        name = "torch" if device == "cuda" or has_vnni() else "ctranslate2"
         try:
             folder = folder_of(FORMS[name])
         except OtherForm:

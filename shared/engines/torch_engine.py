@@ -6,16 +6,22 @@ The door to PyTorch inference. Reads a folder in transformers' form (config.json
 from __future__ import annotations
 
 import json
+import os
 import threading
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from shared.audio.features import log_mel
 from shared.checkpoint.tokenizer import tokens_of
+from shared.engines import torch_features
+from shared.engines.cuda_decoding import StaticDecoder
 from shared.engines.dtw import token_path
 from shared.engines.engine import Decoded
+from shared.engines.packed_encoder import encode_packed
 from shared.engines.torch_decoding import Rules, beam, greedy
 from shared.engines.torch_model import States, WhisperNetwork
 from shared.errors import UserError
@@ -40,20 +46,29 @@ class TorchEngine:
             raise UserError("The checkpoint cannot be opened", got=str(error).strip()[:200],
                             hint="fetch it again") from error
         self.device, self.compute_type = device, compute_type
+        self._static: StaticDecoder | None = None
+        # A ZeroGPU process lives for one call: what a graph saves would not pay for making it.
+        self._try_static = device == "cuda" and not os.environ.get("SPACES_ZERO_GPU")
         self.n_mels = self._network.n_mels
         self._ids = tokens_of(folder)
         said = folder / "generation_config.json"
         self._said = json.loads(said.read_text(encoding="utf-8")) if said.is_file() else {}
-        self.batch_size, self.encoder_batch = (16, 1) if device == "cpu" else (32, 16)
+        self.batch_size, self.encoder_batch = (16, 1) if device == "cpu" else (64, 16)
         size = 2 if compute_type in ("float16", "bfloat16") else 4
         per_position = 2 * self._network.n_layers * self._network.d_model * size
-        self.max_positions = max(1500, int(MEMORY_BYTES * (1 if device == "cpu" else 8) / per_position))
+        self.max_positions = max(1500, int(_memory_bytes(device) / per_position))
+
+    def log_mel(self, samples: np.ndarray) -> np.ndarray:
+        if self.device == "cuda":
+            return torch_features.log_mel(samples, self.n_mels, self._network.device)
+        return log_mel(samples, self.n_mels)
 
     @torch.inference_mode()
     def encode(self, features: Sequence[np.ndarray]) -> States:
-        on_cpu = self.device == "cpu"
-        same = len({mel.shape for mel in features}) == 1
-        if same and not on_cpu:
+        static = self._static_decoder()
+        if static is not None:
+            return encode_packed(self._network, features, static.ops)
+        if self.device == "cuda" and len({mel.shape for mel in features}) == 1:
             hidden = self._network.encode(torch.from_numpy(np.stack(features)))
             return States(hidden, (hidden.shape[1],) * len(features))
         # One clip fills a CPU; and clips of several lengths stay apart, so that none hears another's padding.
@@ -83,8 +98,25 @@ class TorchEngine:
     ) -> list[Decoded]:
         rules = self._rules(no_repeat_ngram)
         if beam_size == 1:
+            static = None if no_repeat_ngram else self._static_decoder()
+            if static is not None:
+                return static.greedy(states, prompt, max_tokens, cancel)
             return greedy(self._network, states, prompt, rules, max_tokens, cancel)
         return beam(self._network, states, prompt, rules, max_tokens, beam_size, cancel)
+
+    def _static_decoder(self) -> StaticDecoder | None:
+        """None on a CPU, and where its kernels cannot be built: then each step is started operation by operation."""
+        if self._static is None and self._try_static:
+            try:
+                static = StaticDecoder(self._network, self._rules(0))
+                static.prepare()
+                self._static = static
+            except torch.OutOfMemoryError:
+                raise
+            except Exception as error:  # whatever a compiler on somebody else's machine may raise
+                self._try_static = False
+                warnings.warn(f"The GPU's own kernels cannot be built, so decoding is slower: {error}", stacklevel=2)
+        return self._static
 
     def _rules(self, no_repeat_ngram: int) -> Rules:
         """Suppressed tokens as the checkpoint's generation config states them."""
@@ -116,6 +148,15 @@ class TorchEngine:
         known = [(layer, head) for layer, head in self._said.get("alignment_heads") or ()]
         half = range(self._network.n_layers // 2, self._network.n_layers)
         return known or [(layer, head) for layer in half for head in range(self._network.n_heads)]
+
+
+def _memory_bytes(device: str) -> float:
+    """Of cross-attention keys and values in one batch: on a GPU a sixth of what is free once the weights are there."""
+    if device == "cpu":
+        return MEMORY_BYTES
+    if os.environ.get("SPACES_ZERO_GPU"):  # the card is lent later, call by call
+        return 8 * MEMORY_BYTES
+    return max(MEMORY_BYTES, torch.cuda.mem_get_info()[0] / 6)
 
 
 def _padded(rows: Sequence[torch.Tensor]) -> States:

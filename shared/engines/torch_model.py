@@ -10,6 +10,7 @@ Network after Radford et al. 2022 (arXiv 2212.04356); names of the tensors as tr
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,15 +20,55 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
-from shared.checkpoint import weight_files
-from shared.engines.hardware import has_bfloat16
-from shared.engines.linear import Linear
+from shared.engines.hardware import has_bfloat16, has_vnni
 
 Heads = Sequence[tuple[int, int]]  # (layer, head)
 
 # On a CPU, attention over so many positions is bound by memory or by float32 products; bfloat16 halves both.
 MANY_POSITIONS = 800  # of keys in a decoder step (batch × positions), or of queries in the encoder
 CHUNK = 192  # queries at a time, so that their weights stay in the cache: 1.4 × torch's own kernel at 1500 positions
+
+
+class Linear:
+    """x (…, n_in) → (…, n_out), with the weight in its own type or, on a CPU, in 8 bits.
+
+    8 bits: one scale for each output of the weight, and one for each row of the input, taken as it comes. The kernel
+    knows one scale for the whole input only, and that doubles the error (encoder of whisper-base, relative to
+    float32: 0.13 against 0.06; CTranslate2 int8 0.06); so rows are brought to one size before it and back after it.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, int8: bool) -> None:
+        self._packed, self._weight, self._bias = None, weight, bias
+        if int8:
+            scale = (weight.abs().amax(1) / 127).clamp(min=1e-12).double()
+            zero = torch.zeros(len(weight), dtype=torch.long)
+            with warnings.catch_warnings():  # torch announces its end; the pinned range of torch still has it
+                warnings.simplefilter("ignore", UserWarning)
+                quantised = torch.quantize_per_channel(weight, scale, zero, 0, torch.qint8)
+            self._packed, self._weight = torch.ops.quantized.linear_prepack(quantised, None), None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self._packed is None:
+            return functional.linear(x, self._weight, self._bias)
+        # Without VNNI the kernel adds in 16 bits, where only 7 bits of input are safe.
+        narrow = not has_vnni()
+        if x.numel() == x.shape[-1]:
+            y = torch.ops.quantized.linear_dynamic(x, self._packed, narrow)
+            return y if self._bias is None else y.add_(self._bias)
+        size = x.abs().amax(-1, keepdim=True).clamp_(min=1e-9)
+        y = torch.ops.quantized.linear_dynamic(x / size, self._packed, narrow)
+        return y.mul_(size) if self._bias is None else torch.addcmul(self._bias, y, size)
+
+
+@dataclass(frozen=True, eq=False)
+class Norm:
+    """Layer norm over the last axis. weight, bias: (d_model,)."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return functional.layer_norm(x, self.weight.shape, self.weight, self.bias)
 
 
 @dataclass(frozen=True)
@@ -81,22 +122,21 @@ class WhisperNetwork:
         self.device = torch.device(device)
         self.n_mels, self.n_layers = config["num_mel_bins"], config["decoder_layers"]
         self.n_heads = config["decoder_attention_heads"]
-        self._encoder_heads = config["encoder_attention_heads"]
+        self.encoder_heads = config["encoder_attention_heads"]
         self.d_model, self.n_context = config["d_model"], config["max_target_positions"]
         if tensors is None:
-            tensors = {name: tensor for path in weight_files(folder)
+            tensors = {name: tensor for path in sorted(folder.glob("model*.safetensors"))
                        for name, tensor in load_file(path).items()}
         self._tensors = {name.removeprefix("model."): tensor for name, tensor in tensors.items()}
-        self._conv = [(self._get(f"encoder.conv{i}.weight"), self._get(f"encoder.conv{i}.bias")) for i in (1, 2)]
-        self._encoder_positions = self._get("encoder.embed_positions.weight")
-        self._encoder = [self._encoder_layer(f"encoder.layers.{i}") for i in range(config["encoder_layers"])]
-        self._encoder_norm = self._norm("encoder.layer_norm")
-        self._embedding = self._get("decoder.embed_tokens.weight")
-        self._positions = self._get("decoder.embed_positions.weight")
-        self._decoder = [self._decoder_layer(f"decoder.layers.{i}") for i in range(self.n_layers)]
-        self._decoder_norm = self._norm("decoder.layer_norm")
-        tied = config.get("tie_word_embeddings", True)  # as in every stock Whisper; an adapter may have parted them
-        self._vocabulary = Linear(self._embedding if tied else self._get("proj_out.weight"), None, self.int8)
+        self.conv = [(self._get(f"encoder.conv{i}.weight"), self._get(f"encoder.conv{i}.bias")) for i in (1, 2)]
+        self.encoder_positions = self._get("encoder.embed_positions.weight")
+        self.encoder = [self._encoder_layer(f"encoder.layers.{i}") for i in range(config["encoder_layers"])]
+        self.encoder_norm = self._norm("encoder.layer_norm")
+        self.embedding = self._get("decoder.embed_tokens.weight")
+        self.positions = self._get("decoder.embed_positions.weight")
+        self.decoder = [self._decoder_layer(f"decoder.layers.{i}") for i in range(self.n_layers)]
+        self.decoder_norm = self._norm("decoder.layer_norm")
+        self.vocabulary = Linear(self.embedding, None, self.int8)
         del self._tensors
 
     def encode(self, features: Tensor) -> Tensor:
@@ -105,19 +145,19 @@ class WhisperNetwork:
         The positions are sinusoids counted from the start, so a shorter input takes the first of them.
         """
         x = features.to(self.device, self.dtype)
-        x = functional.gelu(functional.conv1d(x, *self._conv[0], padding=1))
-        x = functional.gelu(functional.conv1d(x, *self._conv[1], stride=2, padding=1)).transpose(1, 2)
-        x = x + self._encoder_positions[: x.shape[1]]
-        for layer in self._encoder:
-            q, k, v = self._split(layer["qkv"](layer["norm"](x)), 3, self._encoder_heads)
+        x = functional.gelu(functional.conv1d(x, *self.conv[0], padding=1))
+        x = functional.gelu(functional.conv1d(x, *self.conv[1], stride=2, padding=1)).transpose(1, 2)
+        x = x + self.encoder_positions[: x.shape[1]]
+        for layer in self.encoder:
+            q, k, v = self._split(layer["qkv"](layer["norm"](x)), 3, self.encoder_heads)
             x = x + layer["out"](self._joined(self._attend(q, k, v)))
             x = x + layer["down"](functional.gelu(layer["up"](layer["ffn_norm"](x))))
-        return self._encoder_norm(x)
+        return self.encoder_norm(x)
 
     def memory(self, states: States, n_room: int) -> Memory:
         """What decoding these states needs; n_room: tokens it may come to."""
         hidden, n_rows = states.hidden, len(states.lengths)
-        pairs = [self._split(layer["cross_kv"](hidden), 2, self.n_heads) for layer in self._decoder]
+        pairs = [self._split(layer["cross_kv"](hidden), 2, self.n_heads) for layer in self.decoder]
         dtype = torch.bfloat16 if self._narrow(n_rows * hidden.shape[1]) else self.dtype
         mask = None
         if len(set(states.lengths)) > 1:
@@ -126,7 +166,7 @@ class WhisperNetwork:
             mask = torch.zeros(over.shape, device=self.device, dtype=dtype).masked_fill_(over, -torch.inf)
             mask = mask[:, None, None]
         shape = (n_rows, self.n_heads, min(n_room, self.n_context), self.d_model // self.n_heads)
-        past = [[torch.empty(shape, device=self.device, dtype=self.dtype) for _ in self._decoder] for _ in range(2)]
+        past = [[torch.empty(shape, device=self.device, dtype=self.dtype) for _ in self.decoder] for _ in range(2)]
         keys, values = ([x.to(dtype, memory_format=torch.contiguous_format) for x in kind]
                         for kind in zip(*pairs, strict=True))
         return Memory(keys, values, mask, *past)
@@ -136,10 +176,10 @@ class WhisperNetwork:
         (batch, n_tokens, n_positions) of the heads asked for."""
         begin, n_new = memory.n_past, ids.shape[1]
         end = begin + n_new
-        x = self._embedding[ids] + self._positions[begin:end]
+        x = self.embedding[ids] + self.positions[begin:end]
         x = x.to(self.dtype)
         wanted: dict[int, list[Tensor]] = {}
-        for i, layer in enumerate(self._decoder):
+        for i, layer in enumerate(self.decoder):
             q, k, v = self._split(layer["qkv"](layer["norm"](x)), 3, self.n_heads)
             memory.past_keys[i][:, :, begin:end], memory.past_values[i][:, :, begin:end] = k, v
             k, v = memory.past_keys[i][:, :, :end], memory.past_values[i][:, :, :end]
@@ -158,11 +198,11 @@ class WhisperNetwork:
             x = x + layer["cross_out"](self._joined(attended.to(x.dtype)))
             x = x + layer["down"](functional.gelu(layer["up"](layer["ffn_norm"](x))))
         memory.n_past = end
-        return self._decoder_norm(x), [wanted[layer][head] for layer, head in heads]
+        return self.decoder_norm(x), [wanted[layer][head] for layer, head in heads]
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(…, d_model) → float32 (…, n_vocabulary)."""
-        return self._vocabulary(hidden).float()
+        return self.vocabulary(hidden).float()
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Self-attention of the encoder."""
@@ -200,9 +240,8 @@ class WhisperNetwork:
                   for name, weight in zip(names, weights, strict=True)]
         return Linear(torch.cat(weights), torch.cat(biases), self.int8)
 
-    def _norm(self, name: str):
-        weight, bias = self._get(f"{name}.weight"), self._get(f"{name}.bias")
-        return lambda x: functional.layer_norm(x, (self.d_model,), weight, bias)
+    def _norm(self, name: str) -> Norm:
+        return Norm(self._get(f"{name}.weight"), self._get(f"{name}.bias"))
 
     def _get(self, name: str) -> Tensor:
         return self._tensors[name].to(self.device, self.dtype)

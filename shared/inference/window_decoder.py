@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from shared.audio import SAMPLE_RATE
-from shared.audio.features import FRAMES_PER_SECOND, N_FRAMES_FULL, log_mel, pad_or_trim
+from shared.audio.features import FRAMES_PER_SECOND, N_FRAMES_FULL, pad_or_trim
 from shared.audio.vad import WINDOW_SECONDS
 from shared.audio.windows import Window
 from shared.checkpoint import Facts
@@ -130,7 +130,7 @@ class Recogniser:
         return N_FRAMES_FULL if self.after is None else _even(window.duration + self.after)
 
     def _mel(self, window: Window, n_frames: int, full: bool) -> np.ndarray:
-        mel = log_mel(window.samples, self.engine.n_mels)
+        mel = self.engine.log_mel(window.samples)
         if self._tail is None or full or n_frames == N_FRAMES_FULL:
             return pad_or_trim(mel, n_frames)
         return np.concatenate([pad_or_trim(mel, n_frames - self._tail.shape[1]), self._tail], axis=1)
@@ -197,8 +197,6 @@ class Recogniser:
         shared_words = window.since is not None or window.until is not None
         if (options.words or shared_words) and pieces:
             timed = self.align(states, row, prompt, [piece.tokens for piece in pieces], window, options)
-            if pieces[-1].end is not None:  # the window may go on: the speech after it is another piece's
-                timed[-1] = [replace(word, end=max(word.start, min(word.end, pieces[-1].end))) for word in timed[-1]]
         segments, reached = [], 0.0
         for piece, words in zip(pieces, timed, strict=True):
             begin = piece.start if piece.start is not None else reached
