@@ -1,7 +1,8 @@
-"""Speech that Debian ships: the Asterisk voice prompts and the dialogues of Fish Fillets.
+"""Speech that Debian ships: voice prompts of Asterisk, dialogues of Fish Fillets, sentences of a Russian reader, names
+of Tux Paint's stamps.
 
-Each corpus is two packages, sound and text, pinned to a version and its SHA-256, fetched with `apt-get download` or
-taken from a folder, unpacked without dpkg. Neither has splits of its own.
+Each corpus is one package or two, sound and text, pinned to a version and its SHA-256, fetched with `apt-get download`
+or taken from a folder, unpacked without dpkg. None has splits of its own.
 """
 
 from __future__ import annotations
@@ -33,20 +34,24 @@ PACKAGES = {
     "fillets-ng-data": ("1.0.1-1.1", "25de89afd8b1adf7bcace8290248a6a22c89cd42300317e69000e162c032cf84"),
     "fillets-ng-data-cs": ("1.0.1-1.1", "3ecef99b9456f1c80c9625c6f2418642b52d58e7167a46bad7a412db17991b14"),
     "fillets-ng-data-nl": ("1.0.1-1.1", "afb4443fda9ab507dee578b75be857d121718a1cd6017a474f30e0eb13dc9d10"),
+    "festvox-ru": ("0.5+dfsg-6", "21ef3f0f2978ecf2e2eddb367cb0ff4a72572196d28dc69feb84f4177af5e6c4"),
+    "tuxpaint-stamps-default": ("2022.06.04-1", "6db6c1bfc870a47f1499d6203b083522eacb57c5f9c87d468f2e92eb6d9d5f34"),
 }
-LANGUAGES = {"asterisk": ("en", "es", "it", "ru"), "fillets": ("cs", "nl")}
+LANGUAGES = {"asterisk": ("en", "es", "it", "ru"), "fillets": ("cs", "nl"), "festvox": ("ru",),
+             "tuxpaint": ("be", "bg", "ca", "da", "el", "es", "fr", "ro", "ru")}
 
 _STRING = r'"((?:[^"\\]|\\.)*)"'
 # dialogId("vit-m-hlava", "font_small", "English") then dialogStr("Czech"): id, role, text
 _DIALOGUE = re.compile(rf"dialogId\(\s*{_STRING}\s*,\s*{_STRING}\s*,\s*{_STRING}\s*\)\s*dialogStr\(\s*{_STRING}")
+_UTTERANCE = re.compile(rf"^\(\s*(\S+)\s+{_STRING}\s*\)", re.M)  # ( ru_0001 "text" )
 
 
 @dataclass(frozen=True)
 class Debian:
     """Speech from Debian packages."""
 
-    corpus: Literal["asterisk", "fillets"]
-    language: Language  # asterisk: en, es, it, ru; fillets: cs, nl
+    corpus: Literal["asterisk", "fillets", "festvox", "tuxpaint"]
+    language: Language  # asterisk: en, es, it, ru; fillets: cs, nl; festvox: ru; tuxpaint: ca, fr, ro and others
     debs: str | None = None  # folder of .deb files; None: the cache, filled by `apt-get download`
 
     def __post_init__(self) -> None:
@@ -63,16 +68,20 @@ class Debian:
     def rows(self) -> Iterator[Row]:
         # The game's package holds 70 MB of pictures and music beside the dialogues.
         folders = [_unpacked_package(name, self.debs, _is_speech_or_text) / "usr/share" for name in self._packages()]
-        return (_prompts if self.corpus == "asterisk" else _dialogues)(folders[0], folders[1], self.language)
+        read = {"asterisk": _prompts, "fillets": _dialogues, "festvox": _sentences, "tuxpaint": _stamps}[self.corpus]
+        return read(folders[0], folders[-1], self.language)
 
-    def _packages(self) -> tuple[str, str]:
-        if self.corpus == "asterisk":
-            return f"asterisk-core-sounds-{self.language}-g722", f"asterisk-core-sounds-{self.language}"
-        return f"fillets-ng-data-{self.language}", "fillets-ng-data"
+    def _packages(self) -> tuple[str, ...]:
+        """The package with the sound, then the one with the text, if they are two."""
+        return {"asterisk": (f"asterisk-core-sounds-{self.language}-g722", f"asterisk-core-sounds-{self.language}"),
+                "fillets": (f"fillets-ng-data-{self.language}", "fillets-ng-data"),
+                "festvox": ("festvox-ru",), "tuxpaint": ("tuxpaint-stamps-default",)}[self.corpus]
 
 
 def _is_speech_or_text(name: str) -> bool:
-    return name.endswith((".g722", ".ogg", ".lua", ".txt.gz")) and "/music/" not in name
+    if "/stamps/" in name:
+        return name.endswith(".txt") or "_desc" in name
+    return name.endswith((".g722", ".ogg", ".wav", ".lua", ".txt.gz", "/txt.done.data")) and "/music/" not in name
 
 
 def _prompts(sounds: Path, texts: Path, language: str) -> Iterator[Row]:
@@ -102,6 +111,26 @@ def _dialogues(sounds: Path, texts: Path, language: str) -> Iterator[Row]:
             text = re.sub(r"\\(.)", r"\1", text)
             speaker = f"{language}-{role.removeprefix('font_')}" if role else None
             yield Row(f"{level}/{name}", AudioRef.file(path), text, language, speaker=speaker)
+
+
+def _sentences(sounds: Path, texts: Path, language: str) -> Iterator[Row]:
+    """Lines `( ru_0001 "text" )` of one reader; a `+` after a vowel marks its stress and is not spelling."""
+    (voice,) = (sounds / "festival/voices/russian").iterdir()
+    for name, text in _UTTERANCE.findall((voice / "etc/txt.done.data").read_text(encoding="utf-8")):
+        yield Row(name, AudioRef.file(voice / f"wav/{name}.wav"), text.replace("+", ""), language, speaker=voice.name)
+
+
+def _stamps(sounds: Path, texts: Path, language: str) -> Iterator[Row]:
+    """A picture's .txt has lines `XX.utf8=text`, and beside it lies `…_desc_XX.ogg`. Who reads is not told."""
+    root = texts / "tuxpaint/stamps"
+    for listing in sorted(root.rglob("*.txt")):
+        audio = listing.with_name(f"{listing.stem}_desc_{language}.ogg")
+        if not audio.is_file():
+            continue
+        lines = (line.partition(".utf8=") for line in listing.read_text(encoding="utf-8").splitlines())
+        found = {code.strip(): text.strip() for code, mark, text in lines if mark}
+        yield Row(listing.relative_to(root).with_suffix("").as_posix(), AudioRef.file(audio), found.get(language, ""),
+                  language)
 
 
 def _unpacked_package(name: str, folder: str | None, wanted: Callable[[str], bool]) -> Path:
