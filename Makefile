@@ -12,7 +12,7 @@ help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 app: $(VENV)/.app  ## install what is needed and open the suite on http://127.0.0.1:7860 (FINE_TUNED=user/repo BASE=…)
-	cd spaces/suite && ../../$(PY) app.py
+	$(PY) spaces/suite/app.py
 
 # Two workers with one thread each. JOBS=0: all tests in one process, which a debugger can stop.
 JOBS ?= 2

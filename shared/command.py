@@ -63,6 +63,7 @@ def reported(program: str, work: Callable[[], int | None], *, stopped: str = STO
         if error.errno not in MENDABLE:
             raise
         tell(f"{program}: {UserError('The system refused', got=system_words(error), hint='check rights and space')}")
+        no_more_output()  # where that is what was refused, it must not be tried again at exit
         return USER_ERROR
 
 
@@ -109,7 +110,13 @@ def ended_by_signals() -> Iterator[None]:
 
 
 def _print_anything() -> None:
-    """Letters that the encoding of the terminal lacks, and file names that are no text, are written as \\x…"""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+    """Letters that the encoding of the terminal lacks, and file names that are no text, are written as \\x…
+
+    A stream that was closed before the start (`>&-`) takes everything and keeps nothing.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - until the process ends
+        elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -6,6 +6,8 @@ line as one line on stderr. `Cancelled` says that the work was stopped on reques
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class UserError(Exception):
     """Something the person can fix: what is wrong, what we got, what the limit is, what to do.
@@ -25,8 +27,8 @@ class UserError(Exception):
             parts.append(f"What to do: {hint.rstrip('.')}")
         super().__init__(". ".join(parts) + ".")
 
-    def __reduce__(self):
-        # Keyword-only arguments survive pickling only if said so; ZeroGPU and Ray carry errors across processes.
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Pickling keeps keyword-only arguments only if it is told to; ZeroGPU and Ray carry errors across processes.
         return (_rebuild, (type(self), self.what, self.got, self.limit, self.hint))
 
 

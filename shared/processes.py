@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import IO
 
 try:
+    import fcntl
     import resource
 except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
+    fcntl = resource = None  # type: ignore[assignment]
 
 PASSED_ON = frozenset({
     "PATH", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT",
@@ -31,6 +32,7 @@ PASSED_ON = frozenset({
 })  # and LC_*
 MEGABYTE = 1 << 20
 POLL_SECONDS = 0.1
+PIPE_BYTES = 1 << 20  # Linux: sixteen times the usual, so that a child waits less often for us
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ def running(
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(list(command), stdin=stdin, stdout=stdout, stderr=errors, cwd=cwd,
                                    env=environment(extra), start_new_session=os.name != "nt")
+        _widen(process)
         _limit(process.pid, limits)
         child = Child(process, errors)
         watcher = threading.Thread(target=_watch, args=(child, limits, cancel), daemon=True)
@@ -153,11 +156,23 @@ def _limit(pid: int, limits: Limits) -> None:
             resource.prlimit(pid, kind, (bound, bound))
 
 
+def _widen(process: subprocess.Popen[bytes]) -> None:
+    """Not Popen's own `pipesize`, which fails where a user's pipes have used up their share."""
+    if fcntl is None or not hasattr(fcntl, "F_SETPIPE_SZ"):
+        return
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+
+
 def _watch(child: Child, limits: Limits, cancel: threading.Event | None) -> None:
     """Kill the child when it is cancelled, takes too long, or makes no progress."""
     begun = since = time.monotonic()
     last_cpu = -1.0
     while not child._done.wait(POLL_SECONDS):
+        if child.process.poll() is not None:
+            return  # it ended by itself; what it wrote may wait for its reader as long as it likes
         now = time.monotonic()
         if cancel is not None and cancel.is_set():
             return child.kill("cancelled")

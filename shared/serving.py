@@ -139,7 +139,7 @@ class Serving:
         request = replace(request, source=with_header(request.source))
         if self.fine_tuned is not None:
             if request.options.language is None and self.fine_tuned.languages is not None:
-                language = self.detect(request, cancel=cancel)
+                language = self.fine_tuned.facts.tuned_for(self.detect(request, cancel=cancel))
                 request = replace(request, options=replace(request.options, language=language))
             notice = self.refusal(self.fine_tuned, request.options)
             chosen = self.fine_tuned if notice is None else self.base
@@ -192,8 +192,9 @@ class Serving:
             spoken = language_name(options.language or "")
             served = ", ".join(language_name(code) for code in tuned.languages)
             return f"The fine-tuned model was tuned for {served}; this is {spoken}, so the base model answered."
-        if options.task == "translate":
-            return "The fine-tuned model was tuned to transcribe, so the base model translated."
+        if options.task != tuned.facts.task:
+            done = "translated" if options.task == "translate" else "transcribed"
+            return f"The fine-tuned model was tuned to {tuned.facts.task}, so the base model {done}."
         return None
 
     def _check_allowed(self, checkpoint: Checkpoint) -> None:

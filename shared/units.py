@@ -6,9 +6,11 @@ import re
 
 from shared.errors import UserError
 
-TYPED = re.compile(r"(?:(?P<hours>\d+):)?(?P<minutes>\d+):(?P<seconds>\d+(?:[.,]\d+)?)"  # 1:02:05 or 2:05.5
-                   r"|(?P<alone>\d+(?:[.,]\d+)?)\s*(?:s|sec|seconds?)?"  # 90 or 90 s
-                   r"|(?=\d)(?:(?P<h>\d+)\s*h)?\s*(?:(?P<m>\d+)\s*m(?:in)?)?\s*(?:(?P<s>\d+(?:[.,]\d+)?)\s*s(?:ec)?)?")
+# A time as people type it: 2:05.5 and 1:02:05; 90 and 90 s; 1h2m5s and 1 min 30 s.
+TYPED = re.compile(
+    r"(?:(?P<hours>\d{1,4}):)?(?P<minutes>\d{1,5}):(?P<seconds>\d{1,5}(?:[.,]\d+)?)"
+    r"|(?P<alone>\d{1,7}(?:[.,]\d+)?)\s*(?:s|sec|seconds?)?"
+    r"|(?=\d)(?:(?P<h>\d{1,4})\s*h)?\s*(?:(?P<m>\d{1,5})\s*m(?:in)?)?\s*(?:(?P<s>\d{1,5}(?:[.,]\d+)?)\s*s(?:ec)?)?")
 
 
 def spoken_time(seconds: float) -> str:
@@ -47,7 +49,7 @@ def clock_time(seconds: float, point: str = ".") -> str:
 
 
 def parse_time(text: str) -> float:
-    """Seconds of a time as people type it: "90", "2:05.5", "1:02:05", "1h2m5s", "1 min 30 s"; also of subtitles.
+    """Seconds of a time as people type it and as subtitles write it; "1:75" is 135 s.
 
     Raises UserError for anything else.
 
@@ -56,11 +58,9 @@ def parse_time(text: str) -> float:
     """
     found = TYPED.fullmatch(text.strip().lower())
     if found is None:
-        raise UserError("This is no time", got=text or "nothing", hint="write 90, 1:30, 1:02:05 or 1m30s")
-    part = {name: float((value or "0").replace(",", ".")) for name, value in found.groupdict().items()}
-    if found["minutes"] is not None and (part["seconds"] >= 60 or (found["hours"] and part["minutes"] >= 60)):
-        raise UserError("This is no time", got=text, limit="59 minutes and 59 seconds beside the colons",
+        raise UserError("This is not a time", got=text.strip()[:20] or "nothing",
                         hint="write 90, 1:30, 1:02:05 or 1m30s")
+    part = {name: float((value or "0").replace(",", ".")) for name, value in found.groupdict().items()}
     hours, minutes = part["hours"] + part["h"], part["minutes"] + part["m"]
     return hours * 3600 + minutes * 60 + part["seconds"] + part["s"] + part["alone"]
 

@@ -44,7 +44,8 @@ def add_noise(samples: np.ndarray, snr_db: float, *, pink: bool, rng: np.random.
     noise = rng.standard_normal(len(samples), dtype=np.float32)
     if pink:
         spectrum = np.fft.rfft(noise)
-        noise = np.fft.irfft(spectrum / np.sqrt(np.maximum(np.arange(len(spectrum)), 1)), len(samples))
+        shaped = np.fft.irfft(spectrum / np.sqrt(np.maximum(np.arange(len(spectrum)), 1)), len(samples))
+        noise = shaped.astype(np.float32)
     power = float(np.mean(np.square(samples))) / 10 ** (snr_db / 10)
     scale = np.sqrt(power / max(float(np.mean(np.square(noise))), 1e-12))
     return (samples + scale * noise).astype(np.float32)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -23,9 +24,31 @@ class Facts:
     """All a card is written from."""
 
     config: Config
-    run: dict
-    scores: dict
-    manifests: tuple[dict, ...]
+    run: dict[str, Any]
+    scores: dict[str, Any]
+    manifests: tuple[dict[str, Any], ...]
+
+    @property
+    def languages(self) -> list[str]:
+        """Codes of the speech it was trained on, the main one first."""
+        return list(self.run["finetuned_languages"])
+
+    @property
+    def does(self) -> str:
+        """What it does, for a title: "Italian speech recognition"."""
+        names = [language_name(code) for code in self.languages]
+        spoken = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+        texts = {self.config.text_of(code) for code in self.languages}
+        if texts == set(self.languages):
+            return f"{spoken} speech recognition"
+        into = " and ".join(sorted(language_name(code) for code in texts))
+        return f"{spoken} speech to {into} text"
+
+    @property
+    def asked(self) -> str:
+        """What transformers is told as the main language: a code, or the token where it was added."""
+        code = self.config.token_of(self.languages[0])
+        return f"<|{code}|>" if f"<|{code}|>" in self.config.added_tokens else code
 
 
 def gather(folder: str | Path) -> Facts:
@@ -44,12 +67,11 @@ def write_card(facts: Facts, name: str, *, adapter: bool = False) -> str:
     """name: what the checkpoint is called, a Hub id or a short name. adapter: a card for the LoRA adapter alone."""
     head = yaml.safe_dump(_front_matter(facts, name, adapter), sort_keys=False, allow_unicode=True)
     config = facts.config
-    language = language_name(config.language)
     what = f"a LoRA adapter for `{config.base}`" if adapter else f"a fine-tuned version of `{config.base}`"
     parts = [
         f"---\n{head}---\n\n# {name}\n",
-        f"{language} speech recognition: {what}, trained on {_data_line(facts)}.\n",
-        "## Results\n", _table(facts), _differences(facts), _conditions(facts),
+        f"{facts.does}: {what}, trained on {_data_line(facts)}.\n",
+        "## Results\n", _table(facts), _differences(facts), _parts(facts), _conditions(facts),
         "## Use\n", _use(facts, name, adapter),
         "## What it is bad at\n", _limits(facts),
         "## Training\n", _training(facts),
@@ -64,19 +86,19 @@ def licence(facts: Facts) -> str:
     return found.pop() if len(found) == 1 else "other"
 
 
-def _front_matter(facts: Facts, name: str, adapter: bool) -> dict:
+def _front_matter(facts: Facts, name: str, adapter: bool) -> dict[str, Any]:
     config, tuned = facts.config, facts.scores["systems"]["fine-tuned"]
     base = "openai/whisper-base" if config.base == "embedded:whisper-base" else config.base.partition("@")[0]
     result = {
         "task": {"type": "automatic-speech-recognition", "name": "Automatic Speech Recognition"},
-        "dataset": {"type": facts.scores["data"], "name": Path(facts.scores["data"]).name,
-                    "split": facts.scores["options"]["split"], "args": {"language": config.language}},
+        "dataset": {"type": facts.scores["data"], "name": _sets(facts),
+                    "split": facts.scores["options"]["split"], "args": {"language": ", ".join(facts.languages)}},
         "metrics": [{"type": "wer", "value": round(tuned["wer"], 2), "name": "WER, normalised",
                      "args": {"interval_95": [_round(tuned["wer_low"]), _round(tuned["wer_high"])]}},
                     {"type": "cer", "value": round(tuned["cer"], 2), "name": "CER, normalised"}],
     }
     return {
-        "language": [config.language], "license": licence(facts), "base_model": base,
+        "language": facts.languages, "license": licence(facts), "base_model": base,
         "library_name": "peft" if adapter else "transformers", "pipeline_tag": "automatic-speech-recognition",
         "tags": ["whisper", "automatic-speech-recognition", *(["lora"] if adapter else [])], "metrics": ["wer", "cer"],
         "model-index": [{"name": name, "results": [result]}],
@@ -99,10 +121,32 @@ def _differences(facts: Facts) -> str:
     return "Differences in WER, paired on the same clips:\n\n" + "\n".join(lines) + "\n"
 
 
+def _sets(facts: Facts) -> str:
+    return ", ".join(facts.scores.get("sets") or [Path(facts.scores["data"]).name])
+
+
+def _parts(facts: Facts) -> str:
+    """WER by language and by data set, where there are several."""
+    systems = facts.scores["systems"]
+    lines: list[str] = []
+    for kind in ("language", "set"):
+        keys = sorted({key for one in systems.values() for key in one["by"].get(kind, ())})
+        if len(keys) > 1:
+            lines += ["", f"| {kind} | " + " | ".join(f"{name}, WER % (clips)" for name in systems) + " |",
+                      "| --- |" + " --- |" * len(systems)]
+            lines += [f"| {key} | " + " | ".join(_part(one["by"].get(kind, {}).get(key)) for one in systems.values())
+                      + " |" for key in keys]
+    return "\n".join(lines) + "\n" if lines else ""
+
+
+def _part(one: dict[str, Any] | None) -> str:
+    return f"{one['wer']:.2f} ({one['clips']})" if one else ""
+
+
 def _conditions(facts: Facts) -> str:
     used, options = facts.scores["used"]["fine-tuned"], facts.scores["options"]
     tuned = facts.scores["systems"]["fine-tuned"]
-    return (f"Split `{options['split']}` of {Path(facts.scores['data']).name}: {tuned['clips']} clips, "
+    return (f"Split `{options['split']}` of {_sets(facts)}: {tuned['clips']} clips, "
             f"{tuned['audio_seconds'] / 60:.1f} minutes. Engine {used['engine']}, {used['compute_type']} on "
             f"{used['device']}, beam {options['beam_size']}, speech threshold {options['vad_onset']}, context "
             f"`{used['short_context']}`; intervals by bootstrap over clips, seed {options['seed']}.\n")
@@ -110,8 +154,8 @@ def _conditions(facts: Facts) -> str:
 
 def _use(facts: Facts, name: str, adapter: bool) -> str:
     if adapter:
-        return f"""It is this project's own fine-tuned half where there is no network. `shared.checkpoint.lora`
-(or peft) folds it into its base; naming it is enough:
+        return f"""It is this project's own fine-tuned half where there is no network. peft merges it into its
+base; naming it is enough:
 
 ```python
 from shared.checkpoint import Checkpoint
@@ -120,19 +164,29 @@ from shared.inference import Transcriber
 print(Transcriber(Checkpoint.parse("embedded:{name}")).transcribe("clip.wav").text)
 ```
 """
-    language = facts.config.language
+    asked = f', generate_kwargs={{"language": "{facts.asked}", "task": "{facts.config.task}"}}'
+    if not facts.run.get("multilingual", True):  # transformers refuses both for an English-only checkpoint
+        asked = ""
+    others = "" if len(facts.languages) == 1 else f" (or {', '.join(facts.languages[1:])})"
     return f"""```python
 from transformers import pipeline
 
 recognise = pipeline("automatic-speech-recognition", model="{name}")
-print(recognise("clip.wav", generate_kwargs={{"language": "{language}", "task": "{facts.config.task}"}})["text"])
+print(recognise("clip.wav"{asked})["text"])
 ```
 
-faster-whisper: `python -m training.export RUN` writes `ctranslate2-int8` (and `float16`), then
-`WhisperModel("ctranslate2-int8").transcribe("clip.wav", language="{language}")`. whisper.cpp: the same command writes
-`ggml-model.bin`, then `whisper-cli -m ggml-model.bin -l {language} -f clip.wav`. In this suite: set
-`FINE_TUNED={name}` (with `@commit`) and start an app.
+{_elsewhere(facts, others)}In this suite: set `FINE_TUNED={name}` (with `@commit`) and start an app.
 """
+
+
+def _elsewhere(facts: Facts, others: str) -> str:
+    if facts.config.added_tokens:
+        return "faster-whisper and whisper.cpp know only Whisper's own languages and are not for this checkpoint. "
+    code, translates = facts.asked, facts.config.task == "translate"
+    task, flag = (', task="translate"', " --translate") if translates else ("", "")
+    return f"""faster-whisper: `python -m training.export RUN` writes `ctranslate2-int8` (and `float16`), then
+`WhisperModel("ctranslate2-int8").transcribe("clip.wav", language="{code}"{task})`{others}. whisper.cpp: the same
+command writes `ggml-model.bin`, then `whisper-cli -m ggml-model.bin -l {code}{flag} -f clip.wav`. """
 
 
 def _limits(facts: Facts) -> str:
@@ -145,7 +199,7 @@ def _limits(facts: Facts) -> str:
                      "rooms and microphones will be worse.")
     kept = {by for manifest in facts.manifests for by in manifest.get("config", {}).get("split", {}).get("by", ())}
     if facts.manifests and "speaker" not in kept:
-        lines.append("- Its test voices were heard in training; only the test sentences are new.")
+        lines.append("- Its test voices are also in the training data; only the test sentences are new.")
     if not facts.run["timestamps"]:
         lines.append("- It was trained without timestamps and gives none.")
     against = facts.scores["differences"].get("fine-tuned, canary against base, canary")
@@ -168,11 +222,11 @@ def _training(facts: Facts) -> str:
             f"{_validated(facts.run)}.\n\n" + "\n".join(parts))
 
 
-def _validated(run: dict) -> str:
+def _validated(run: dict[str, Any]) -> str:
     return "" if run["validation_wer"] is None else f" ({run['validation_wer']:.2f} %)"
 
 
-def _one_run(config: Config, run: dict) -> str:
+def _one_run(config: Config, run: dict[str, Any]) -> str:
     steps = config.steps
     context = "cropped to the clips" if config.context.crop else "30 s"
     method = f"LoRA, rank {config.method.lora_rank}" if config.method.kind == "lora" else config.method.kind
@@ -211,5 +265,5 @@ def _round(value: float | None) -> float | None:
     return None if value is None else round(value, 2)
 
 
-def _json(path: Path) -> dict:
+def _json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))

@@ -37,7 +37,7 @@ class Context:
 
 @dataclass(frozen=True)
 class Augment:
-    """Changes to what is heard. Each is a probability per clip, 0 is off."""
+    """Changes to the audio. Each is a probability per clip, 0 is off."""
 
     noise: float = 0.0  # white or pink noise, 10 to 30 dB below the speech
     gain: float = 0.0  # -12 to +6 dB
@@ -94,10 +94,14 @@ class Config:
 
     name: str  # also the folder under `out`
     data: Many[Data]
-    language: Language  # ISO 639-1: forced in training, in evaluation and in the saved generation config
+    language: Language | None = None  # of the speech: the run's main one; None: the one most rows are in
     base: str = "embedded:whisper-base"  # user/repo@commit, a folder, or embedded:…
     out: str = "runs"
     task: Literal["transcribe", "translate"] = "transcribe"
+    text_language: Language | None = None  # of the texts; None: English where translated, else the speech's own
+    # Languages Whisper has no token for, each with a related one that it has: {ga: cy}. Irish then uses Welsh's token,
+    language_tokens: dict[Language, Language] = field(default_factory=dict)
+    add_tokens: bool = False  # or each gets a token of its own, which begins as a copy of the related one
     seed: int = 1
     held_out: Many[str] = ()  # ids (their ending is enough) that must not be in train or validation
     eval_clips: int = 0  # validation clips used while training; 0: all
@@ -111,6 +115,21 @@ class Config:
     def folder(self) -> Path:
         """Where the run is kept."""
         return Path(self.out) / self.name
+
+    def text_of(self, spoken: str) -> str:
+        """Code of the language that speech in this language is labelled in: by it texts are judged and counted."""
+        return self.text_language or ("en" if self.task == "translate" else spoken)
+
+    def token_of(self, spoken: str) -> str:
+        """The code within Whisper's token for this language: its own, or that of a related language."""
+        return spoken if self.add_tokens else self.language_tokens.get(spoken, spoken)
+
+    @property
+    def added_tokens(self) -> dict[str, str]:
+        """Tokens the model gets, each with the one it begins as: {"<|ga|>": "<|cy|>"}."""
+        if not self.add_tokens:
+            return {}
+        return {f"<|{code}|>": f"<|{like}|>" for code, like in sorted(self.language_tokens.items())}
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -126,7 +145,7 @@ def of(values: dict) -> Config:
 
 
 def save(config: Config, path: Path) -> None:
-    """Write the effective settings, every key said, so that `load` gives them back."""
+    """Write the effective settings, every key written out, so that `load` gives them back."""
     path.write_text(yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
@@ -143,6 +162,9 @@ def checked(config: Config) -> Config:
     counts = (steps.max_steps, steps.batch_size, steps.accumulation, steps.eval_steps)
     if min(counts) < 1:
         raise UserError("Steps and sizes begin at 1", got=plain(steps), hint="set them to 1 or more")
+    if config.add_tokens and not config.language_tokens:
+        raise UserError("add_tokens needs to know which", got="language_tokens is empty",
+                        hint="for example language_tokens={ga: cy}: Irish, which begins as Welsh")
     if config.method.kind == "lora" and not config.method.lora_targets:
         raise UserError("LoRA needs modules to adapt", got="lora_targets is empty", hint="name some: q_proj, v_proj …")
     return config

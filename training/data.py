@@ -7,7 +7,7 @@ draws the same. Knows nothing of models and optimisers.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,8 +31,8 @@ QUIET = 0.01  # 40 dB below the loudest sample: before and after it a clip is ta
 
 
 @dataclass(frozen=True)
-class Said:
-    """What is said between two times of an example, in seconds."""
+class TimedText:
+    """The text spoken between two times of an example, in seconds."""
 
     text: str
     start: float
@@ -44,7 +44,7 @@ class Example:
     """One example before it becomes tensors. prompt: earlier text given as context."""
 
     samples: np.ndarray  # float32 (n_samples,)
-    said: tuple[Said, ...]
+    texts: tuple[TimedText, ...]
     language: str
     number: int
     stamped: bool = False
@@ -61,6 +61,32 @@ def open_split(source: Data, split: str) -> datasets.Dataset:
     if source.language:
         rows = rows.remove_columns("language").add_column("language", [source.language] * len(rows))
     return rows
+
+
+def open_sets(config: Config, split: str, n_rows: int = 0) -> datasets.Dataset:
+    """The rows of one split of every data set that has it, each with the name of its set in the column `set`.
+
+    n_rows: at most so many in all, the same number of each set; 0: all. Raises UserError if no set has the split.
+    """
+    having = [source for source in config.data if list(Path(source.path, "data").glob(f"{split}-*.parquet"))]
+    found = []
+    for source in having or config.data[:1]:
+        rows = first_rows(open_split(source, split), -(-n_rows // len(having)) if having else 0)
+        found.append(rows.add_column("set", [set_name(config, source)] * len(rows)))
+    return datasets.concatenate_datasets(found)
+
+
+def set_name(config: Config, source: Data) -> str:
+    """A data set's short name: its folder's, or the whole path where two sets have the same."""
+    names = [Path(other.path).name for other in config.data]
+    name = Path(source.path).name
+    return name if names.count(name) == 1 else source.path
+
+
+def languages_of(config: Config, rows: datasets.Dataset) -> tuple[str, ...]:
+    """The languages spoken in the rows: the config's own first, then by number of rows."""
+    counts = Counter(rows["language"])
+    return tuple(sorted(counts, key=lambda code: (code != config.language, -counts[code], code)))
 
 
 def first_rows(rows: datasets.Dataset, n: int) -> datasets.Dataset:
@@ -81,32 +107,35 @@ class Clips(torch.utils.data.Dataset):
         return len(self.rows)
 
     def __getitem__(self, draw: Draw | int) -> Example:
-        if not self.training:
+        if not isinstance(draw, Draw):
             row = self.rows[int(draw)]
             samples = self._waveform(int(draw), row)
-            return Example(samples, (Said(row["text"], 0.0, len(samples) / SAMPLE_RATE),), row["language"], int(draw))
+            whole = TimedText(row["text"], 0.0, len(samples) / SAMPLE_RATE)
+            return Example(samples, (whole,), row["language"], int(draw))
         rng = np.random.default_rng((self.config.seed, draw.number, 0))
-        extra, row = self.config.extra, self.rows[draw.index]
+        extra, row = self.config.extra, self.rows[draw.row]
         if rng.random() < extra.silence:
             return Example(noise(rng), (), row["language"], draw.number)
-        samples, said = self._joined(draw, rng)
+        samples, texts = self._joined(draw, rng)
         stamped = bool(draw.others) or rng.random() < extra.timestamps
         prompt = self._earlier_text(row, rng) if rng.random() < extra.prompt else ""
-        return Example(samples, said, row["language"], draw.number, stamped, prompt)
+        return Example(samples, texts, row["language"], draw.number, stamped, prompt)
 
-    def _joined(self, draw: Draw, rng: np.random.Generator) -> tuple[np.ndarray, tuple[Said, ...]]:
+    def _joined(self, draw: Draw, rng: np.random.Generator) -> tuple[np.ndarray, tuple[TimedText, ...]]:
         """The clip and those that follow it, one after the other, each augmented by itself."""
-        pieces, said, n_samples = [], [], 0
-        for index in (draw.index, *draw.others):
+        pieces: list[np.ndarray] = []
+        texts: list[TimedText] = []
+        n_samples = 0
+        for index in (draw.row, *draw.others):
             row = self.rows[index]
             samples = wave_augment(self._waveform(index, row), self.config.augment, rng)
             if pieces and n_samples + len(samples) > MAX_SECONDS * SAMPLE_RATE:  # slowed down: no room left
                 break
             begin, end = _spoken(samples)
-            said.append(Said(row["text"], (n_samples + begin) / SAMPLE_RATE, (n_samples + end) / SAMPLE_RATE))
+            texts.append(TimedText(row["text"], (n_samples + begin) / SAMPLE_RATE, (n_samples + end) / SAMPLE_RATE))
             pieces.append(samples)
             n_samples += len(samples)
-        return np.concatenate(pieces), tuple(said)
+        return np.concatenate(pieces), tuple(texts)
 
     def _earlier_text(self, row: dict, rng: np.random.Generator) -> str:
         """The text of some clip of the same language: what a prompt looks like, without giving the answer away."""
@@ -162,14 +191,14 @@ class Collator:
         ids, of = self.tokenizer.convert_tokens_to_ids, self._text
         prefix = ["<|startoftranscript|>"]
         if self.multilingual:
-            prefix += [f"<|{example.language}|>", f"<|{self.config.task}|>"]
+            prefix += [f"<|{self.config.token_of(example.language)}|>", f"<|{self.config.task}|>"]
         if example.stamped:
             body = []
-            for said in example.said:
-                body += [ids(_stamp(said.start)), *of(said.text), ids(_stamp(said.end))]
+            for one in example.texts:
+                body += [ids(_stamp(one.start)), *of(one.text), ids(_stamp(one.end))]
         else:
             prefix.append("<|notimestamps|>")
-            body = of(" ".join(said.text.strip() for said in example.said))
+            body = of(" ".join(one.text.strip() for one in example.texts))
         whole = ids(prefix) + body[: MAX_LABELS - len(prefix)] + [self.tokenizer.eos_token_id]
         room = MAX_LABELS + 1 - len(whole)
         earlier = of(example.prompt)[-min(MAX_PROMPT, room) + 1 :] if example.prompt and room > 1 else []
@@ -189,7 +218,8 @@ class Collator:
             return N_FRAMES_FULL
         tail = EVAL_TAIL_SECONDS
         if self.training:
-            tail = MAX_SECONDS if rng.random() < context.full_probability else rng.uniform(*context.tail_seconds)
+            shortest, longest = context.tail_seconds
+            tail = MAX_SECONDS if rng.random() < context.full_probability else rng.uniform(shortest, longest)
         n_frames = int(np.ceil((n_samples / SAMPLE_RATE + tail) * FRAMES_PER_SECOND / 2)) * 2
         return min(n_frames, N_FRAMES_FULL)
 
@@ -197,7 +227,7 @@ class Collator:
 def _spoken(samples: np.ndarray) -> tuple[int, int]:
     """First and last sample louder than QUIET of the loudest; all of a silent clip."""
     level = np.abs(samples)
-    loud = np.flatnonzero(level > QUIET * level.max()) if len(level) else []
+    loud = np.flatnonzero(level > QUIET * level.max()) if len(level) else np.zeros(0, dtype=int)
     return (int(loud[0]), int(loud[-1]) + 1) if len(loud) else (0, len(samples))
 
 

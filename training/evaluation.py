@@ -12,23 +12,24 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import datasets
 
 from feature_pipeline.settings import options_of, plain
 from shared import wer
 from shared.audio import SAMPLE_RATE, load_audio
-from shared.checkpoint import Checkpoint
+from shared.checkpoint import Checkpoint, weight_files
 from shared.command import reported
 from shared.errors import UserError
 from shared.files import write_text
 from shared.inference import Transcriber
 from training import config as settings
-from training.config import Data
-from training.data import first_rows, open_split
+from training.config import Config, Data
+from training.data import first_rows, open_sets, open_split
 from training.report import write_report
 
 SHORT, LONG = 3.0, 8.0  # seconds: the edges of the three lengths that are scored apart
@@ -52,8 +53,27 @@ class Options:
 
 
 @dataclass(frozen=True)
+class Plan:
+    """What one system transcribes. full: at the 30 s of stock Whisper. config: says the task, and tokens and texts."""
+
+    checkpoint: Checkpoint
+    rows: datasets.Dataset
+    full: bool
+    config: Config
+
+    def asked(self, spoken: str) -> str:
+        """The language this checkpoint is asked for; the base a related one where it has no token."""
+        tuned = self.checkpoint.origin == "folder"
+        return spoken if tuned else self.config.language_tokens.get(spoken, spoken)
+
+
+@dataclass(frozen=True)
 class Line:
-    """One clip as one transcriber heard it. duration, seconds: of the audio, and of the work."""
+    """One clip and what one system made of it.
+
+    language: of the speech; text_language: of the texts, by which they are compared. duration, seconds: of the audio,
+    and of the work. set: the data set's short name.
+    """
 
     id: str
     reference: str
@@ -62,9 +82,11 @@ class Line:
     speaker: str | None
     duration: float
     seconds: float
+    text_language: str = ""
+    set: str = ""
 
 
-def evaluate(run: str | Path, options: Options = Options(), *, say=print) -> dict:
+def evaluate(run: str | Path, options: Options = Options(), *, say: Callable[[str], None] = print) -> dict[str, Any]:
     """Transcribe what is not yet transcribed, score all, write scores.json and report.html, return the scores.
 
     Raises UserError if the run has no model yet, or a data set is missing.
@@ -75,31 +97,35 @@ def evaluate(run: str | Path, options: Options = Options(), *, say=print) -> dic
         raise UserError("The run has no model yet", got=run, hint="let `python -m training.finetune` end first")
     folder = run / "evaluation"
     folder.mkdir(exist_ok=True)
-    rows = first_rows(open_split(config.data[0], options.split), options.max_clips)
+    rows = open_sets(config, options.split, options.max_clips)
     base, tuned = Checkpoint.parse(config.base), Checkpoint.parse(str(run / "model"))
-    plans = {"base": (base, rows, True), "fine-tuned": (tuned, rows, False)}
+    plans = {"base": Plan(base, rows, True, config), "fine-tuned": Plan(tuned, rows, False, config)}
     if options.full_context and config.context.crop:
-        plans["fine-tuned, full context"] = (tuned, rows, True)
+        plans["fine-tuned, full context"] = Plan(tuned, rows, True, config)
     if options.canary:
         splits = [open_split(Data(options.canary), split) for split in options.canary_split.split(",")]
         canary = first_rows(datasets.concatenate_datasets(splits), options.max_clips)
-        plans |= {"base, canary": (base, canary, True), "fine-tuned, canary": (tuned, canary, False)}
-    heard, used = {}, {}
-    for name, (checkpoint, of, full) in plans.items():
+        plain_task = replace(config, task="transcribe", text_language=None)
+        plans |= {"base, canary": Plan(base, canary, True, plain_task),
+                  "fine-tuned, canary": Plan(tuned, canary, False, plain_task)}
+    lines: dict[str, list[Line]] = {}
+    used = {}
+    for name, plan in plans.items():
         stem = name.replace(", ", "-").replace(" ", "-")
-        path = folder / f"hypotheses-{stem}-{_key(checkpoint, of, full, options)}.jsonl"
-        say(f"{name}: {len(of)} clips")
-        heard[name], used[name] = _transcribed(path, checkpoint, of, full, options, say)
-    scores = _scores(heard, options) | {
+        path = folder / f"hypotheses-{stem}-{_key(plan, options)}.jsonl"
+        say(f"{name}: {len(plan.rows)} clips")
+        lines[name], used[name] = _transcribed(path, plan, options, say)
+    scores = _scores(lines, options) | {
         "run": config.name, "data": config.data[0].path, "options": plain(options), "used": used,
+        "sets": sorted(rows.unique("set")), "languages": sorted(rows.unique("language")), "task": config.task,
         "data_digest": _digest(rows),
     }
     write_text(folder / "scores.json", json.dumps(scores, indent=2, ensure_ascii=False) + "\n")
-    write_report(folder / "report.html", scores, heard, rows)
+    write_report(folder / "report.html", scores, lines, rows)
     return scores
 
 
-def summary(scores: dict) -> str:
+def summary(scores: dict[str, Any]) -> str:
     """The scores as a few lines for a terminal."""
     lines = [f"{'':28s}{'WER':>7s}  {'95 % interval':16s}{'CER':>7s}{'raw WER':>9s}{'RTFx':>7s}"]
     for name, one in scores["systems"].items():
@@ -112,38 +138,40 @@ def summary(scores: dict) -> str:
     return "\n".join(lines)
 
 
-def _transcribed(path: Path, checkpoint: Checkpoint, rows: datasets.Dataset, full: bool, options: Options, say
-                 ) -> tuple[list[Line], dict]:
+def _transcribed(path: Path, plan: Plan, options: Options, say: Callable[[str], None]
+                 ) -> tuple[list[Line], dict[str, Any]]:
     """Every row's line, taken from the file where it is there already; and what was used."""
+    rows = plan.rows
     lines = {line.id: line for line in _lines(path)}
     todo = [i for i, row_id in enumerate(rows["id"]) if row_id not in lines]
-    said = path.with_suffix(".json")
+    about = path.with_suffix(".json")
     if todo:
-        transcriber = Transcriber(checkpoint, engine=options.engine, device=options.device,
-                                  compute_type=options.compute_type, full_context=full)
+        transcriber = Transcriber(plan.checkpoint, engine=options.engine, device=options.device,
+                                  compute_type=options.compute_type, full_context=plan.full)
         engine = transcriber.engine
-        write_text(said, json.dumps({"checkpoint": str(transcriber.checkpoint), "engine": engine.name,
+        write_text(about, json.dumps({"checkpoint": str(transcriber.checkpoint), "engine": engine.name,
                                  "device": engine.device, "compute_type": engine.compute_type,
                                  "short_context": transcriber.facts.short_context}))
         with path.open("a", encoding="utf-8") as out:
             for done, i in enumerate(todo):
-                line = _heard(transcriber, rows[i], options)
+                line = _line(transcriber, rows[i], plan, options)
                 out.write(json.dumps(plain(line), ensure_ascii=False) + "\n")
                 out.flush()
                 lines[line.id] = line
                 if done % 50 == 49:
                     say(f"  {len(lines)} of {len(rows)}")
-    return [lines[row_id] for row_id in rows["id"]], json.loads(said.read_text(encoding="utf-8"))
+    return [lines[row_id] for row_id in rows["id"]], json.loads(about.read_text(encoding="utf-8"))
 
 
-def _heard(transcriber: Transcriber, row: dict, options: Options) -> Line:
+def _line(transcriber: Transcriber, row: dict[str, Any], plan: Plan, options: Options) -> Line:
     waveform = load_audio(row["audio"]["bytes"])
     start = time.perf_counter()
-    transcript = transcriber.transcribe(waveform, language=row["language"], beam_size=options.beam_size,
-                                        vad_onset=options.vad_onset)
+    transcript = transcriber.transcribe(waveform, language=plan.asked(row["language"]), task=plan.config.task,
+                                        beam_size=options.beam_size, vad_onset=options.vad_onset)
     seconds = time.perf_counter() - start
-    return Line(row["id"], row["text"], transcript.text, row["language"], row["speaker"],
-                len(waveform.samples) / SAMPLE_RATE, seconds)
+    spoken, duration = row["language"], len(waveform.samples) / SAMPLE_RATE
+    return Line(row["id"], row["text"], transcript.text, spoken, row["speaker"], duration, seconds,
+                plan.config.text_of(spoken), row.get("set") or "")
 
 
 def _lines(path: Path) -> Iterator[Line]:
@@ -158,10 +186,11 @@ def _lines(path: Path) -> Iterator[Line]:
         yield Line(**json.loads(line))
 
 
-def _scores(heard: dict[str, list[Line]], options: Options) -> dict:
-    counted = {name: [wer.utterance_errors(line.reference, line.hypothesis, line.language) for line in lines]
-               for name, lines in heard.items()}
-    systems = {name: _system(counted[name], heard[name], options) for name in heard}
+def _scores(lines_of: dict[str, list[Line]], options: Options) -> dict[str, Any]:
+    counted = {name: [wer.utterance_errors(line.reference, line.hypothesis, line.text_language)
+                      for line in lines]
+               for name, lines in lines_of.items()}
+    systems = {name: _system(counted[name], lines_of[name], options) for name in lines_of}
     pairs = [("fine-tuned", "base"), ("fine-tuned, full context", "base"), ("fine-tuned", "fine-tuned, full context"),
              ("fine-tuned, canary", "base, canary")]
     differences = {}
@@ -175,15 +204,17 @@ def _scores(heard: dict[str, list[Line]], options: Options) -> dict:
     return {"systems": systems, "differences": differences}
 
 
-def _system(counted: Sequence[wer.UtteranceErrors], lines: Sequence[Line], options: Options) -> dict:
+def _system(counted: Sequence[wer.UtteranceErrors], lines: Sequence[Line], options: Options) -> dict[str, Any]:
     score = wer.score(counted, seed=options.seed)
     words = score.words.errors
-    by: dict[str, dict[str, list]] = {"length": {}, "speaker": {}}
+    by: dict[str, dict[str, list[Any]]] = {"length": {}, "speaker": {}, "language": {}, "set": {}}
     for one, line in zip(counted, lines, strict=True):
         length = f"under {SHORT:g} s" if line.duration < SHORT else f"{SHORT:g} to {LONG:g} s" if (
             line.duration < LONG) else f"{LONG:g} s and more"
         by["length"].setdefault(length, []).append(one.words)
         by["speaker"].setdefault(line.speaker or "unknown", []).append(one.words)
+        by["language"].setdefault(line.language, []).append(one.words)
+        by["set"].setdefault(line.set or "unknown", []).append(one.words)
     audio, work = sum(line.duration for line in lines), sum(line.seconds for line in lines)
     interval = score.words.interval
     return {
@@ -202,17 +233,19 @@ def _percent(value: float | None) -> float | None:
 
 
 def _identity(checkpoint: Checkpoint) -> str:
-    """The checkpoint, and for a folder also its weights' size and time, so that a retrained run is heard anew."""
+    """The checkpoint, and for a folder also its weights' size and time, so that a retrained run is transcribed anew."""
     if checkpoint.origin != "folder":
         return str(checkpoint)
-    weights = sorted(Path(checkpoint.model_id).glob("model*.safetensors"))
+    weights = weight_files(Path(checkpoint.model_id))
     return " ".join([str(checkpoint), *(f"{path.stat().st_size} {path.stat().st_mtime_ns}" for path in weights)])
 
 
-def _key(checkpoint: Checkpoint, rows: datasets.Dataset, full: bool, options: Options) -> str:
-    """Changes when another text would be heard: by weights, clips or decoding, not by what is scored beside it."""
-    how = (options.engine, options.device, options.compute_type, options.beam_size, options.vad_onset)
-    return hashlib.sha256(json.dumps([_identity(checkpoint), _digest(rows), full, *how]).encode()).hexdigest()[:8]
+def _key(plan: Plan, options: Options) -> str:
+    """Changes when another text would come out: by weights, clips or decoding, not by what is scored beside it."""
+    how = (options.engine, options.device, options.compute_type, options.beam_size, options.vad_onset, plan.config.task,
+           sorted(plan.config.language_tokens.items()))
+    what = [_identity(plan.checkpoint), _digest(plan.rows), plan.full, *how]
+    return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:8]
 
 
 def _digest(rows: datasets.Dataset) -> str:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,12 +29,14 @@ from shared.errors import UserError
 from shared.inference import Transcriber
 from training import config as settings
 from training.card import gather, write_card
-from training.data import open_split
+from training.config import Config
+from training.data import open_sets
 from training.ggml import write_ggml
 from training.model import small_adapter
 
 FORMS = ("ctranslate2-int8", "ctranslate2-float16", "ggml", "adapter")
-Hear = Callable[[np.ndarray, str], str]  # samples, language -> text
+Recognise = Callable[[np.ndarray, str], str]  # samples, language of the speech -> text
+CHILD_SECONDS = 600  # a large model takes its time to load
 
 
 @dataclass(frozen=True)
@@ -45,24 +49,29 @@ class Options:
     bound: float = 2.0  # points of WER that a form may be worse than the original
 
 
-def export(run: str | Path, options: Options = Options(), *, say=print) -> dict:
+def export(run: str | Path, options: Options = Options(), *, say: Callable[[str], None] = print) -> dict[str, Any]:
     """Write the forms asked for, compare each with the original, return and save the figures. Raises UserError."""
     run = Path(run)
     model = run / "model"
     if not (model / "run.json").is_file():
         raise UserError("The run has no model yet", got=run, hint="let `python -m training.finetune` end first")
+    config = settings.load(run / "config.yaml")
     unknown = set(options.forms) - set(FORMS)
     if unknown:
         raise UserError("There is no such form", got=", ".join(unknown), limit=", ".join(FORMS), hint="choose one")
-    clips = list(_clips(run, options))
-    original = _rate(_original(model), clips)
+    if config.added_tokens and set(options.forms) - {"adapter"}:
+        raise UserError("faster-whisper and whisper.cpp know only Whisper's own languages",
+                        got=f"added tokens: {', '.join(config.added_tokens)}",
+                        hint="serve the run's model with this project, or train with add_tokens=false")
+    clips = list(_clips(config, options))
+    original = _rate(_original(model, config), clips)
     say(f"{'original (torch)':24s}{original:7.2f} % WER on {len(clips)} clips")
     found = {"original": original, "clips": len(clips), "split": options.split}
     folder = run / "export"
     folder.mkdir(exist_ok=True)
     for form in options.forms:
         path = _written(form, model, folder)
-        rate = _rate(_opened(form, path), clips)
+        rate = _rate(_opened(form, path, config), clips)
         say(f"{form:24s}{rate:7.2f} % WER, {rate - original:+.2f}")
         if rate - original > options.bound:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -96,62 +105,81 @@ def _write_adapter(run: Path, folder: Path) -> None:
         raise UserError("The run has no adapter", got=run, hint="train with method.kind=lora")
     small_adapter(run / "adapter", folder)
     facts = gather(run)
-    name = f"{facts.run['base'].removeprefix(EMBEDDED).rsplit('/', 1)[-1]}-{facts.config.language}"
+    name = f"{facts.run['base'].removeprefix(EMBEDDED).rsplit('/', 1)[-1]}-{facts.languages[0]}"
     (folder / "README.md").write_text(write_card(facts, name, adapter=True), encoding="utf-8")
 
 
-def _opened(form: str, path: Path) -> Hear:
+def _opened(form: str, path: Path, config: Config) -> Recognise:
     if form == "adapter":
-        return _original(path, engine="auto", compute_type="auto", full=False)
-    return _in_whisper_cpp(path) if form == "ggml" else _in_faster_whisper(path, form.rpartition("-")[2])
+        return _original(path, config, engine="auto", compute_type="auto", full=False)
+    if form == "ggml":
+        return _in_whisper_cpp(path, config)
+    return _in_faster_whisper(path, form.rpartition("-")[2], config)
 
 
-def _original(model: Path, engine: str = "torch", compute_type: str = "float32",
-              full: bool = True) -> Hear:
+def _original(model: Path, config: Config, engine: str = "torch", compute_type: str = "float32", full: bool = True
+              ) -> Recognise:
     """full: at full context, as the other programs use it."""
     transcriber = Transcriber(Checkpoint.parse(str(model)), engine=engine, compute_type=compute_type, full_context=full)
 
-    def hear(samples: np.ndarray, language: str) -> str:
-        return transcriber.transcribe(Waveform(samples), language=language).text
+    def recognise(samples: np.ndarray, language: str) -> str:
+        return transcriber.transcribe(Waveform(samples), language=language, task=config.task).text
 
-    return hear
+    return recognise
 
 
-def _in_faster_whisper(folder: Path, compute_type: str) -> Hear:
+def _in_faster_whisper(folder: Path, compute_type: str, config: Config) -> Recognise:
     from faster_whisper import WhisperModel
 
     model = WhisperModel(str(folder), device="cpu", compute_type="int8" if compute_type == "int8" else "float32")
 
-    def hear(samples: np.ndarray, language: str) -> str:
-        segments, _ = model.transcribe(samples, language=language, beam_size=1, without_timestamps=True,
-                                       condition_on_previous_text=False)
+    def recognise(samples: np.ndarray, language: str) -> str:
+        segments, _ = model.transcribe(samples, language=config.token_of(language), task=config.task, beam_size=1,
+                                       without_timestamps=True, condition_on_previous_text=False)
         return " ".join(segment.text.strip() for segment in segments)
 
-    return hear
+    return recognise
 
 
-def _in_whisper_cpp(path: Path) -> Hear:
+def _in_whisper_cpp(path: Path, config: Config) -> Recognise:
     from pywhispercpp.model import Model
 
+    check_in_whisper_cpp(path)
     model = Model(str(path), print_progress=False, print_realtime=False, no_timestamps=True, no_context=True)
 
-    def hear(samples: np.ndarray, language: str) -> str:
-        padded = np.pad(samples, (0, max(0, 17_600 - len(samples))))  # whisper.cpp hears nothing in less than 1 s
-        return " ".join(segment.text.strip() for segment in model.transcribe(padded, language=language))
+    def recognise(samples: np.ndarray, language: str) -> str:
+        padded = np.pad(samples, (0, max(0, 17_600 - len(samples))))  # whisper.cpp finds nothing in less than 1 s
+        found = model.transcribe(padded, language=config.token_of(language), translate=config.task == "translate")
+        return " ".join(segment.text.strip() for segment in found)
 
-    return hear
-
-
-def _clips(run: Path, options: Options) -> Iterator[tuple[np.ndarray, str, str]]:
-    """(samples, text, language) of the clips to compare on."""
-    config = settings.load(run / "config.yaml")
-    rows = open_split(config.data[0], options.split)
-    for row in rows.select(range(min(options.max_clips or len(rows), len(rows)))):
-        yield load_audio(row["audio"]["bytes"]).samples, row["text"], row["language"]
+    return recognise
 
 
-def _rate(hear: Hear, clips: list[tuple[np.ndarray, str, str]]) -> float:
-    errors = (wer.word_errors(text, hear(samples, language), language) for samples, text, language in clips)
+def check_in_whisper_cpp(path: Path) -> None:
+    """Open the file and read two seconds of silence in another process: where whisper.cpp refuses one, it ends its own.
+
+    Raises UserError, and removes the file.
+    """
+    code = ("import sys, numpy; from pywhispercpp.model import Model; "
+            "Model(sys.argv[1], print_progress=False).transcribe(numpy.zeros(32000, numpy.float32))")
+    tried = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, errors="replace",
+                           timeout=CHILD_SECONDS, check=False)
+    if tried.returncode:
+        path.unlink(missing_ok=True)
+        lines = [line for line in tried.stderr.splitlines() if line.strip()] or ["no message"]
+        raise UserError("whisper.cpp refuses this model", got=f"{lines[-1][:160]} (exit status {tried.returncode})",
+                        hint="export the other forms: forms=[ctranslate2-int8,ctranslate2-float16]")
+
+
+def _clips(config: Config, options: Options) -> Iterator[tuple[np.ndarray, str, str, str]]:
+    """(samples, text, language of the speech, language of the text) of the clips to compare on."""
+    for row in open_sets(config, options.split, options.max_clips):
+        samples = load_audio(row["audio"]["bytes"]).samples
+        yield samples, row["text"], row["language"], config.text_of(row["language"])
+
+
+def _rate(recognise: Recognise, clips: list[tuple[np.ndarray, str, str, str]]) -> float:
+    errors = (wer.word_errors(text, recognise(samples, spoken), written) for samples, text, spoken, written in clips)
     return 100 * wer.pooled(errors).wer
 
 

@@ -9,31 +9,41 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
 import torch
 import transformers
-from transformers import EarlyStoppingCallback, Seq2SeqTrainer, Seq2SeqTrainingArguments, set_seed
+from transformers import (
+    EarlyStoppingCallback,
+    Seq2SeqTrainer,
+    Seq2SeqTrainingArguments,
+    TrainerCallback,
+    WhisperForConditionalGeneration,
+    WhisperProcessor,
+    set_seed,
+)
 
 from shared.checkpoint import Checkpoint, files
-from shared.checkpoint.lora import merge_adapter
+from shared.checkpoint.adapter import merge_adapter
 from shared.command import reported
 from shared.errors import UserError
 from training import config as settings
 from training import preflight
+from training.batch_fit import ReleaseFreeMemory, peak_mb
 from training.config import Config
 from training.curves import curves
-from training.data import Clips, Collator, first_rows, open_split
-from training.memory import GiveBack, peak_mb
+from training.data import Clips, Collator, languages_of, open_sets, open_split
 from training.model import complete, is_multilingual, load_base, plain, token_loss, trainable
 from training.schedule import LengthGrouped, mixed
 from training.validation import Validation, facts_of
@@ -45,33 +55,50 @@ OPTIMIZERS = {"adamw": "adamw_torch", "adagrad": "adagrad", "adafactor": "adafac
 class Trainer(Seq2SeqTrainer):
     """Seq2SeqTrainer with our sampler, our loss per token, short contexts in evaluation, and whole checkpoints."""
 
-    def __init__(self, *, run: dict, config: Config, shares: np.ndarray | None, collators: tuple[Collator, ...],
-                 validation: Callable[[int, int], Validation], **given):
+    def __init__(self, *, run: dict[str, Any], config: Config, shares: np.ndarray | None,
+                 collators: tuple[Collator, ...], validation: Callable[[int, int], Validation], **given: Any) -> None:
         super().__init__(data_collator=collators[0], compute_loss_func=token_loss, **given)
         self.run, self.config, self.shares, self.collators = run, config, shares, collators
         self.validation = validation(self.accelerator.process_index, self.accelerator.num_processes)
 
-    def _get_train_sampler(self, train_dataset=None):
+    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGrouped:
         return LengthGrouped(self.train_dataset.durations, self.args.per_device_train_batch_size, self.config.seed,
                              shares=self.shares, join=self.config.extra.join)
 
-    def get_eval_dataloader(self, eval_dataset=None):
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
         self.data_collator = self.collators[1]
         try:
             return super().get_eval_dataloader(eval_dataset)
         finally:
             self.data_collator = self.collators[0]
 
-    def evaluation_loop(self, dataloader, description, prediction_loss_only=None, ignore_keys=None,
-                        metric_key_prefix="eval"):
+    def evaluation_loop(self, dataloader: Any, description: str, prediction_loss_only: bool | None = None,
+                        ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval") -> Any:
         """The loss as Trainer has it; WER and CER as serving has them."""
         output = super().evaluation_loop(dataloader, description, True, ignore_keys, metric_key_prefix)
+        self._check_finite(output.metrics[f"{metric_key_prefix}_loss"], "validation loss")
         rates = self.validation.rates(self.model, lambda counts: self.accelerator.reduce(
             counts.to(self.args.device), reduction="sum"))
         output.metrics.update({f"{metric_key_prefix}_{name}": rate for name, rate in rates.items()})
         return output
 
-    def _save_checkpoint(self, model, trial):
+    def training_step(self, *args: Any, **given: Any) -> torch.Tensor:
+        """A loss that is no number stops the run; transformers leaves it out of its log and goes on."""
+        loss = super().training_step(*args, **given)
+        self._check_finite(float(loss), "loss")
+        return loss
+
+    def _check_finite(self, loss: float, name: str) -> None:
+        if math.isfinite(loss):
+            return
+        steps, last = self.config.steps, _last_complete(Path(self.args.output_dir))
+        kept = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
+        raise UserError(f"The {name} is not a number any more", got=f"{loss} after step {self.state.global_step}, with "
+                        f"learning rate {steps.learning_rate:g} and precision {steps.precision}",
+                        hint=f"{kept}; begin a run of another name with a lower steps.learning_rate"
+                        f"{'' if steps.precision == 'float32' else ', or with steps.precision=float32'}")
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Nothing old is deleted before the new one is whole, so a kill at any moment leaves one to go on from."""
         super()._save_checkpoint(model, trial)
         if self.args.should_save:
@@ -89,7 +116,7 @@ class Trainer(Seq2SeqTrainer):
                 shutil.rmtree(other)
 
 
-def train(config: Config, *, say=print) -> Path:
+def train(config: Config, *, say: Callable[[str], None] = print) -> Path:
     """Do the run, or what is left of it, and return its folder. Under torchrun every process calls this.
 
     Raises UserError; among others if the folder holds a run with other settings.
@@ -135,13 +162,14 @@ def _begun(config: Config) -> tuple[Config, bool]:
     return config, True
 
 
-def _prepared(config: Config, say, *, measured: bool) -> Trainer:
+def _prepared(config: Config, say: Callable[[str], None], *, measured: bool) -> Trainer:
     """The trainer with everything checked; a run that goes on keeps the batch size it began with."""
-    base, model, processor = load_base(config)
-    multilingual = is_multilingual(model)
     sources = [open_split(source, "train") for source in config.data]
     train_rows = datasets.concatenate_datasets(sources)
-    validation = first_rows(open_split(config.data[0], "validation"), config.eval_clips)
+    validation = open_sets(config, "validation", config.eval_clips)
+    languages = languages_of(config, train_rows)
+    base, model, processor = load_base(config, languages)
+    multilingual = is_multilingual(model)
     tests = [open_split(source, "test") for source in config.data if list(Path(source.path, "data").glob("test-*"))]
     preflight.check_data(config, processor.tokenizer, train_rows, validation, tests, multilingual, say)
     model = trainable(model, config, base)
@@ -150,15 +178,21 @@ def _prepared(config: Config, say, *, measured: bool) -> Trainer:
                       for training in (True, False))
     if measured:
         config = preflight.measure(config, model, clips, collators[0], say)
-    heard = Clips(validation, config, training=False)
-    _, folder = files(base, "transformers")
+    evaluated = Clips(validation, config, training=False)
+    run = describe(config, base, languages) | {"multilingual": multilingual}
+    folder = _serving_files(config, base, plain(model), processor, run)
     return Trainer(
-        run=_describe(config, base), config=config, model=model, args=_arguments(config),
+        run=run, config=config, model=model, args=_arguments(config),
         shares=mixed([len(rows) for rows in sources], [source.weight for source in config.data]),
-        train_dataset=clips, eval_dataset=heard, collators=collators, processing_class=processor,
-        validation=partial(Validation, config, folder, heard, say),
-        callbacks=[GiveBack(), *([EarlyStoppingCallback(config.steps.patience)] if config.steps.patience else [])],
+        train_dataset=clips, eval_dataset=evaluated, collators=collators, processing_class=processor,
+        validation=partial(Validation, config, folder, evaluated, say),
+        callbacks=_callbacks(config),
     )
+
+
+def _callbacks(config: Config) -> list[TrainerCallback]:
+    patience = [EarlyStoppingCallback(config.steps.patience)] if config.steps.patience else []
+    return [ReleaseFreeMemory(), *patience]
 
 
 def _arguments(config: Config) -> Seq2SeqTrainingArguments:
@@ -177,17 +211,35 @@ def _arguments(config: Config) -> Seq2SeqTrainingArguments:
     )
 
 
-def _describe(config: Config, base) -> dict:
-    """What run.json says: enough to know what the checkpoint is for and to repeat it."""
-    facts = facts_of(config)
+def describe(config: Config, base: Checkpoint, languages: Sequence[str]) -> dict[str, Any]:
+    """What run.json says: enough to know what the checkpoint is for and to repeat it.
+
+    finetuned_languages: of the speech, the main one first. language: whose token is forced, null where there are
+    several.
+    """
+    facts = facts_of(config, languages)
     return {
         "name": config.name, "base": base.model_id, "base_revision": base.revision,
-        "finetuned_languages": [config.language], "language": config.language, "task": config.task,
+        "finetuned_languages": list(languages), "finetuned_task": config.task, "text_language": config.text_language,
+        "language_tokens": config.language_tokens, "added_tokens": config.added_tokens,
+        "language": config.token_of(languages[0]) if len(languages) == 1 else None, "task": config.task,
         "short_context": facts.short_context, "timestamps": facts.timestamps,
         "method": config.method.kind, "config": settings.plain(config), "seed": config.seed,
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__,
                      "python": sys.version.split()[0]},
     }
+
+
+def _serving_files(config: Config, base: Checkpoint, model: WhisperForConditionalGeneration,
+                   processor: WhisperProcessor, run: dict[str, Any]) -> Path:
+    """A folder whose tokenizer and configuration are those of the model under training; it need hold no weights."""
+    if not config.language_tokens:
+        return files(base, "transformers")[1]
+    folder = config.folder / "start"
+    folder.mkdir(parents=True, exist_ok=True)
+    model.config.save_pretrained(folder)
+    complete(folder, model, processor, run)
+    return folder
 
 
 def _last_complete(folder: Path) -> str | None:
@@ -207,7 +259,7 @@ def _keep_best(trainer: Trainer, folder: Path) -> None:
     inner = plain(trainer.model)
     if trainer.config.method.kind == "lora":
         adapter = folder / "adapter"
-        trainer.model.save_pretrained(adapter)
+        trainer.model.save_pretrained(adapter, save_embedding_layers=False)  # peft adds a resized one, whole
         complete(adapter, trainer.model, trainer.processing_class, trainer.run)
         _merge(trainer, adapter, target)
     else:

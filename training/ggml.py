@@ -10,12 +10,14 @@ import json
 import re
 import struct
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from safetensors.torch import load_file
 
 from shared.audio.features import mel_filters
+from shared.checkpoint import weight_files
+from shared.errors import UserError
 
 MAGIC = 0x67676D6C
 FLOAT32, FLOAT16 = 0, 1
@@ -38,6 +40,7 @@ INNER = {
 def write_ggml(folder: Path, path: Path) -> None:
     """Matrices in float16; vectors and positions in float32, as whisper.cpp expects them."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    _check_shape(config)
     tokens = _tokens(folder / "tokenizer.json", N_TEXT_TOKENS[config["vocab_size"]])
     filters = mel_filters(config["num_mel_bins"])
     sizes = [config[key] for key in (
@@ -49,10 +52,32 @@ def write_ggml(folder: Path, path: Path) -> None:
         file.write(struct.pack("<i", len(tokens)))
         for token in tokens:
             file.write(struct.pack("<i", len(token)) + token)
-        for part in sorted(folder.glob("model*.safetensors")):
+        for part in weight_files(folder):
             for name, tensor in load_file(part).items():
                 if name != "proj_out.weight":  # tied to the token embedding
                     _write_tensor(file, openai_name(name), tensor.float().numpy())
+
+
+def _check_shape(config: dict[str, Any]) -> None:
+    """Raise UserError for a shape that whisper.cpp cannot hold: it ends its process where it meets one."""
+    sides = ("encoder", "decoder")
+    heads = {side: config[f"{side}_attention_heads"] for side in sides}
+    widths = [config[f"{side}_ffn_dim"] for side in sides]
+    wrong = [
+        (config["vocab_size"] not in N_TEXT_TOKENS, f"{config['vocab_size']} tokens", "51864, 51865 or 51866"),
+        (config["num_mel_bins"] not in (80, 128), f"{config['num_mel_bins']} mel channels", "80 or 128"),
+        (config["max_source_positions"] != 1500, f"{config['max_source_positions']} encoder positions", "1500"),
+        (config["max_target_positions"] != 448, f"{config['max_target_positions']} decoder positions", "448"),
+        (any(config["d_model"] % n for n in heads.values()), f"{config['d_model']} values for {heads} heads",
+         "a whole number of values a head"),
+        (set(widths) != {4 * config["d_model"]}, f"feed-forward layers of {widths}",
+         f"{4 * config['d_model']}, four times the width"),
+        (not config.get("tie_word_embeddings", True), "an output layer apart from the embedding", "one for both"),
+    ]
+    for is_wrong, got, limit in wrong:
+        if is_wrong:
+            raise UserError("whisper.cpp has no room for a model of this shape", got=got, limit=limit,
+                            hint="export the other forms: forms=[ctranslate2-int8,ctranslate2-float16]")
 
 
 def openai_name(name: str) -> str:

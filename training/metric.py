@@ -36,7 +36,7 @@ class {name}(evaluate.Metric):
 
     def _compute(self, predictions, references, language=None, seed=0):
         pairs = zip(references, predictions)
-        found = score([utterance_errors(said, heard, language) for said, heard in pairs], seed=seed)
+        found = score([utterance_errors(one, other, language) for one, other in pairs], seed=seed)
         words = found.words.errors
         return {{
             "wer": found.wer, "cer": found.cer, "raw_wer": found.raw_wer, "raw_cer": found.raw_cer,

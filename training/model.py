@@ -6,69 +6,136 @@ even number of frames, and folders that transformers loads as they are. Knows no
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import peft
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.functional import cross_entropy
-from transformers import WhisperForConditionalGeneration, WhisperProcessor
+from transformers import (
+    WhisperFeatureExtractor,
+    WhisperForConditionalGeneration,
+    WhisperProcessor,
+    WhisperTokenizer,
+)
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from shared.checkpoint import Checkpoint, files
+from shared.checkpoint.adapter import load_model
+from shared.checkpoint.added_tokens import add_language_tokens
 from shared.checkpoint.embedded import write_preprocessor_config
+from shared.checkpoint.info import copy_facts
+from shared.checkpoint.tokenizer import Tokens
 from shared.errors import UserError
 from training.config import Config
-from training.data import IGNORED
+from training.data import IGNORED, MAX_LABELS
 
 
-class ShortContextEncoder(WhisperEncoder):
-    """Whisper's encoder on inputs shorter than 30 s: the first positions only. Same weights, same state dict."""
+def accept_short_context(encoder: WhisperEncoder) -> None:
+    """Let an encoder take log-mel (batch, n_mels, n_frames) of any even n_frames up to 3000: the first positions only.
 
-    def forward(self, input_features: torch.Tensor, *args, **kwargs):
-        """input_features: (batch, n_mels, n_frames), n_frames even and at most 3000."""
-        with _positions(self, input_features.shape[-1] // 2):
-            return super().forward(input_features, *args, **kwargs)
+    The stock forward checks the length against the config and adds every row of `embed_positions`; for the time of one
+    forward both are cut to the input's length. Weights, state dict and class stay as they are.
+    """
+    replaced: list[tuple[nn.Embedding, int]] = []
+
+    def shorten(module: nn.Module, args: tuple[Any, ...], given: dict[str, Any]) -> None:
+        features = args[0] if args else given["input_features"]
+        n_positions, full = features.shape[-1] // 2, encoder.embed_positions
+        replaced.append((full, encoder.config.max_source_positions))
+        encoder.embed_positions = nn.Embedding.from_pretrained(full.weight[:n_positions], freeze=True)
+        encoder.config.max_source_positions = n_positions
+
+    def restore(module: nn.Module, args: tuple[Any, ...], given: dict[str, Any], output: object) -> None:
+        encoder.embed_positions, encoder.config.max_source_positions = replaced.pop()
+
+    encoder.register_forward_pre_hook(shorten, with_kwargs=True)
+    encoder.register_forward_hook(restore, with_kwargs=True, always_call=True)
 
 
-@contextlib.contextmanager
-def _positions(encoder: WhisperEncoder, n_positions: int) -> Iterator[None]:
-    """The stock forward checks the length against the config and adds every row of `embed_positions`."""
-    full, config = encoder.embed_positions, encoder.config
-    said = config.max_source_positions
-    encoder.embed_positions = nn.Embedding.from_pretrained(full.weight[:n_positions], freeze=True)
-    config.max_source_positions = n_positions
-    try:
-        yield
-    finally:
-        encoder.embed_positions, config.max_source_positions = full, said
+def load_base(config: Config, languages: Sequence[str] = ()
+              ) -> tuple[Checkpoint, WhisperForConditionalGeneration, WhisperProcessor]:
+    """The base checkpoint ready to be trained.
 
+    Args:
+        config: names the base, the task and the tokens of the languages.
+        languages: of the speech in the data, the main one first; the config's own if there is none.
 
-def load_base(config: Config) -> tuple[Checkpoint, WhisperForConditionalGeneration, WhisperProcessor]:
-    """The base checkpoint (with its commit), the model in float32 with the short-context encoder, its processor.
+    Returns:
+        The checkpoint with its commit, the model in float32 that takes short contexts, and its processor; both with the
+        tokens the config adds, and with a generation configuration as complete as Whisper's own.
 
-    Raises UserError if it is not to be had, or does not know the language.
+    Raises:
+        UserError: the base is not to be had, or has no token for a language.
     """
     checkpoint, folder = files(Checkpoint.parse(config.base), "transformers")
-    model = WhisperForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
-    model.model.encoder.__class__ = ShortContextEncoder
-    processor = WhisperProcessor.from_pretrained(folder)
-    generation = model.generation_config
+    model = load_model(folder)
+    accept_short_context(model.model.encoder)
+    _complete_generation_config(model, folder)
+    try:
+        processor = WhisperProcessor.from_pretrained(folder)
+    except OSError:  # a base without preprocessor_config.json
+        features = WhisperFeatureExtractor(feature_size=model.config.num_mel_bins)
+        processor = WhisperProcessor(features, WhisperTokenizer.from_pretrained(folder))
     if is_multilingual(model):
-        if f"<|{config.language}|>" not in processor.tokenizer.get_vocab():
-            raise UserError("Whisper has no token for the language", got=config.language,
-                            hint="use the code of a related language it knows")
-        generation.language, generation.task = config.language, config.task
-        processor.tokenizer.set_prefix_tokens(language=config.language, task=config.task)
-    generation.forced_decoder_ids = None
-    generation._from_model_config = False  # otherwise save_pretrained leaves out Whisper's own fields
+        add_language_tokens(model, processor.tokenizer, config.added_tokens)
+        spoken = tuple(languages) or tuple(filter(None, [config.language]))
+        _force(model, processor, config, spoken)
     model.config.use_cache = True
     return checkpoint, model, processor
+
+
+def _force(model: WhisperForConditionalGeneration, processor: WhisperProcessor, config: Config, spoken: Sequence[str]
+           ) -> None:
+    """Write task and, where there is one only, the language into the generation configuration."""
+    vocabulary, generation = processor.tokenizer.get_vocab(), model.generation_config
+    unknown = sorted(code for code in spoken if f"<|{config.token_of(code)}|>" not in vocabulary)
+    if unknown:
+        raise UserError("Whisper has no token for the language", got=", ".join(unknown),
+                        hint=f"name a related language whose token is used: language_tokens={{{unknown[0]}: …}}; with "
+                             "add_tokens=true it gets one of its own")
+    generation.task = config.task
+    generation.language = None
+    if len(spoken) == 1:
+        code = config.token_of(spoken[0])
+        added = f"<|{code}|>" in config.added_tokens
+        generation.language = f"<|{code}|>" if added else code  # transformers knows the added token, not its language
+        if not added:
+            processor.tokenizer.set_prefix_tokens(language=code, task=config.task)
+
+
+def _complete_generation_config(model: WhisperForConditionalGeneration, folder: Path) -> None:
+    """Whisper's own fields, where an old or home-made base lacks them; without, transformers refuses language and task.
+
+    Forced ids of transformers 4 go, from both configurations: they contradict the language and task that are asked for.
+    """
+    generation, tokens = model.generation_config, Tokens(folder)
+    known = {
+        "is_multilingual": tokens.is_multilingual, "no_timestamps_token_id": tokens.no_timestamps,
+        "prev_sot_token_id": tokens.previous, "max_initial_timestamp_index": 50, "return_timestamps": False,
+        "decoder_start_token_id": tokens.start, "eos_token_id": tokens.end, "pad_token_id": tokens.end,
+        "bos_token_id": tokens.end, "begin_suppress_tokens": [*tokens.encode(" "), tokens.end],
+        "suppress_tokens": sorted({*tokens.non_speech, *range(tokens.start, tokens.no_timestamps)}),
+    }
+    if tokens.is_multilingual:
+        known |= {"lang_to_id": {f"<|{code}|>": number for code, number in tokens.languages.items()},
+                  "task_to_id": {"transcribe": tokens.transcribe, "translate": tokens.translate}}
+    complete = (folder / "generation_config.json").is_file() and getattr(generation, "no_timestamps_token_id", None)
+    for key, value in known.items():
+        if not complete or getattr(generation, key, None) is None:
+            setattr(generation, key, value)
+    if not getattr(generation, "max_length", None) or generation.max_length < MAX_LABELS:
+        generation.max_length = model.config.max_target_positions
+    generation.forced_decoder_ids = None
+    for key in ("forced_decoder_ids", "suppress_tokens", "begin_suppress_tokens"):
+        if getattr(model.config, key, None) is not None:
+            setattr(model.config, key, None)
+    generation._from_model_config = False  # otherwise save_pretrained leaves out Whisper's own fields
 
 
 def is_multilingual(model: nn.Module) -> bool:
@@ -85,14 +152,20 @@ def trainable(model: WhisperForConditionalGeneration, config: Config, base: Chec
     if method.kind == "lora":
         lora = peft.LoraConfig(r=method.lora_rank, lora_alpha=method.lora_alpha, lora_dropout=method.lora_dropout,
                                target_modules=list(method.lora_targets), base_model_name_or_path=base.model_id,
-                               revision=base.revision)
+                               revision=base.revision, trainable_token_indices=_added_ids(model, config))
         return peft.get_peft_model(model, lora)
     model.model.encoder.requires_grad_(method.kind == "full")
     model.model.encoder.embed_positions.requires_grad_(False)
     return model
 
 
-def token_loss(outputs, labels: torch.Tensor, num_items_in_batch=None) -> torch.Tensor:
+def _added_ids(model: WhisperForConditionalGeneration, config: Config) -> list[int] | None:
+    """The rows of the embedding that LoRA trains as well: those of added tokens."""
+    return [model.generation_config.lang_to_id[token] for token in config.added_tokens] or None
+
+
+def token_loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
+               ) -> torch.Tensor:
     """Cross entropy per token over all clips of one step, so that accumulation and more GPUs change nothing.
 
     Whisper's own loss averages each forward pass by itself.
@@ -114,9 +187,7 @@ def complete(folder: Path, model: nn.Module, processor: WhisperProcessor, run: d
     inner.generation_config.save_pretrained(folder)
     path = folder / "config.json"
     if path.is_file():
-        config = json.loads(path.read_text(encoding="utf-8"))
-        config |= {key: run[key] for key in ("finetuned_languages", "short_context", "timestamps")}
-        path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        copy_facts(run, path)
     (folder / "run.json").write_text(json.dumps(run, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     adapter = folder / "adapter_config.json"
     if adapter.is_file():  # peft writes the folder the base was loaded from; what it is called is what must stay

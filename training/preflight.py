@@ -1,4 +1,4 @@
-"""Before a run starts: what would fail after hours fails now, and what it will take is said.
+"""Before a run starts: what would fail after hours fails now, and what it will take is reported.
 
 Enters: the config, the model and the rows. Leaves: lines for the person, the config with the batch size that fits, or
 a UserError. Changes no weight and writes nothing.
@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import datasets
 import torch
@@ -20,21 +22,20 @@ from transformers import WhisperTokenizer
 from shared.errors import UserError
 from shared.units import spoken_time
 from shared.wer import normalise
+from training.batch_fit import N_MEASURED, SECONDS_UNSAID, Trial, device_of_this_process, fitted, free_mb
 from training.config import Config
 from training.data import MAX_LABELS, Clips, Collator
-from training.fitting import N_MEASURED, fitted
-from training.memory import free_mb
 
 ROWS_CHECKED = 20_000  # of text; more would take longer than the answer is worth
 Say = Callable[[str], None]
+T = TypeVar("T")
 
 
 def check_data(config: Config, tokenizer: WhisperTokenizer, train: datasets.Dataset, validation: datasets.Dataset,
                tests: list[datasets.Dataset], multilingual: bool, say: Say = print) -> None:
     """Languages, labels, leaks and held-out clips. Raises UserError for what makes the run worthless."""
     _check_language(config, tokenizer, train, multilingual)
-    texts = train.select(range(min(ROWS_CHECKED, len(train))))["text"]
-    _check_labels(config, tokenizer, texts, say)
+    _check_labels(config, tokenizer, train.select(range(min(ROWS_CHECKED, len(train)))), say)
     _check_held_out(config, train, validation)
     for kind, other in [("validation", validation), *(("test", test) for test in tests)]:
         _check_leaks(config, train, other, kind, say)
@@ -42,7 +43,8 @@ def check_data(config: Config, tokenizer: WhisperTokenizer, train: datasets.Data
 
 def measure(config: Config, model: torch.nn.Module, clips: Clips, collator: Collator, say: Say = print) -> Config:
     """Time a few steps on the longest and on usual clips, halving the batch until they fit; report time and memory."""
-    config, seconds, held_mb = fitted(config, model, clips, collator, say)
+    say("trying a few batches, to see what fits into memory and how long the run will take")
+    config, seconds, held_mb = fitted(config, Trial(model, clips, collator, device_of_this_process(), say))
     steps = config.steps
     parameters = list(model.parameters())
     n_trained = sum(p.numel() for p in parameters if p.requires_grad)
@@ -78,25 +80,37 @@ def _check_disk(config: Config, n_all: int, n_trained: int, say: Say) -> None:
 
 def _check_language(config: Config, tokenizer: WhisperTokenizer, train: datasets.Dataset, multilingual: bool) -> None:
     if not multilingual:
-        if config.language != "en" or config.task != "transcribe":
-            raise UserError("The base checkpoint knows English only", got=f"{config.language}, {config.task}",
+        spoken = {str(code) for code in train.unique("language")} | {config.language or "en"}
+        if spoken != {"en"} or config.task != "transcribe":
+            raise UserError("The base checkpoint knows English only", got=f"{', '.join(sorted(spoken))}, {config.task}",
                             hint="choose a multilingual base")
         return
     vocabulary = tokenizer.get_vocab()
     languages = set(islice(train.unique("language"), 1000))
-    unknown = sorted(str(code) for code in {config.language, *languages} if f"<|{code}|>" not in vocabulary)
+    unknown = sorted(str(code) for code in languages if f"<|{config.token_of(str(code))}|>" not in vocabulary)
     if unknown:
         raise UserError("Whisper has no token for the language", got=", ".join(unknown),
-                        hint="use the code of a related language it knows (data.0.language=…)")
-    if config.language not in languages:
+                        hint=f"name a related language whose token is used: language_tokens={{{unknown[0]}: …}}; with "
+                             "add_tokens=true it gets one of its own")
+    if config.language is not None and config.language not in languages:
         raise UserError("No clip is in the run's language", got=", ".join(sorted(languages)), limit=config.language,
                         hint="set language, or data.0.language")
 
 
-def _check_labels(config: Config, tokenizer: WhisperTokenizer, texts: list[str], say: Say) -> None:
+def counted(items: Iterable[T], n_items: int, what: str, say: Say) -> Iterator[T]:
+    """The items, with a line each time some seconds have passed, so that nobody takes the program for stuck."""
+    told = time.monotonic()
+    for done, item in enumerate(items):
+        if time.monotonic() - told > SECONDS_UNSAID:
+            say(f"{what}: {done} of {n_items}")
+            told = time.monotonic()
+        yield item
+
+
+def _check_labels(config: Config, tokenizer: WhisperTokenizer, rows: datasets.Dataset, say: Say) -> None:
     """Tokens give the text back, labels fit the decoder, and something is left of each after normalising."""
-    lengths = []
-    for text in texts:
+    texts, languages, lengths = rows["text"][:], rows["language"][:], []
+    for text in counted(texts, len(texts), "checking labels", say):
         ids = tokenizer(" " + text.strip(), add_special_tokens=False).input_ids
         lengths.append(len(ids))
         if tokenizer.decode(ids).strip() != text.strip():
@@ -106,7 +120,8 @@ def _check_labels(config: Config, tokenizer: WhisperTokenizer, texts: list[str],
     if too_long:
         raise UserError("Labels are longer than the decoder", got=f"{too_long} of {len(texts)} clips",
                         limit=f"{MAX_LABELS} tokens", hint="build the data set again; it drops such clips")
-    empty = [text for text in texts if text.strip() and not normalise(text, config.language)]
+    empty = [text for text, spoken in zip(texts, languages, strict=True)
+             if text.strip() and not normalise(text, config.text_of(spoken))]
     if len(empty) > 0.05 * len(texts):
         raise UserError("The normaliser leaves nothing of the labels", got=f"{len(empty)} of {len(texts)}, such as "
                         f"{empty[0][:40]!r}", hint="check that the text and the language belong together")
@@ -124,12 +139,13 @@ def _check_held_out(config: Config, *parts: datasets.Dataset) -> None:
 
 
 def _check_leaks(config: Config, train: datasets.Dataset, other: datasets.Dataset, kind: str, say: Say) -> None:
-    def sentences(rows: datasets.Dataset) -> set[tuple[str, str]]:
-        """With their language: a letter's name is written alike in two and said differently."""
-        texts = zip(rows["text"], rows["language"], strict=True)
-        return {(said, language) for text, language in texts if (said := normalise(text, language))}
+    def sentences(rows: datasets.Dataset, name: str) -> set[tuple[str, str]]:
+        """With their language: a letter's name is written alike in two and spoken differently."""
+        pairs = zip(rows["text"], rows["language"], strict=True)
+        return {(normal, spoken) for text, spoken in counted(pairs, len(rows), f"comparing sentences of {name}", say)
+                if (normal := normalise(text, config.text_of(spoken)))}
 
-    leaked = sentences(train) & sentences(other)
+    leaked = sentences(train, "train") & sentences(other, kind)
     if leaked:
         raise UserError(f"Sentences of the {kind} split are in train",
                         got=f"{len(leaked)}, such as {min(leaked)[0][:60]!r}",
@@ -144,13 +160,13 @@ def _check_leaks(config: Config, train: datasets.Dataset, other: datasets.Datase
 
 def _kept_apart(config: Config) -> tuple[str, ...]:
     """What the data sets say they keep apart; both where they say nothing."""
-    said: set[str] = set()
+    kept: set[str] = set()
     for source in config.data:
         manifest = Path(source.path, "manifest.json")
         split = json.loads(manifest.read_text(encoding="utf-8")).get("config", {}).get("split", {}) if (
             manifest.is_file()) else {}
-        said |= set(split.get("by", ("speaker", "sentence")))
-    return tuple(said)
+        kept |= set(split.get("by", ("speaker", "sentence")))
+    return tuple(kept)
 
 
 def _passes(config: Config, n_clips: int) -> float:

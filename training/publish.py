@@ -1,15 +1,19 @@
 """python -m training.publish RUN USER/NAME: a finished, evaluated run becomes a checkpoint on the Hub.
 
-Enters: a run's folder. Leaves: its model reloaded and heard, a card, a commit on the Hub; prints USER/NAME@commit,
-which is what the Spaces pin. The door to huggingface_hub for writing. Started again after a broken push, it sends
-only what the Hub does not have yet.
+Enters: a run's folder. Leaves: its model reloaded and tried, a card, a commit on the Hub; prints USER/NAME@commit,
+which is what the Spaces pin, after fetching that commit and comparing it. Rival weights that the repository held
+before go in the same commit. The door to huggingface_hub for writing. Started again after a broken push, it sends only
+what the Hub does not have yet.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import shutil
 import sys
+from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 
 import httpx2
@@ -17,21 +21,28 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from shared.audio import load_audio
-from shared.checkpoint import Checkpoint
+from shared.checkpoint import Checkpoint, files, weight_files
+from shared.checkpoint.hub import SMALL_FILES
 from shared.command import reported
 from shared.errors import UserError
 from shared.inference import Transcriber
 from training.card import Facts, gather, write_card
-from training.data import open_split
+from training.data import open_sets
 from training.finetune import COMPLETE
 
+# What an earlier commit may have left that a loader would take in place of the new weights or beside them: adapters,
+# other forms of the weights, parts of another tokenizer. They go in the commit that brings the model.
+RIVALS = ("adapter_*", "model*.safetensors", "*.safetensors.index.json", "pytorch_model*", "model.bin", "tf_model*.h5",
+          "flax_model*", *SMALL_FILES)
 
-def publish(run: str | Path, repo_id: str, *, private: bool = False, say=print) -> Checkpoint:
+
+def publish(run: str | Path, repo_id: str, *, private: bool = False,
+            say: Callable[[str], None] = print) -> Checkpoint:
     """Check, write the card, push, and return the checkpoint with its commit. Raises UserError."""
     run = Path(run)
     facts = gather(run)
     model = run / "model"
-    say(f"heard on reloading: {hear(model, facts)}")
+    say(f"on reloading it gives: {first_text(model, facts)}")
     (model / "README.md").write_text(write_card(facts, repo_id), encoding="utf-8")
     shutil.copyfile(run / "config.yaml", model / "config.yaml")
     shutil.copyfile(run / "evaluation" / "scores.json", model / "scores.json")
@@ -39,16 +50,32 @@ def publish(run: str | Path, repo_id: str, *, private: bool = False, say=print) 
         manifest = Path(source.path, "manifest.json")
         if manifest.is_file():
             shutil.copyfile(manifest, model / f"data-manifest-{n}.json")
-    return Checkpoint(repo_id, _push(model, repo_id, private, facts))
+    published = Checkpoint(repo_id, _push(model, repo_id, private, facts))
+    check_published(published, model)
+    return published
 
 
-def hear(model: Path, facts: Facts) -> str:
-    """What the model, opened from disk as any app does, makes of one test clip. Raises UserError if it is nothing."""
-    row = open_split(facts.config.data[0], facts.scores["options"]["split"])[0]
+def check_published(published: Checkpoint, model: Path) -> None:
+    """Fetch the commit as an app does, and compare what would be loaded with the model here. Raises UserError."""
+    _, folder = files(published, "transformers")
+    names = {path.name for path in model.iterdir() if path.is_file() and _is_sent(path.name)}
+    listed = _listed(published)
+    wrong = sorted((names - listed) | {name for name in listed - names if _is_rival(name)})
+    wrong += sorted(path.name for path in folder.iterdir()
+                    if path.name in names and _digest(path) != _digest(model / path.name))
+    wrong += [path.name for path in weight_files(model) if not (folder / path.name).is_file()]
+    if wrong:
+        raise UserError("What the Hub gives back is not the model that was sent",
+                        got=f"{published}: {', '.join(wrong)}", hint="publish it again, or into a new repository")
+
+
+def first_text(model: Path, facts: Facts) -> str:
+    """The text that the model, opened from disk as any app does, gives of one test clip. Raises UserError if none."""
+    row = open_sets(facts.config, facts.scores["options"]["split"], 1)[0]
     transcript = Transcriber(Checkpoint.parse(str(model))).transcribe(
-        load_audio(row["audio"]["bytes"]), language=row["language"])
+        load_audio(row["audio"]["bytes"]), language=row["language"], task=facts.config.task)
     if not transcript.text.strip():
-        raise UserError("The saved model hears nothing", got=f"clip {row['id']}", hint="look at the run's curves")
+        raise UserError("The saved model gives no text", got=f"clip {row['id']}", hint="look at the run's curves")
     return transcript.text
 
 
@@ -58,6 +85,7 @@ def _push(model: Path, repo_id: str, private: bool, facts: Facts) -> str:
     try:
         api.create_repo(repo_id, private=private, exist_ok=True)
         done = api.upload_folder(repo_id=repo_id, folder_path=model, ignore_patterns=[COMPLETE, ".*"],
+                                 delete_patterns=list(RIVALS),
                                  commit_message=f"{facts.config.name}: {tuned['wer']:.2f} % WER")
         return done.oid
     except HFValidationError as error:
@@ -71,6 +99,27 @@ def _push(model: Path, repo_id: str, private: bool, facts: Facts) -> str:
                         hint="try again: what was sent stays") from error
     except (httpx2.HTTPError, OSError) as error:
         raise UserError("The push broke off", got=str(error)[:120], hint="try again: what was sent stays") from error
+
+
+def _listed(published: Checkpoint) -> set[str]:
+    try:
+        return set(HfApi().list_repo_files(published.model_id, revision=published.revision))
+    except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
+        raise UserError("What was published could not be compared", got=f"{published}: {str(error)[:120]}",
+                        hint="run the same command again: what was sent stays") from error
+
+
+def _is_sent(name: str) -> bool:
+    return name != COMPLETE and not name.startswith(".")
+
+
+def _is_rival(name: str) -> bool:
+    return any(fnmatch(name, pattern) for pattern in RIVALS)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -9,6 +9,7 @@ import base64
 import html
 import mimetypes
 from pathlib import Path
+from typing import Any
 
 import datasets
 
@@ -20,27 +21,28 @@ table{border-collapse:collapse;margin:1rem 0}td,th{padding:.25rem .75rem;text-al
 td:first-child,th:first-child{text-align:left}.substitution{background:#fde3b0}.deletion{background:#f9c9c9}
 .insertion{background:#cfe3fb}audio{width:100%}article{margin:1.5rem 0}
 @media(prefers-color-scheme:dark){body{background:#181818;color:#eee}.substitution,.deletion,.insertion{color:#111}}"""
-KEY = ("<p>In the texts: <span class=substitution>heard instead</span>, <span class=deletion>left out</span>, "
+KEY = ("<p>In the texts: <span class=substitution>written instead</span>, <span class=deletion>left out</span>, "
        "<span class=insertion>invented</span>.</p>")
 
 
-def write_report(path: Path, scores: dict, heard: dict, rows: datasets.Dataset) -> None:
-    """heard: lines by system, those of 'fine-tuned' in the order of rows."""
+def write_report(path: Path, scores: dict[str, Any], lines: dict[str, list[Any]], rows: datasets.Dataset) -> None:
+    """lines: of `training.evaluation`, by system, those of 'fine-tuned' in the order of rows."""
     used = scores["used"]["fine-tuned"]
     parts = [
         f"<h1>{_text(scores['run'])}</h1>",
         f"<p>Data: {_text(scores['data'])}, split {_text(scores['options']['split'])}. Engine {_text(used['engine'])}, "
         f"{_text(used['compute_type'])}, beam {scores['options']['beam_size']}, speech threshold "
         f"{scores['options']['vad_onset']}, seed {scores['options']['seed']}.</p>",
-        _systems(scores), _differences(scores), _by(scores, "length"), _by(scores, "speaker"),
-        "<h2>The worst clips</h2>", KEY, *_worst(heard, rows),
+        _systems(scores), _differences(scores),
+        *(_by(scores, kind) for kind in ("language", "set", "length", "speaker") if _has_several(scores, kind)),
+        "<h2>The worst clips</h2>", KEY, *_worst(lines, rows),
     ]
     page = (f"<!doctype html><html lang=en><meta charset=utf-8><title>{_text(scores['run'])}: evaluation</title>"
             f"<style>{STYLE}</style>{''.join(parts)}</html>\n")
     path.write_text(page, encoding="utf-8")
 
 
-def _systems(scores: dict) -> str:
+def _systems(scores: dict[str, Any]) -> str:
     head = ("system", "WER %", "95 % interval", "CER %", "raw WER %", "subst.", "del.", "ins.", "words", "RTFx")
     body = []
     for name, one in scores["systems"].items():
@@ -50,7 +52,7 @@ def _systems(scores: dict) -> str:
     return _table(head, body)
 
 
-def _differences(scores: dict) -> str:
+def _differences(scores: dict[str, Any]) -> str:
     body = []
     for name, one in scores["differences"].items():
         spread = "" if one["low"] is None else f"{one['low']:+.1f} … {one['high']:+.1f}"
@@ -58,7 +60,13 @@ def _differences(scores: dict) -> str:
     return _table(("difference in WER, paired", "points", "95 % interval", "verdict"), body)
 
 
-def _by(scores: dict, kind: str) -> str:
+def _has_several(scores: dict[str, Any], kind: str) -> bool:
+    """Length and speaker are always shown; a single language or data set is the table of systems over again."""
+    keys = {key for one in scores["systems"].values() for key in one["by"].get(kind, ())}
+    return len(keys) > 1 or (len(keys) == 1 and kind in ("length", "speaker"))
+
+
+def _by(scores: dict[str, Any], kind: str) -> str:
     systems = scores["systems"]
     keys = sorted({key for one in systems.values() for key in one["by"][kind]})
     body = [(key, *(f"{one['by'][kind][key]['wer']:.1f} ({one['by'][kind][key]['clips']})" if key in one["by"][kind]
@@ -66,14 +74,14 @@ def _by(scores: dict, kind: str) -> str:
     return f"<h2>WER % by {kind} (clips)</h2>" + _table((kind, *systems), body)
 
 
-def _worst(heard: dict, rows: datasets.Dataset) -> list[str]:
-    tuned = heard["fine-tuned"]
-    errors = [wer.word_errors(line.reference, line.hypothesis, line.language) for line in tuned]
+def _worst(lines: dict[str, list[Any]], rows: datasets.Dataset) -> list[str]:
+    tuned = lines["fine-tuned"]
+    errors = [wer.word_errors(line.reference, line.hypothesis, line.text_language) for line in tuned]
     order = sorted(range(len(tuned)), key=lambda i: -errors[i].errors)
     found = []
     for i in [i for i in order if errors[i].errors][:N_WORST]:
-        base = wer.word_errors(tuned[i].reference, heard["base"][i].hypothesis, tuned[i].language)
-        found.append(f"<article><h3>{_text(tuned[i].id)}</h3>{_audio(rows[i]['audio'])}<p>said: "
+        base = wer.word_errors(tuned[i].reference, lines["base"][i].hypothesis, tuned[i].text_language)
+        found.append(f"<article><h3>{_text(tuned[i].id)}</h3>{_audio(rows[i]['audio'])}<p>reference: "
                      f"{_text(tuned[i].reference)}</p><p>base ({base.errors}): {_marked(base)}</p>"
                      f"<p>fine-tuned ({errors[i].errors}): {_marked(errors[i])}</p></article>")
     return found
@@ -87,13 +95,13 @@ def _marked(errors: wer.WordErrors) -> str:
     return " ".join(words)
 
 
-def _audio(audio: dict) -> str:
+def _audio(audio: dict[str, Any]) -> str:
     kind = mimetypes.guess_type(audio["path"] or "")[0] or "audio/wav"
     data = base64.b64encode(audio["bytes"]).decode()
     return f'<audio controls preload=none src="data:{kind};base64,{data}"></audio>'
 
 
-def _table(head: tuple, body: list[tuple]) -> str:
+def _table(head: tuple[str, ...], body: list[tuple[Any, ...]]) -> str:
     rows = "".join("<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>" for row in body)
     return f"<table><tr>{''.join(f'<th>{_text(cell)}</th>' for cell in head)}</tr>{rows}</table>"
 

@@ -1,4 +1,4 @@
-"""Which clips a run hears, in which order and company: all of it follows from the seed and the epoch.
+"""Which clips a run is given, in which order and joined with which: all of it follows from the seed and the epoch.
 
 Enters: the clips' lengths. Leaves: `Draw`s. Opens no audio, so a resumed run skips ahead at no cost.
 """
@@ -18,7 +18,7 @@ BATCHES_SORTED_TOGETHER = 50  # as in Trainer's own length-grouped sampler, so t
 class Draw(NamedTuple):
     """One example at one place of the schedule."""
 
-    index: int
+    row: int
     number: int  # examples since the start of the run: what is drawn for this one is drawn from it
     others: tuple[int, ...] = ()  # clips joined after this one
 
@@ -45,7 +45,7 @@ class LengthGrouped(torch.utils.data.Sampler):
         rng = np.random.default_rng((self.seed, self.epoch, 1))
         n_clips = len(self)
         order = rng.permutation(n_clips) if self.shares is None else rng.choice(n_clips, n_clips, p=self.shares)
-        drawn = [(int(index), self._company(int(index), rng)) for index in order]
+        drawn = [(int(index), self._joined_after(int(index), rng)) for index in order]
         lengths = np.array([sum(self.durations[list((index, *others))]) for index, others in drawn])
         batches: list[list[int]] = []
         block = BATCHES_SORTED_TOGETHER * self.batch_size
@@ -58,7 +58,7 @@ class LengthGrouped(torch.utils.data.Sampler):
             index, others = drawn[place]
             yield Draw(index, self.epoch * n_clips + i, others)
 
-    def _company(self, index: int, rng: np.random.Generator) -> tuple[int, ...]:
+    def _joined_after(self, index: int, rng: np.random.Generator) -> tuple[int, ...]:
         if rng.random() >= self.join:
             return ()
         room = MAX_SECONDS - self.durations[index]

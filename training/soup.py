@@ -13,20 +13,21 @@ import argparse
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
 
 from feature_pipeline.settings import Many, options_of
-from shared.checkpoint import files
+from shared.checkpoint import weight_files
 from shared.command import reported
 from shared.errors import UserError
 from training import config as settings
 from training.config import Config
-from training.data import Clips, first_rows, open_split
+from training.data import Clips, open_sets
 from training.finetune import COMPLETE
 from training.model import complete, load_base
 from training.validation import Validation
@@ -38,7 +39,7 @@ Weights = dict[str, torch.Tensor]
 class Options:
     """How the share of the base is found."""
 
-    base_shares: Many[float] = (0.0, 0.1, 0.2, 0.3, 0.4)  # those that are tried; one alone is taken unheard
+    base_shares: Many[float] = (0.0, 0.1, 0.2, 0.3, 0.4)  # those that are tried; one alone is taken untried
     max_clips: int = 0  # validation clips; 0: all
 
 
@@ -48,10 +49,11 @@ class Part:
 
     folder: Path
     config: Config
-    run: dict  # its run.json
+    run: dict[str, Any]  # its run.json
 
 
-def soup(out: str | Path, runs: Sequence[str | Path], options: Options = Options(), *, say=print) -> Path:
+def soup(out: str | Path, runs: Sequence[str | Path], options: Options = Options(), *,
+         say: Callable[[str], None] = print) -> Path:
     """Mix the runs' models, choose the share of the base, write the folder `out` and return it.
 
     Raises UserError if a run is not done, if the runs do not belong together, or if `out` holds something else.
@@ -61,12 +63,18 @@ def soup(out: str | Path, runs: Sequence[str | Path], options: Options = Options
     _checked(parts, out, options)
     first = parts[0]
     config = replace(first.config, name=out.name, out=str(out.parent))
-    base, model, processor = load_base(config)
+    base, model, processor = load_base(config, tuple(first.run["finetuned_languages"]))
     own = {name: weight.clone() for name, weight in model.state_dict().items()}
     mean = _mean(parts)
-    share, rates = options.base_shares[0], {}
+    share = options.base_shares[0]
+    rates: dict[float, dict[str, float]] = {}
     if len(options.base_shares) > 1:
-        rates = dict(_heard(model, mean, own, config, options, base, say))
+        rows = open_sets(config, "validation", options.max_clips)
+        validation = Validation(config, first.folder / "model", Clips(rows, config, training=False), lambda _: None)
+        for share, found in _tried(model, mean, own, validation, options.base_shares):
+            rates[share] = found
+            say(f"base {share:4.0%}   validation WER {found['wer']:6.2f} %   CER {found['cer']:6.2f} %   "
+                f"{len(rows)} clips")
         share = min(rates, key=lambda tried: (rates[tried]["rank"], tried))
     model.load_state_dict(_mixed(mean, own, share))
     run = first.run | {
@@ -101,13 +109,10 @@ def _checked(parts: Sequence[Part], out: Path, options: Options) -> None:
     """The weights of one base only can be averaged, and only the same data keeps test sentences out of training."""
     first = parts[0]
     for part in parts[1:]:
-        for name, of in (("base", lambda part: (part.run["base"], part.run["base_revision"])),
-                         ("language", lambda part: part.config.language), ("task", lambda part: part.config.task),
-                         ("data", lambda part: [source.path for source in part.config.data]),
-                         ("context", lambda part: part.run["short_context"])):
-            if of(part) != of(first):
+        for name, own in _in_common(part).items():
+            if own != _in_common(first)[name]:
                 raise UserError(f"The runs do not belong together: their {name} differs",
-                                got=f"{first.folder}: {of(first)}, {part.folder}: {of(part)}",
+                                got=f"{first.folder}: {_in_common(first)[name]}, {part.folder}: {own}",
                                 hint="mix runs from one base on the same data")
     if not options.base_shares or not all(0 <= share < 1 for share in options.base_shares):
         raise UserError("base_shares are shares of the base", got=options.base_shares, limit="0 to below 1",
@@ -117,11 +122,18 @@ def _checked(parts: Sequence[Part], out: Path, options: Options) -> None:
         raise UserError("The folder holds something else", got=out, hint="name another for the mixture")
 
 
+def _in_common(part: Part) -> dict[str, object]:
+    config, run = part.config, part.run
+    return {"base": (run["base"], run["base_revision"]), "language": run["finetuned_languages"], "task": config.task,
+            "text language": config.text_language, "tokens": (config.language_tokens, config.add_tokens),
+            "data": [source.path for source in config.data], "context": run["short_context"]}
+
+
 def _mean(parts: Sequence[Part]) -> Weights:
     """Of the runs' weights, float32, one run in memory at a time."""
     total: Weights = {}
     for part in parts:
-        for path in sorted((part.folder / "model").glob("model*.safetensors")):
+        for path in weight_files(part.folder / "model"):
             for name, weight in load_file(path).items():
                 own = weight.float() / len(parts)
                 total[name] = total[name] + own if name in total else own
@@ -135,16 +147,12 @@ def _mixed(mean: Weights, base: Weights, share: float) -> Weights:
             for name, own in base.items()}
 
 
-def _heard(model, mean: Weights, own: Weights, config: Config, options: Options, base, say
+def _tried(model: torch.nn.Module, mean: Weights, own: Weights, validation: Validation, shares: Sequence[float]
            ) -> Iterator[tuple[float, dict[str, float]]]:
-    """Each share that is tried, and its rates on the validation clips."""
-    rows = first_rows(open_split(config.data[0], "validation"), options.max_clips)
-    validation = Validation(config, files(base, "transformers")[1], Clips(rows, config, training=False), lambda _: None)
-    for share in options.base_shares:
+    """Each share of the base that is tried, and its rates on the validation clips."""
+    for share in shares:
         model.load_state_dict(_mixed(mean, own, share))
-        rates = validation.rates(model)
-        yield share, rates
-        say(f"base {share:4.0%}   validation WER {rates['wer']:6.2f} %   CER {rates['cer']:6.2f} %   {len(rows)} clips")
+        yield share, validation.rates(model)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,17 +1,19 @@
-"""What a model under training makes of the validation clips, heard by the code that will serve it.
+"""The transcripts that a model under training gives of the validation clips, by the code that will serve it.
 
 Enters: the model as it stands, and clips. Leaves: WER and CER in per cent. The weights are handed to `shared`'s torch
 engine in memory (a LoRA adapter added to them), so the best step is chosen by what a visitor will read: cropped as it
-will be, in 8 bits on a CPU, with the net under clips that run away. That takes a ninth of the time of `generate`.
+will be, in 8 bits on a CPU, with a second try at full context for clips that run away. That takes a ninth of the time
+of `generate`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 from peft.tuners.lora import LoraLayer
+from peft.utils.other import TrainableTokensWrapper
 from tqdm import tqdm
 
 from shared import wer
@@ -30,10 +32,10 @@ N_SAMPLES = 3  # shown at each evaluation
 AT_ONCE = 128  # clips taken up together, so that batches are of like length and memory does not grow with the split
 
 
-def facts_of(config: Config) -> Facts:
-    """What the run's checkpoints will say of themselves."""
-    return Facts((config.language,), "any" if config.context.crop else "full",
-                 bool(config.extra.timestamps or config.extra.join))
+def facts_of(config: Config, languages: Sequence[str]) -> Facts:
+    """What the run's checkpoints will say of themselves. languages: of the speech in the training rows."""
+    return Facts(tuple(languages), "any" if config.context.crop else "full",
+                 bool(config.extra.timestamps or config.extra.join), config.task, config.text_language)
 
 
 def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -46,6 +48,9 @@ def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
             tensors[f"{name}.weight"] = module.base_layer.weight.detach() + added
             if module.base_layer.bias is not None:
                 tensors[f"{name}.bias"] = module.base_layer.bias.detach()
+        elif isinstance(module, TrainableTokensWrapper):  # the embedding with rows of added tokens
+            tensors[f"{name}.weight"] = module.token_adapter.get_merged_weights(
+                module.token_adapter.active_adapters).detach()
     return tensors
 
 
@@ -54,36 +59,57 @@ class Validation:
 
     def __init__(self, config: Config, base_folder: Path, clips: Clips, say: Callable[[str], None],
                  rank: int = 0, world: int = 1) -> None:
-        """base_folder: of the base checkpoint in transformers' form; its tokenizer and configuration are used."""
+        """base_folder: with tokenizer and configuration as the model under training has them, in transformers' form."""
         self._config, self._folder, self._clips, self._say = config, base_folder, clips, say
         self._own = list(range(len(clips)))[rank::world]
         self._is_first = rank == 0
+        columns = [kind for kind in ("language", "set") if kind in clips.rows.column_names]
+        self._groups_of_rows = [(kind, name) for kind in columns for name in sorted(clips.rows.unique(kind))]
 
     def rates(self, model: torch.nn.Module, total: Callable[[torch.Tensor], torch.Tensor] = lambda counts: counts
               ) -> dict[str, float]:
-        """WER and CER in per cent, normalised, and the rank (lower is better); says a few samples.
+        """WER and CER in per cent, normalised by the language of the texts, and the rank (lower is better).
 
-        Few clips often tie in words; then characters tell which weights are better. total: sums over all processes.
+        Few clips often tie in words; then characters tell which weights are better. Reports a few samples, and the WER
+        of each language and each data set where there are several.
+
+        Args:
+            model: as it is trained.
+            total: sums a tensor over all processes.
         """
         texts = self.texts(model)
         rows = [self._clips.rows[i] for i in self._own]
-        counted = [wer.utterance_errors(row["text"], text, row["language"])
+        counted = [wer.utterance_errors(row["text"], text, self._config.text_of(row["language"]))
                    for row, text in zip(rows, texts, strict=True)]
         if self._is_first:
             for row, text in list(zip(rows, texts, strict=True))[:N_SAMPLES]:
-                self._say(f"\n  said:  {row['text']}\n  heard: {text}")
-        pooled = [wer.pooled(one.words for one in counted), wer.pooled(one.characters for one in counted)]
-        counts = torch.tensor([n for one in pooled for n in (one.errors, one.reference_length)], dtype=torch.float32)
-        errors, words, wrong, characters = total(counts).tolist()
+                self._say(f"\n  reference:  {row['text']}\n  hypothesis: {text}")
+        counts = torch.zeros((len(self._groups_of_rows), 4))  # errors, words, wrong characters, characters
+        for row, one in zip(rows, counted, strict=True):
+            found = torch.tensor([n for part in (one.words, one.characters)
+                                  for n in (part.errors, part.reference_length)], dtype=torch.float32)
+            for kind in ("language", "set"):
+                if kind in row:
+                    counts[self._groups_of_rows.index((kind, row[kind]))] += found
+        counts = total(counts)
+        self._report_groups(counts)
+        by_language = [place for place, (kind, _) in enumerate(self._groups_of_rows) if kind == "language"]
+        errors, words, wrong, characters = counts[by_language].sum(0).tolist()
         rate, cer = 100 * errors / max(words, 1), 100 * wrong / max(characters, 1)
         return {"wer": rate, "cer": cer, "rank": rate + cer / 1000}
 
+    def _report_groups(self, counts: torch.Tensor) -> None:
+        kinds = [kind for kind, _ in self._groups_of_rows]
+        for (kind, name), (errors, words, _, _) in zip(self._groups_of_rows, counts.tolist(), strict=True):
+            if self._is_first and kinds.count(kind) > 1:
+                self._say(f"  {kind} {name}: {100 * errors / max(words, 1):.1f} % WER of {words:.0f} words")
+
     def texts(self, model: torch.nn.Module) -> list[str]:
-        """What the model hears in each of this process's clips."""
+        """The model's text of each of this process's clips."""
         recogniser = self._recogniser(model)
         found = [""] * len(self._own)
         with tqdm(total=len(self._own), desc="validation", unit="clip", leave=False, disable=not self._is_first) as bar:
-            for places, windows, language in self._groups():
+            for places, windows, language in self._by_language():
                 options = Options(language, self._config.task)
                 for batch in recogniser.recognise(windows, options):
                     for at, segments in batch.items():
@@ -91,7 +117,7 @@ class Validation:
                     bar.update(len(batch))
         return found
 
-    def _groups(self) -> Iterator[tuple[list[int], list[Window], str]]:
+    def _by_language(self) -> Iterator[tuple[list[int], list[Window], str]]:
         """Places in `found`, windows and language of clips to be recognised together."""
         for begin in range(0, len(self._own), AT_ONCE):
             by_language: dict[str, tuple[list[int], list[Window]]] = {}
@@ -108,4 +134,5 @@ class Validation:
         device = device if device == "cuda" else "cpu"
         compute_type = "float16" if device == "cuda" else "int8" if has_vnni() else "float32"
         engine = TorchEngine(self._folder, device=device, compute_type=compute_type, tensors=weights(model))
-        return Recogniser(engine, tokens_of(self._folder), facts_of(self._config))
+        languages = self._clips.rows.unique("language")
+        return Recogniser(engine, tokens_of(self._folder), facts_of(self._config, languages))

@@ -22,7 +22,7 @@ from typing import BinaryIO
 import numpy as np
 
 from benchmarks.peers.envs import python_of
-from shared.checkpoint import Checkpoint, files
+from shared.checkpoint import Checkpoint, files, weight_files
 from shared.files import made_once
 from training.ggml import openai_name, write_ggml
 
@@ -49,7 +49,7 @@ def converted(checkpoint: str, form: str) -> str:
 
 def _digest(folder: Path) -> str:
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("model*.safetensors")):
+    for path in weight_files(folder):
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:16]
@@ -68,7 +68,7 @@ def _write_openai(source: Path, folder: Path) -> None:
         "n_text_ctx": config["max_target_positions"], "n_text_state": config["d_model"],
         "n_text_head": config["decoder_attention_heads"], "n_text_layer": config["decoder_layers"],
     }
-    state = {openai_name(name): tensor.float() for path in sorted(source.glob("model*.safetensors"))
+    state = {openai_name(name): tensor.float() for path in weight_files(source)
              for name, tensor in load_file(path).items() if name != "proj_out.weight"}
     torch.save({"dims": dims, "model_state_dict": state}, folder / "model.pt")
 

@@ -8,20 +8,17 @@ Enters: what `store` keeps. Leaves: SVG that needs nothing else and follows ligh
 from __future__ import annotations
 
 import argparse
-import html
 import json
 from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.report import MODE_NAMES, summary
 from benchmarks.peers.sets import SETS
+from shared.charts import ALONE, picture, scale, shape
 
 LANGUAGES = {"en": "English", "it": "Italian"}
 LEFT, BARS, RIGHT = 250, 340, 190  # widths of names, bars and figures
 ROW, BAR, TITLE, FOOT = 22, 14, 34, 40
-STYLE = ("text{font:12px system-ui,sans-serif;fill:#333}.t{font-weight:600;font-size:13px}.o{font-weight:600}"
-         ".f{fill:#666}rect{fill:#8aa0b8}rect.o{fill:#d9602b}line{stroke:#333}"
-         "@media(prefers-color-scheme:dark){text{fill:#ddd}.f{fill:#aaa}line{stroke:#ddd}}")
 
 
 def plot(content: dict[str, Any]) -> str:
@@ -37,28 +34,26 @@ def plot(content: dict[str, Any]) -> str:
     foot = (f"{content['checkpoint']} on {machine['cores']} cores of {machine['cpu']}, family {machine['family']} "
             f"({', '.join(machine['flags'])}). Bar: median; line: all rounds.")
     width, height = LEFT + BARS + RIGHT, top + FOOT
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
-            f'aria-label="Speed, word error and memory of each program"><style>{STYLE}</style>{"".join(parts)}'
-            f'<text class="f" x="4" y="{height - 14}">{html.escape(foot)}</text></svg>\n')
+    parts.append(shape("text", foot, x=4, y=height - 14))
+    return picture(parts, width, height, "Speed, word error and memory of each program", style=ALONE) + "\n"
 
 
 def _panel(rows: list[dict[str, Any]], widest: float, top: int) -> str:
     kind, language = rows[0]["set"].split("-")
     mode = MODE_NAMES[rows[0]["mode"]]
     title = f"{LANGUAGES[language]}, " + (mode if kind == "long" else f"prompts of 1–15 s, {mode}")
-    parts = [f'<text class="t" x="4" y="{top + 20}">{title}</text>'
-             f'<text class="f" x="{LEFT + BARS + RIGHT - 4}" y="{top + 20}" text-anchor="end">'
-             '× real time · WER · memory</text>']
+    parts = [shape("text", title, class_="title", x=4, y=top + 20),
+             shape("text", "× real time · WER · memory", x=LEFT + BARS + RIGHT - 4, y=top + 20, text_anchor="end")]
+    x = scale(0, widest, LEFT, LEFT + BARS)
     for n, row in enumerate(rows):
         y = top + TITLE + ROW * n
-        name = "o" if row["system"].startswith("ours") else ""
-        end, low, high = (LEFT + BARS * row[key] / widest for key in ("rtfx", "slowest", "fastest"))
+        name = "ours" if row["system"].startswith("ours") else "peer"
         figures = f"{row['rtfx']:.1f} × · {100 * row['wer']:.1f} % · {row['peak_mb']:.0f} MB"
-        parts.append(
-            f'<text class="{name}" x="{LEFT - 8}" y="{y + 11}" text-anchor="end">{html.escape(row["label"])}</text>'
-            f'<rect class="{name}" x="{LEFT}" y="{y}" width="{end - LEFT:.1f}" height="{BAR}" rx="2"/>'
-            f'<line x1="{low:.1f}" x2="{high:.1f}" y1="{y + BAR / 2}" y2="{y + BAR / 2}"/>'
-            f'<text class="{name}" x="{high + 6:.1f}" y="{y + 11}">{figures}</text>')
+        parts += [
+            shape("text", row["label"], class_=name, x=LEFT - 8, y=y + 11, text_anchor="end"),
+            shape("rect", class_=name, x=LEFT, y=y, width=x(row["rtfx"]) - LEFT, height=BAR, rx=2),
+            shape("line", x1=x(row["slowest"]), x2=x(row["fastest"]), y1=y + BAR / 2, y2=y + BAR / 2),
+            shape("text", figures, class_=name, x=x(row["fastest"]) + 6, y=y + 11)]
     return "".join(parts)
 
 

@@ -37,6 +37,20 @@ def table(heads: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
+def bars(items: Sequence[tuple[str, float, str]]) -> str:
+    """Horizontal bars from (name, length, label)."""
+    longest = max((length for _, length, _ in items), default=1) or 1
+    return '<div class="bars">' + "".join(
+        f'<span class="name">{html.escape(name)}</span><span class="rail">'
+        f'<i style="width:{100 * length / longest:.1f}%"></i></span><span>{html.escape(label)}</span>'
+        for name, length, label in items) + "</div>"
+
+
+def legend(splits: Sequence[str]) -> str:
+    """The colours of the splits."""
+    return '<p class="legend">' + "".join(f'<span><i class="{split}"></i>{split}</span>' for split in splits) + "</p>"
+
+
 def as_mp3(clips: Sequence[bytes]) -> list[bytes]:
     """Clips (bytes of any media) for a web page, cut after a quarter of a minute."""
     waveforms = [load_audio(data, end=MAX_CLIP_SECONDS) for data in clips]

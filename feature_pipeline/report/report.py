@@ -14,9 +14,10 @@ from typing import Any
 
 from feature_pipeline.chunks import Chunks
 from feature_pipeline.names import words_of
-from feature_pipeline.report.charts import bars, histogram, legend
-from feature_pipeline.report.page import as_mp3, page, player, table
+from feature_pipeline.report.page import as_mp3, bars, legend, page, player, table
+from feature_pipeline.rows import SPLITS
 from feature_pipeline.selection import Selection
+from shared.charts import histogram
 from shared.units import spoken_time
 
 SAMPLES = {"train": 9, "validation": 3, "test": 3}
@@ -111,7 +112,7 @@ def _histogram(selection: Selection, column: str, width: float, highest: float, 
         f"select {column} from rows where reason is null order by {column} limit 1 offset "
         "(select cast(count(*) * ? as int) from rows where reason is null)", (share,)).fetchone()[0]
         for share in (0.05, 0.5, 0.95))
-    return (histogram(found, width, unit) +
+    return (histogram(found, SPLITS, width, unit) +
             f'<p class="quiet">Half of the clips lie below {middle:.1f}, nine of ten between {low:.1f} and {high:.1f} '
             f"{unit}.</p>")
 

@@ -6,7 +6,10 @@ import html
 import re
 from collections.abc import Iterator
 
-_TIMES = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})\s*-->\s*(?:(\d+):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})")
+from shared.units import parse_time
+
+_TIME = r"((?:\d{1,4}:)?\d{1,2}:\d{1,2}[.,]\d{1,3})"
+_TIMES = re.compile(rf"{_TIME}\s*-->\s*{_TIME}")
 _VOICE = re.compile(r"<v(?:\.[^ >]*)?\s+([^>]+)>")
 
 
@@ -17,14 +20,9 @@ def cues(subtitles: str) -> Iterator[tuple[float, float, str, str | None]]:
         for number, line in enumerate(lines):
             match = _TIMES.search(line)
             if match:
-                start, end = (_seconds(match.groups()[i : i + 4]) for i in (0, 4))
+                start, end = map(parse_time, match.groups())
                 text = html.unescape(" ".join(lines[number + 1 :])).strip()
                 voice = _VOICE.search(text)
                 if end > start and text:
                     yield start, end, text, voice[1].strip() if voice else None
                 break
-
-
-def _seconds(parts: tuple[str | None, ...]) -> float:
-    hours, minutes, seconds, fraction = (part or "0" for part in parts)
-    return int(hours) * 3600 + int(minutes) * 60 + int(seconds) + int(fraction.ljust(3, "0")) / 1000

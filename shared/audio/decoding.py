@@ -27,6 +27,7 @@ from shared.temporary import temporary_folder
 from shared.units import spoken_time
 
 BLOCK_SECONDS = 30  # how much one block of `stream_audio` holds
+MAX_READ_BYTES = 16 << 20  # at once, of all channels
 SILENT_BELOW = 1e-3  # -60 dBFS: a track whose loudest sample is below it holds no speech
 SHORT_BY_SECONDS = 0.5  # headers round and count what encoders pad with: only a clear gap counts as cut off
 MediaSource = str | os.PathLike | MediaInfo
@@ -184,6 +185,9 @@ def _decoded(info: MediaInfo, track: Track, start: float, limit: float | None, b
     if code < 0:
         raise TruncatedAudio("Decoding ended before the file did", hint="convert it to WAV or MP3 and try again",
                              got=f"{done} of {info.path.name}, then signal {-code}")
+    if n_samples == 0 and start > 0 and code == 0:
+        raise UserError("There is no sound after the start", got=f"{info.path.name} from {spoken_time(start)} on",
+                        hint="choose an earlier start, or a part with sound")
     if n_samples == 0:
         raise explain(messages, info.path, code) if code or without_noise(messages).strip() else UserError(
             "The file holds no sound", got=info.path.name, hint="record or export it again")
@@ -192,24 +196,26 @@ def _decoded(info: MediaInfo, track: Track, start: float, limit: float | None, b
 def _blocks(child: processes.Child, track: Track, n_block: int) -> Iterator[np.ndarray]:
     """What ffmpeg writes, mixed to one channel second by second, in blocks of n_block samples."""
     mixer = MonoMixer(track.channels, track.layout)
-    n_bytes = FRAME * track.channels * 4
+    sample_bytes = 4 * track.channels
+    n_frames = max(1, min(n_block // FRAME, MAX_READ_BYTES // (FRAME * sample_bytes)))
     parts: list[np.ndarray] = []
     n_held = 0
     stdout = child.process.stdout
     assert stdout is not None
-    while raw := stdout.read(n_bytes):
-        whole = len(raw) // (4 * track.channels) * 4 * track.channels
-        frame = np.frombuffer(raw[:whole], dtype="<f4").astype(np.float32).reshape(-1, track.channels)
-        parts.append(np.clip(mixer.push(np.nan_to_num(frame, copy=False, posinf=1.0, neginf=-1.0)), -1.0, 1.0))
-        n_held += len(parts[-1])
+    while raw := stdout.read(n_frames * FRAME * sample_bytes):
+        samples = np.frombuffer(raw[: len(raw) // sample_bytes * sample_bytes], dtype="<f4").astype(np.float32)
+        np.nan_to_num(samples, copy=False, posinf=1.0, neginf=-1.0)
+        frames = samples.reshape(-1, track.channels)
+        parts += [mixer.push(frames[first : first + FRAME]) for first in range(0, len(frames), FRAME)]
+        n_held += len(frames)
         if n_held >= n_block:
-            held = np.concatenate(parts)
+            held = np.clip(np.concatenate(parts), -1.0, 1.0)
             for first in range(0, n_held - n_block + 1, n_block):
                 yield held[first : first + n_block]
             parts = [held[n_held // n_block * n_block :]]
             n_held = len(parts[0])
     if n_held:
-        yield np.concatenate(parts)
+        yield np.clip(np.concatenate(parts), -1.0, 1.0)
 
 
 def _promised_seconds(info: MediaInfo, start: float, end: float | None, max_seconds: float | None) -> float | None:

@@ -1,7 +1,7 @@
 """Waveform in, log-mel spectrogram out: the one implementation that serving and training use.
 
 Enters: 16 kHz mono samples. Leaves: what Whisper's encoder reads. Knows nothing of models, windows or batches,
-and needs numpy only, so that the CTranslate2 engine runs without torch.
+and needs numpy only.
 
 The recipe is Whisper's (Radford et al. 2022, arXiv 2212.04356, section 2.2): 25 ms Hann windows every 10 ms,
 80 or 128 mel channels, log10, clipped 8 decades (80 dB) below the loudest bin, scaled to about [-1, 1].

@@ -34,7 +34,7 @@ _SUFFIXES_OF = {
     "mpegts": "ts m2t m2ts mts", "mpeg": "mpg mpeg vob m2p", "g722": "g722 722", "gsm": "gsm", "amr": "amr",
     "amrnb": "", "amrwb": "awb", "alaw": "al alaw", "mulaw": "ul ulaw", "ac3": "ac3", "eac3": "eac3 ec3", "dts": "dts",
     "wv": "wv", "ape": "ape apl mac", "tta": "tta", "mpc": "mpc mp+", "mpc8": "", "tak": "tak", "dsf": "dsf",
-    "oma": "oma aa3", "rm": "rm ra rmvb", "nut": "nut", "mxf": "mxf", "dss": "dss ds2", "nistsphere": "nist sph",
+    "oma": "oma omg aa3", "rm": "rm ra rmvb", "nut": "nut", "mxf": "mxf", "dss": "dss ds2", "nistsphere": "nist sph",
     "sox": "sox", "qcp": "qcp", "truehd": "thd", "wtv": "wtv", "dv": "dv dif", "gxf": "gxf", "shn": "shn",
 }
 CONTAINERS = ",".join(_SUFFIXES_OF)

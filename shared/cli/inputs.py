@@ -74,8 +74,8 @@ def as_file(one: Input, stack: ExitStack, progress: Callable[[float | None, str]
         from shared.link import download
 
         return download(one.shown, folder, max_seconds=LINK_MAX_SECONDS, max_bytes=LINK_MAX_BYTES, progress=progress)
-    if one.shown == "-" and sys.stdin.isatty():
-        raise UserError("Standard input is the keyboard", hint="pipe a recording into it, or name a file")
+    if one.shown == "-" and (sys.stdin is None or sys.stdin.isatty()):
+        raise UserError("Nothing is piped into standard input", hint="pipe a recording into it, or name a file")
     copy, n_bytes = folder / "stream", 0
     source = sys.stdin.buffer if one.path is None else stack.enter_context(one.path.open("rb"))
     with copy.open("wb") as file:

@@ -42,8 +42,8 @@ WRITING_SHARE = 0.05  # of the time, for writing files that grow
 def run(request: LiveRequest) -> int:
     """Listen until the sound ends or Ctrl-C. Gives the exit code; raises UserError before anything is listened to."""
     files = _Files(request.outputs)
-    if request.stdin and sys.stdin.isatty():
-        raise UserError("Standard input is the keyboard", hint="pipe raw sound into it, or leave --stdin out")
+    if request.stdin and (sys.stdin is None or sys.stdin.isatty()):
+        raise UserError("Nothing is piped into standard input", hint="pipe raw sound into it, or leave --stdin out")
     opened = None if request.stdin else _microphone(request.microphone)  # before seconds go into loading
     transcriber, choose = Answering(request.model, request.quiet).for_live(request.options)
     live = LiveTranscriber(transcriber, request.options, pause=request.pause, choose=choose)
@@ -92,7 +92,7 @@ class _Files:
         """Every file, each whole or not at all."""
         for path in self._paths:
             try:
-                write_text(path, FORMATS[path.suffix.lstrip(".")](transcript))
+                write_text(path, FORMATS[path.suffix.lstrip(".").lower()](transcript))
                 self.failed.pop(path, None)
             except UserError as error:
                 self.failed[path] = str(error)

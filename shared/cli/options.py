@@ -283,7 +283,7 @@ def _model(given: argparse.Namespace) -> Model:
 
 
 def _formats(text: str | None, of: Path | None = None) -> tuple[str, ...]:
-    names = ["txt"] if text is None else [name.strip() for name in text.split(",")]
+    names = ["txt"] if text is None else [name.strip().lower() for name in text.split(",")]
     unknown = [name for name in names if name not in FORMATS]
     if unknown:
         raise UserError("There is no such format", got=", ".join(unknown) or "nothing" if of is None else str(of),

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from shared.engines.hardware import has_gpu, has_vnni
+from shared.engines.hardware import has_avx2, has_gpu
 from shared.errors import OtherForm, UserError
 from shared.options import ENGINES
 
@@ -98,7 +98,7 @@ def load_engine(name: str, device: str, compute_type: str, folder_of: Callable[[
         raise UserError("There is no GPU that can be used", got="device cuda", hint="choose the device cpu")
     folder = None
     if name == "auto":
-        name = "torch" if device == "cuda" or has_vnni() else "ctranslate2"
+        name = "torch" if device == "cuda" or has_avx2() else "ctranslate2"
         try:
             folder = folder_of(FORMS[name])
         except OtherForm:

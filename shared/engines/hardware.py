@@ -1,7 +1,7 @@
 """What this machine's processor can do, read from it and not guessed from timing.
 
-The rule of `load_engine` stands on it (docs/inference.md has the measurements): a GPU → torch in float16; a CPU that
-multiplies 8-bit numbers into 32-bit sums (VNNI) → torch in 8 bits; any other CPU → CTranslate2 in 8 bits.
+The rule of `load_engine` stands on it (docs/inference.md has the measurements): a GPU → torch in float16; an x86 CPU
+with AVX2 → torch in 8 bits; any other CPU → CTranslate2 in 8 bits.
 """
 
 from __future__ import annotations
@@ -17,6 +17,11 @@ def cpu_flags() -> frozenset[str]:
     lines = path.read_text().splitlines() if path.is_file() else []
     found = next((line for line in lines if line.startswith("flags")), "")
     return frozenset(found.partition(":")[2].split())
+
+
+def has_avx2() -> bool:
+    """Integer products of 256 bits, which torch's 8-bit kernels need: Intel since 2013, AMD since 2015."""
+    return bool({"avx2", "avx512f"} & cpu_flags())
 
 
 def has_vnni() -> bool:

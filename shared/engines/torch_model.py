@@ -10,7 +10,6 @@ Network after Radford et al. 2022 (arXiv 2212.04356); names of the tensors as tr
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,44 +19,15 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
-from shared.engines.hardware import has_bfloat16, has_vnni
+from shared.checkpoint import weight_files
+from shared.engines.hardware import has_bfloat16
+from shared.engines.linear import Linear
 
 Heads = Sequence[tuple[int, int]]  # (layer, head)
 
 # On a CPU, attention over so many positions is bound by memory or by float32 products; bfloat16 halves both.
 MANY_POSITIONS = 800  # of keys in a decoder step (batch × positions), or of queries in the encoder
 CHUNK = 192  # queries at a time, so that their weights stay in the cache: 1.4 × torch's own kernel at 1500 positions
-
-
-class Linear:
-    """x (…, n_in) → (…, n_out), with the weight in its own type or, on a CPU, in 8 bits.
-
-    8 bits: one scale for each output of the weight, and one for each row of the input, taken as it comes. The kernel
-    knows one scale for the whole input only, and that doubles the error (encoder of whisper-base, relative to
-    float32: 0.13 against 0.06; CTranslate2 int8 0.06); so rows are brought to one size before it and back after it.
-    """
-
-    def __init__(self, weight: Tensor, bias: Tensor | None, int8: bool) -> None:
-        self._packed, self._weight, self._bias = None, weight, bias
-        if int8:
-            scale = (weight.abs().amax(1) / 127).clamp(min=1e-12).double()
-            zero = torch.zeros(len(weight), dtype=torch.long)
-            with warnings.catch_warnings():  # torch announces its end; the pinned range of torch still has it
-                warnings.simplefilter("ignore", UserWarning)
-                quantised = torch.quantize_per_channel(weight, scale, zero, 0, torch.qint8)
-            self._packed, self._weight = torch.ops.quantized.linear_prepack(quantised, None), None
-
-    def __call__(self, x: Tensor) -> Tensor:
-        if self._packed is None:
-            return functional.linear(x, self._weight, self._bias)
-        # Without VNNI the kernel adds in 16 bits, where only 7 bits of input are safe.
-        narrow = not has_vnni()
-        if x.numel() == x.shape[-1]:
-            y = torch.ops.quantized.linear_dynamic(x, self._packed, narrow)
-            return y if self._bias is None else y.add_(self._bias)
-        size = x.abs().amax(-1, keepdim=True).clamp_(min=1e-9)
-        y = torch.ops.quantized.linear_dynamic(x / size, self._packed, narrow)
-        return y.mul_(size) if self._bias is None else torch.addcmul(self._bias, y, size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +95,7 @@ class WhisperNetwork:
         self.encoder_heads = config["encoder_attention_heads"]
         self.d_model, self.n_context = config["d_model"], config["max_target_positions"]
         if tensors is None:
-            tensors = {name: tensor for path in sorted(folder.glob("model*.safetensors"))
+            tensors = {name: tensor for path in weight_files(folder)
                        for name, tensor in load_file(path).items()}
         self._tensors = {name.removeprefix("model."): tensor for name, tensor in tensors.items()}
         self.conv = [(self._get(f"encoder.conv{i}.weight"), self._get(f"encoder.conv{i}.bias")) for i in (1, 2)]
@@ -136,7 +106,8 @@ class WhisperNetwork:
         self.positions = self._get("decoder.embed_positions.weight")
         self.decoder = [self._decoder_layer(f"decoder.layers.{i}") for i in range(self.n_layers)]
         self.decoder_norm = self._norm("decoder.layer_norm")
-        self.vocabulary = Linear(self.embedding, None, self.int8)
+        tied = config.get("tie_word_embeddings", True)  # as in every stock Whisper; an adapter may have parted them
+        self.vocabulary = Linear(self.embedding if tied else self._get("proj_out.weight"), None, self.int8)
         del self._tensors
 
     def encode(self, features: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from shared.diarization import Diarizer, label
 from shared.engines import load_engine
 from shared.errors import Cancelled, UserError
 from shared.inference.window_decoder import Recogniser
-from shared.languages import language_name
+from shared.languages import language_code, language_name
 from shared.options import Options
 from shared.transcript import Segment, Transcript
 
@@ -81,14 +81,18 @@ class Transcriber:
     ) -> Transcript:
         """Transcribe (or translate into English) audio of any length.
 
-        source: path of a media file, a Waveform, or an iterator of float32 blocks at 16 kHz.
-        language: ISO 639-1 code, None to detect. words: with times and confidence of each word. speakers: with who says
-        each word and segment; a number says how many there are, True has that found. beam_size: 1 is greedy.
-        vad_onset: speech threshold, 0 … 1. initial_prompt: names and terms that may occur. progress: (done, total)
-        windows. cancel: set from another thread; ends ffmpeg at once, decoding within a step, and raises Cancelled.
+        source: path of a media file; a Waveform, NumPy array or torch tensor of float samples (n_samples,) at 16 kHz in
+        [-1, 1]; or an iterator of such arrays.
+        language: a code or a name (`language_code`), None to detect. words: with times and confidence of each word.
+        speakers: with who says each word and segment; a number says how many there are, True has that found.
+        beam_size: 1 is greedy. vad_onset: speech threshold, above 0 and below 1. initial_prompt: names and terms that
+        may occur. progress: (done, total) windows. cancel: set from another thread; ends ffmpeg at once, decoding
+        within a step, and raises Cancelled.
         Raises UserError. A file that turns out to be cut off still gives the text of what there is, with a warning.
         """
         n_speakers = None if isinstance(speakers, bool) else speakers
+        if language is not None:
+            language = language_code(language, also=self.tokens.languages)
         options = Options(language, task, words, beam_size, vad_onset, initial_prompt, speakers is not False,
                           n_speakers)
         return self.run(AudioSource(source, cancel), options, progress=progress, cancel=cancel)

@@ -197,6 +197,8 @@ class Recogniser:
         shared_words = window.since is not None or window.until is not None
         if (options.words or shared_words) and pieces:
             timed = self.align(states, row, prompt, [piece.tokens for piece in pieces], window, options)
+            if pieces[-1].end is not None:  # the window may go on: the speech after it is another piece's
+                timed[-1] = [replace(word, end=max(word.start, min(word.end, pieces[-1].end))) for word in timed[-1]]
         segments, reached = [], 0.0
         for piece, words in zip(pieces, timed, strict=True):
             begin = piece.start if piece.start is not None else reached

@@ -26,6 +26,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from shared.audio import MEDIA_SUFFIXES, probe
+from shared.errors import UserError
 from shared.link import hosts as link_hosts
 from shared.link import media as link_media
 from shared.link.hosts import Target
@@ -33,7 +34,7 @@ from shared.link.media import Progress
 from shared.link.process import ask_youtube
 from shared.link.reasons import link_error, too_large
 from shared.temporary import temporary_folder
-from shared.units import spoken_time
+from shared.units import parse_time, spoken_time
 
 LOOK_SECONDS = 90.0
 DOWNLOAD_SECONDS = 30 * 60.0
@@ -168,15 +169,11 @@ def parse_link(link: str) -> Video | Target:
 
 
 def _seconds(text: str) -> float:
-    """'90', '90s', '1m30s', '1h2m3s' or '1:30' in seconds; 0 for what is none of them, as YouTube takes it."""
-    if re.fullmatch(r"\d{1,7}(\.\d{1,3})?s?", text):
-        return float(text.rstrip("s"))
-    if re.fullmatch(r"(\d{1,3}:)?\d{1,3}:\d{1,2}", text):
-        return float(sum(int(value) * 60**place for place, value in enumerate(reversed(text.split(":")))))
-    found = re.fullmatch(r"(?:(\d{1,3})h)?(?:(\d{1,5})m)?(?:(\d{1,5})s)?", text)
-    if not found:
+    """A time in a link in seconds; 0 for what is none, as YouTube takes it."""
+    try:
+        return parse_time(text)
+    except UserError:
         return 0.0
-    return sum(int(value or 0) * unit for value, unit in zip(found.groups(), (3600.0, 60.0, 1.0), strict=True))
 
 
 def _check_part(start: float | None, end: float | None) -> None:

@@ -28,8 +28,8 @@ Progress = Callable[[int, "int | None"], None]  # (clips done, of how many; None
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What one transcriber made of one clip. work_seconds: wall time of the transcriber, without decoding the file."""
+class ClipResult:
+    """What one transcriber gave for one clip. work_seconds: wall time of the transcriber, without decoding the file."""
 
     hypothesis: str
     errors: UtteranceErrors
@@ -38,12 +38,12 @@ class Heard:
 
 @dataclass(frozen=True)
 class ScoredClip:
-    """heard: one for each transcriber, in their order. audio_seconds: length of the clip."""
+    """results: one for each transcriber, in their order. audio_seconds: length of the clip."""
 
     id: str
     reference: str
     audio_seconds: float
-    heard: tuple[Heard, ...]
+    results: tuple[ClipResult, ...]
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Evaluation:
     def rtfx(self, name: str) -> float:
         """Seconds of audio per second of work of one transcriber."""
         place = self.names.index(name)
-        return self.audio_seconds / max(sum(clip.heard[place].work_seconds for clip in self.clips), 1e-9)
+        return self.audio_seconds / max(sum(clip.results[place].work_seconds for clip in self.clips), 1e-9)
 
 
 def evaluate(
@@ -104,7 +104,7 @@ def evaluate(
         raise UserError("No clip of the test set could be scored", got=_first_reason(failed), hint="check the clips")
     if progress is not None:
         progress(len(scored) + len(failed) - len(clips.failed), total)
-    each = [[clip.heard[place].errors for clip in scored] for place in range(len(transcribers))]
+    each = [[clip.results[place].errors for clip in scored] for place in range(len(transcribers))]
     words = [[errors.words for errors in of_one] for of_one in each]
     return Evaluation(
         origin=clips.origin, language=language, names=tuple(transcribers), clips=tuple(scored), failed=capped(failed),
@@ -129,14 +129,14 @@ def _scored(
     if not clip.reference.strip():
         raise UserError("The clip has no reference text", hint="write down what is said")
     waveform = _decoded(clip, max_seconds, cancel)
-    heard = []
+    results = []
     for transcribe in transcribers.values():
         _stop_if(cancel)
         start = time.perf_counter()
         hypothesis = transcribe(waveform)
         seconds = time.perf_counter() - start
-        heard.append(Heard(hypothesis, utterance_errors(clip.reference, hypothesis, language), seconds))
-    return ScoredClip(clip.id, clip.reference, waveform.duration, tuple(heard))
+        results.append(ClipResult(hypothesis, utterance_errors(clip.reference, hypothesis, language), seconds))
+    return ScoredClip(clip.id, clip.reference, waveform.duration, tuple(results))
 
 
 def _decoded(clip: Clip, max_seconds: float, cancel: threading.Event | None) -> Waveform:
@@ -189,17 +189,17 @@ def as_jsonl(evaluation: Evaluation) -> str:
 
 def _rows(evaluation: Evaluation) -> Iterator[dict[str, object]]:
     for clip in evaluation.clips:
-        for name, heard in zip(evaluation.names, clip.heard, strict=True):
-            words = heard.errors.words
+        for name, result in zip(evaluation.names, clip.results, strict=True):
+            words = result.errors.words
             yield {
-                "clip": clip.id, "transcriber": name, "reference": clip.reference, "hypothesis": heard.hypothesis,
-                "wer": words.wer, "cer": heard.errors.characters.wer, "words": words.reference_length,
+                "clip": clip.id, "transcriber": name, "reference": clip.reference, "hypothesis": result.hypothesis,
+                "wer": words.wer, "cer": result.errors.characters.wer, "words": words.reference_length,
                 "substitutions": words.substitutions, "deletions": words.deletions, "insertions": words.insertions,
-                "audio_seconds": clip.audio_seconds, "work_seconds": heard.work_seconds,
+                "audio_seconds": clip.audio_seconds, "work_seconds": result.work_seconds,
             }
 
 
 def _alignments(evaluation: Evaluation) -> Iterator[list[list[str]]]:
     for clip in evaluation.clips:
-        for heard in clip.heard:
-            yield [list(step) for step in heard.errors.words.alignment]
+        for result in clip.results:
+            yield [list(step) for step in result.errors.words.alignment]

@@ -167,7 +167,7 @@ def test_arrays_and_tensors_are_sources():
 
 def test_the_list_of_suffixes_is_that_of_ffmpegs_containers():
     """Every ending that ffmpeg names for one of our containers is known, but for those that are no sound or video."""
-    not_media = {".avif", ".heic", ".heif", ".ism", ".mks", ".dat", ".str"}
+    not_media = {".avif", ".heic", ".heif", ".ism", ".mks"}
     executable = ffmpeg_module.ffmpeg_executable()
     there = subprocess.run([executable, "-v", "0", "-demuxers"], capture_output=True, text=True).stdout
     names = {name for names in re.findall(r"^ +D\S* +(\S+) ", there, re.M) for name in names.split(",")}

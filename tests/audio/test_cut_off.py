@@ -95,7 +95,8 @@ def test_a_wav_header_that_names_less_than_there_is(tmp_path):
     (tmp_path / "short.wav").write_bytes(data)
     source = AudioSource(tmp_path / "short.wav")
     assert len(np.concatenate(list(source))) == 3 * SAMPLE_RATE and "names 2 s less than there is" in source.warnings[0]
-    assert both_ways(tmp_path / "short.wav").duration == 3
+    assert both_ways(tmp_path / "short.wav").duration == 3 and source.length == pytest.approx(3, abs=0.01)
+    assert load_audio(tmp_path / "short.wav", start=2.0, end=2.5).duration == 0.5  # beyond what the header names
 
 
 def test_chunks_after_the_sound_of_a_wav_are_no_sound(tmp_path):
@@ -113,7 +114,8 @@ def test_mp3_with_junk_around_it_and_of_variable_rate(tmp_path):
     ffmpeg(*sources(TONE, noise), "-filter_complex", "[0][1]concat=n=2:v=0:a=1", "-q:a", "2", "-write_xing", "0",
            tmp_path / "vbr.mp3")
     whole = (tmp_path / "vbr.mp3").read_bytes()
-    for name, data in {"vbr": whole, "after": whole + junk, "tag": whole + b"TAG" + bytes(125),
+    for name, data in {"vbr": whole, "after": whole + junk, "before": junk + whole,
+                       "zeros": bytes(9000) + whole, "tag": whole + b"TAG" + bytes(125),
                        "id3": b"ID3\x04\0\0\0\0\x07\x76" + bytes(1014) + whole}.items():
         path = tmp_path / f"{name}.mp3"
         path.write_bytes(data)

@@ -70,9 +70,10 @@ def test_cancel_ends_it_at_once():
 @LINUX
 def test_one_that_does_nothing_is_ended_and_one_that_waits_for_us_is_not():
     assert processes.run(python("import time; time.sleep(60)"), Limits(stalled=1)).ended_by == "stalled"
-    with processes.running(python("import sys; sys.stdout.write('x' * 1_000_000)"), Limits(stalled=0.5)) as child:
-        time.sleep(2)
-        assert len(child.process.stdout.read()) == 1_000_000 and child.ended_by is None
+    for size in (100_000, 5_000_000):  # one that ended before it was read, and one that a full pipe holds up
+        with processes.running(python(f"import sys; sys.stdout.write('x' * {size})"), Limits(stalled=0.5)) as child:
+            time.sleep(2)
+            assert len(child.process.stdout.read()) == size and child.ended_by is None
 
 
 def test_shared_starts_processes_nowhere_else():

@@ -86,13 +86,18 @@ def test_a_hub_checkpoint_is_converted_once_and_says_the_same(hub, weights, base
 def test_hub_errors_say_what_to_do(hub, monkeypatch):
     hub.add("model", "me/private", {"config.json": b"{}"}, private=True)
     hub.add("model", "me/pickled", {"config.json": b'{"model_type": "whisper"}', "pytorch_model.bin": b"x"})
+    hub.add("model", "me/flax", {"config.json": b'{"model_type": "whisper"}', "flax_model.msgpack": b"x"})
     hub.add("model", "me/bert", {"config.json": b'{"model_type": "bert"}', "model.safetensors": b"x"})
     with pytest.raises(UserError, match="no such model"):
         fetch("me/nothing", None)
     with pytest.raises(UserError, match="no such revision"):
         fetch("me/pickled", "0" * 40)
     with pytest.raises(UserError, match="no weights in safetensors"):
-        fetch("me/pickled", None)
+        fetch("me/flax", None)
+    with pytest.raises(UserError, match="damaged, or hold more than tensors"):
+        files(Checkpoint.parse("me/pickled"), "transformers")
+    with pytest.raises(UserError, match="no weights in safetensors"):
+        files(Checkpoint.parse("me/pickled"), "transformers", token=False)
     with pytest.raises(UserError, match=r"not Whisper.*bert"):
         files(Checkpoint.parse("me/bert"), "transformers")
     with pytest.raises(UserError, match="too large"):
@@ -133,7 +138,8 @@ def damaged(weights: Path, folder: Path, name: str) -> Path:
     elif name == "not whisper":
         (folder / "config.json").write_text('{"model_type": "wav2vec2"}')
     elif name == "missing shard":
-        index = '{"weight_map": {"a": "model-00002-of-00002.safetensors"}}'
+        (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
+        index = '{"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}'
         (folder / "model.safetensors.index.json").write_text(index)
     elif name == "no tokenizer":
         for path in folder.glob("*tokenizer*"):
@@ -183,6 +189,11 @@ def test_card_languages(tmp_path):
     for card, languages in {
         "---\nlanguage: sv\n---": ("sv",), "---\nlanguage:\n- hi\n- en\nlicense: mit\n---": ("hi", "en"),
         "---\nlicense: mit\n---": None, "# no front matter": None,
+        "---\nlanguage: multilingual\n---": None, "---\nlanguage: swedish\n---": ("sv",),
+        "---\nlanguage:\n- Swedish\n- multilingual\n- nb-NO\n---": ("sv", "no"),
+        "---\nlanguage: no\n---": ("no",), "---\nlanguage: [en, 'fr-FR', null, 3]\n---": ("en", "fr"),
+        "---\r\nlanguage: ga\r\n---": ("ga",), "---\nlanguage: {a: b}\n---": None, "---\nlanguage: [\n---": None,
+        "---\nlanguage:\nlicense: mit\n---": None,
         "---\nlanguage:\n" + "\n".join(f"- {a}{b}" for a in "abcde" for b in "fghij") + "\n---": None,
     }.items():
         (tmp_path / "config.json").write_text('{"model_type": "whisper"}')

@@ -16,6 +16,7 @@ from command import transcribe, transcribe_here
 from paths import ROOT
 from speech import clips
 
+from shared.audio import ffmpeg_executable
 from shared.cli import options as cli_options
 from shared.wer import word_errors
 
@@ -125,6 +126,17 @@ def test_the_pages_checkpoint_answers_and_is_named(tmp_path):
     assert "answered by whisper-base (comes with this program). The fine-tuned model was tuned for" in done.stderr
 
 
+def test_one_of_several_audio_tracks(tmp_path):
+    first, second = CLIP, clips("ru")[0]
+    subprocess.run([ffmpeg_executable(), "-v", "error", "-i", first.path, "-i", second.path, "-map", "0:a", "-map",
+                    "1:a", "-c:a", "flac", tmp_path / "two.mkv"], check=True)
+    for model in ((), ("--model", "embedded:whisper-base")):
+        done = transcribe_here("two.mkv", "--track", "2", "--language", "ru", "--quiet", *model, cwd=tmp_path)
+        assert done.returncode == 0 and word_errors(second.text, done.stdout, "ru").wer <= 0.5
+    done = transcribe_here("two.mkv", "--track", "3", "--quiet", cwd=tmp_path)
+    assert done.returncode == 1 and "track" in done.stderr
+
+
 def test_compare_counts_both_sides(tmp_path, monkeypatch):
     monkeypatch.setenv("FINE_TUNED", "embedded:whisper-base-it")
     (tmp_path / "reference.txt").write_text(CLIP.text)
@@ -183,6 +195,17 @@ def test_help_version_and_mistakes_import_nothing_heavy(tmp_path):
     lines = done.stdout.splitlines()
     assert [line for line in lines if line in ("0", "2")] == ["0"] * 3 + ["2"] * 9
     assert lines[-1] == "[]" and "transcribe 0." in done.stdout
+
+
+@pytest.mark.parametrize("line, code, message", [
+    ('"$@" - <&-', 1, b"Nothing is piped"), ('"$@" --version >&- 2>&-', 0, b""),
+    (f'"$@" {CLIP.path} --quiet > /dev/full', 1, b"No space left"),
+])
+def test_closed_and_full_streams_end_in_no_traceback(tmp_path, line, code, message):
+    done = subprocess.run(["bash", "-c", line, "bash", sys.executable, "-m", "shared.cli"], cwd=tmp_path, timeout=600,
+                          capture_output=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert b"Traceback" not in done.stderr and b"Exception ignored" not in done.stderr
+    assert done.returncode == code and message in done.stderr
 
 
 def test_without_a_home_the_place_for_the_cache_is_asked_for(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 from speech import clips
 
 from shared.audio import SAMPLE_RATE, AudioSource, Waveform, load_audio
+from shared.engines import Decoded
 from shared.inference.window_decoder import Options
 from shared.inference.word_times import _by_sound
 from shared.transcript import Segment, Transcript
@@ -94,6 +95,20 @@ def test_words_never_reach_over_a_timestamp(request, engine, language, text):
                     for piece, words in zip(pieces, found, strict=True)]
         transcript = Transcript(tuple(segments), language, 10.0)
         assert joined_words(transcript.words) == transcript.text
+
+
+def test_the_last_word_leaves_the_speech_that_was_not_read(base, joined):
+    """The model stops at a timestamp and the window goes on: the rest is for another pass, not for the last word."""
+    sound, places = joined
+    window = next(iter(base.windows(AudioSource(sound), Options("it"))))
+    tokens, end = base.tokens, places[0][1] + 0.1
+    ids = [tokens.first_stamp, *tokens.encode(" " + CLIPS[0].text), tokens.first_stamp + round(end / 0.02)]
+    prompt = tokens.prompt("it", "transcribe", timestamps=True)
+    segments, reached = base.recogniser._segments(
+        window, Decoded(tuple(ids), -0.1, 0.0, True), base.recogniser.encode([window]), 0, prompt,
+        Options("it", words=True))
+    assert reached < window.duration - 2 and segments[-1].words
+    assert segments[-1].words[-1].end <= segments[-1].end + 0.01 < places[1][0]
 
 
 def joined_words(words) -> str:

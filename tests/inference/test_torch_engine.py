@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 import torch
 from speech import clips
+from torch.nn import functional
 
 from shared.audio import load_audio
 from shared.audio.features import N_FRAMES_FULL, log_mel, pad_or_trim
-from shared.checkpoint.embedded import embedded_base_transformers
+from shared.checkpoint.embedded import embedded_base, embedded_base_transformers
 from shared.checkpoint.tokenizer import tokens_of
+from shared.engines import hardware, load_engine
+from shared.engines.linear import Fbgemm, Linear, OneDnn
 from shared.engines.torch_engine import TorchEngine
-from shared.errors import Cancelled, UserError
+from shared.errors import Cancelled, OtherForm, UserError
 
 ITALIAN, ENGLISH = clips("it"), clips("en")
 FOLDER = embedded_base_transformers()
@@ -91,13 +94,66 @@ def test_a_repeat_can_be_forbidden(engine):
         assert len(runs) == len(set(runs))
 
 
-def test_eight_bits_are_close_to_thirty_two(engine):
+VNNI = pytest.param(frozenset({"avx2", "avx512_vnni"}), marks=pytest.mark.skipif(
+    not hardware.has_vnni(), reason="the processor has no VNNI: 8 bits of input would overflow its kernels"))
+
+
+@pytest.mark.parametrize("kernel", [Fbgemm, OneDnn])
+@pytest.mark.parametrize("flags", [VNNI, frozenset({"avx2"})])
+def test_eight_bits_are_close_to_thirty_two(engine, monkeypatch, flags, kernel):
+    """Both kernels; with 7 bits of input, which any processor can do, where products are summed in 16 bits."""
+    monkeypatch.setattr(hardware, "cpu_flags", lambda: flags)
+    monkeypatch.setattr(Fbgemm, "is_there", lambda: kernel is Fbgemm)
     narrow = TorchEngine(FOLDER, compute_type="int8")
     for clip, n_frames in ((ENGLISH[0], 600), (ENGLISH[1], N_FRAMES_FULL)):
         wanted, got = (one.encode([mel(clip, n_frames)]).hidden for one in (engine, narrow))
         assert (got - wanted).norm() / wanted.norm() < 0.1
         found = narrow.decode(narrow.encode([mel(clip, n_frames)] * 2), PLAIN, beam_size=1, max_tokens=30)
         assert found[0].tokens == found[1].tokens
+
+
+@pytest.mark.parametrize("kernel", [Fbgemm, OneDnn])
+@pytest.mark.parametrize("bias", [True, False])
+def test_rows_of_any_size_and_sign_are_multiplied_in_eight_bits(monkeypatch, kernel, bias):
+    monkeypatch.setattr(hardware, "cpu_flags", lambda: frozenset({"avx2"}))
+    draw = torch.Generator().manual_seed(0)
+    weight, offset = torch.randn(24, 64, generator=draw), torch.randn(24, generator=draw) if bias else None
+    rows = torch.randn(5, 64, generator=draw) * torch.tensor([0.05, 1.0, 50.0, 0.0, 3.0])[:, None]
+    rows[1] += 40  # all on one side
+    linear = Linear(weight, offset, True, kernel)
+    for x in (rows, rows[None], rows.repeat(40, 1), *rows[:, None]):
+        wanted, got = functional.linear(x, weight, offset), linear(x.clone())
+        assert got.shape == wanted.shape
+        assert ((got - wanted).norm(dim=-1) <= 0.03 * x.norm(dim=-1) * weight.norm() / 8 + 1e-6).all()
+
+
+@pytest.mark.parametrize(("flags", "form", "name"), [
+    (("avx2", "avx512f", "avx512_vnni"), "transformers", "torch"), (("avx2",), "transformers", "torch"),
+    (("sse4_2", "avx"), "ctranslate2", "ctranslate2"), ((), "ctranslate2", "ctranslate2")])
+def test_auto_takes_the_engine_of_the_hardware(monkeypatch, flags, form, name):
+    """Every rule on any machine: the flags are given."""
+    monkeypatch.setattr(hardware, "cpu_flags", lambda: frozenset(flags))
+    asked = []
+
+    def folder_of(wanted: str):
+        asked.append(wanted)
+        return FOLDER if wanted == "transformers" else embedded_base()
+
+    loaded = load_engine("auto", "cpu", "auto", folder_of)
+    assert (loaded.name, loaded.compute_type, asked) == (name, "int8", [form])
+    found = loaded.decode(loaded.encode([mel(ENGLISH[1], 600)]), PLAIN, beam_size=1, max_tokens=30)[0]
+    assert len(TOKENS.text(found.tokens)) > 10
+
+
+def test_auto_takes_ctranslate2_where_the_checkpoint_has_that_form_only(monkeypatch):
+    monkeypatch.setattr(hardware, "cpu_flags", lambda: frozenset({"avx2"}))
+
+    def folder_of(wanted: str):
+        if wanted == "transformers":
+            raise OtherForm("This checkpoint is in CTranslate2's form")
+        return embedded_base()
+
+    assert load_engine("auto", "cpu", "auto", folder_of).name == "ctranslate2"
 
 
 def test_stopping(engine):

@@ -41,8 +41,8 @@ def test_the_spaces_folder_shadows_nothing():
 
 
 LEVELS = {
-    **dict.fromkeys(("command", "errors", "files", "language_names", "languages", "options", "processes", "tables",
-                     "temporary", "transcript", "units", "wer"), 0),
+    **dict.fromkeys(("charts", "command", "errors", "files", "language_names", "languages", "options", "processes",
+                     "tables", "temporary", "transcript", "units", "wer"), 0),
     **dict.fromkeys(("audio", "checkpoint"), 1),
     **dict.fromkeys(("engines", "diarization", "testset", "link"), 2),
     **dict.fromkeys(("inference",), 3),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from shared.errors import UserError
@@ -37,6 +38,14 @@ def test_what_is_no_language_is_refused_with_the_nearest_names(text, nearest):
     with pytest.raises(UserError, match="There is no such language") as refused:
         language_code(text)
     assert nearest in str(refused.value)
+
+
+def test_python_takes_the_same_names(base):
+    silence = np.zeros(16_000, np.float32)
+    for text, code in (("français", "fr"), ("no", "no"), ("fr-FR", "fr")):
+        assert base.transcribe(silence, language=text).language == code
+    with pytest.raises(UserError, match=r"Frisian|French"):
+        base.transcribe(silence, language="frensh")
 
 
 def test_a_checkpoint_may_know_more():

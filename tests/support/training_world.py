@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from paths import DATA
 from safetensors.torch import load_file, save_file
+from transformers import WhisperConfig, WhisperForConditionalGeneration
 
 from shared.audio import load_audio
 from shared.checkpoint.embedded import embedded_base_transformers
@@ -66,3 +68,27 @@ def tiny(world, out: Path, name: str = "run", **changed) -> Config:
     steps = Steps(max_steps=6, batch_size=2, accumulation=1, learning_rate=1e-3, eval_steps=2, patience=0)
     given = {"steps": steps, "language": "it", "base": str(base), "out": str(out), **changed}
     return Config(name=name, data=(Data(str(data)),), **given)
+
+
+def random_base(folder: Path, seed: int = 0, **sizes: int) -> Path:
+    """Random weights with Whisper's own tokenizer, 13 MB: for tests of files and of the run, not of what is written."""
+    shapes = {"d_model": 64, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 2,
+              "decoder_attention_heads": 2, "encoder_ffn_dim": 128, "decoder_ffn_dim": 128} | sizes
+    source = embedded_base_transformers()
+    shutil.copytree(source, folder, ignore=shutil.ignore_patterns("model.safetensors"))
+    config = WhisperConfig.from_pretrained(source)
+    for name, value in shapes.items():
+        setattr(config, name, value)
+    config.num_hidden_layers = config.encoder_layers
+    torch.manual_seed(seed)
+    model = WhisperForConditionalGeneration(config)
+    with torch.no_grad():  # ends after a token or two: decoding random text up to its limit would take most of the time
+        embedding = model.get_input_embeddings().weight
+        embedding[:, 0] = 0
+        embedding[config.eos_token_id, 0] = 2
+        model.model.decoder.layer_norm.bias[0] = 10
+    model.save_pretrained(folder)
+    shutil.copyfile(source / "generation_config.json", folder / "generation_config.json")
+    generation = json.loads((folder / "generation_config.json").read_text())
+    (folder / "generation_config.json").write_text(json.dumps(generation | {"alignment_heads": [[1, 0]]}))
+    return folder

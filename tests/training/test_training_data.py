@@ -89,7 +89,7 @@ def test_padding_is_ignored_and_only_padding(rows, tokenizer):
 def test_joined_clips_carry_times_in_order_and_all_text(rows, tokenizer):
     clips = Clips(rows, config(extra=Extra(join=1.0)), training=True)
     example = clips[Draw(0, 7, (1, 2))]
-    assert example.stamped and len(example.said) == 3
+    assert example.stamped and len(example.texts) == 3
     assert len(example.samples) == sum(len(load_audio(rows[i]["audio"]["bytes"]).samples) for i in range(3))
     _, labels = collator(tokenizer).tokens(example)
     times = [(token - 50364) * 0.02 for token in labels if 50364 <= token < 51865]
@@ -129,7 +129,7 @@ def test_evaluation_changes_nothing(rows, tokenizer):
     loud = config(augment=Augment(noise=1.0, speed=1.0, spec_augment=1.0), extra=Extra(silence=1.0, prompt=1.0))
     example = Clips(rows, loud, training=False)[2]
     assert np.array_equal(example.samples, load_audio(rows[2]["audio"]["bytes"]).samples)
-    assert example.said[0].text == rows[2]["text"] and not example.prompt
+    assert example.texts[0].text == rows[2]["text"] and not example.prompt
     one, two = (Collator(loud, tokenizer, 80, True, False)([example])["input_features"] for _ in range(2))
     assert np.array_equal(one, two)
 
@@ -138,13 +138,13 @@ def test_an_epoch_holds_each_clip_once_in_batches_of_like_length():
     durations = np.random.default_rng(0).uniform(1, 20, 103)
     sampler = LengthGrouped(durations, 8, seed=3)
     drawn = list(sampler)
-    assert sorted(draw.index for draw in drawn) == list(range(103))
+    assert sorted(draw.row for draw in drawn) == list(range(103))
     assert [draw.number for draw in drawn] == list(range(103))
-    spread = [np.ptp(durations[[draw.index for draw in drawn[i : i + 8]]]) for i in range(0, 96, 8)]
+    spread = [np.ptp(durations[[draw.row for draw in drawn[i : i + 8]]]) for i in range(0, 96, 8)]
     assert np.mean(spread) < 3
     assert list(sampler) == drawn
     sampler.set_epoch(1)
-    assert [draw.index for draw in sampler] != [draw.index for draw in drawn]
+    assert [draw.row for draw in sampler] != [draw.row for draw in drawn]
     assert next(iter(sampler)).number == 103
 
 
@@ -153,14 +153,14 @@ def test_joined_draws_fit_into_30_seconds():
     drawn = list(LengthGrouped(durations, 8, seed=3, join=0.5))
     joined = [draw for draw in drawn if draw.others]
     assert 10 < len(joined) < 50
-    assert all(durations[[draw.index, *draw.others]].sum() <= 30 for draw in joined)
+    assert all(durations[[draw.row, *draw.others]].sum() <= 30 for draw in joined)
 
 
 def test_data_sets_are_mixed_by_weight():
     shares = mixed([90, 10], [1.0, 1.0])
     assert shares.sum() == pytest.approx(1) and shares[:90].sum() == pytest.approx(0.5)
     assert mixed([90, 10], [None, None]) is None
-    drawn = [draw.index for draw in LengthGrouped(np.ones(100), 10, seed=1, shares=shares)]
+    drawn = [draw.row for draw in LengthGrouped(np.ones(100), 10, seed=1, shares=shares)]
     assert 30 < sum(index >= 90 for index in drawn) < 70
 
 

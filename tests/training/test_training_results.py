@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,8 @@ from training import evaluation, export
 from training.card import gather, write_card
 from training.config import Config, Data
 from training.curves import curves
-from training.ggml import openai_name
-from training.publish import publish
+from training.ggml import openai_name, write_ggml
+from training.publish import check_published, publish
 
 ITALIAN = ["it_priv-introsaved.flac", "it_vm-mailboxfull.flac", "it_vm-tmpexists.flac"]
 ENGLISH = ["en_austen-0880.flac", "en_austen-0890.ogg"]
@@ -96,13 +97,36 @@ def test_the_card_states_the_scores_and_the_limits(run, scores):
 def test_publishing_gives_a_checkpoint_that_the_apps_open_at_that_commit(run, scores, hub):
     said: list[str] = []
     checkpoint = publish(run, "tester/whisper-base-it", say=said.append)
-    assert len(checkpoint.revision) == 40 and "heard on reloading" in said[0]
+    assert len(checkpoint.revision) == 40 and "on reloading it gives" in said[0]
     on_hub = hub.read("model", "tester/whisper-base-it", checkpoint.revision)
     assert {"model.safetensors", "config.json", "generation_config.json", "tokenizer.json", "preprocessor_config.json",
             "processor_config.json", "run.json", "README.md", "scores.json", "config.yaml",
             "data-manifest-0.json"} <= on_hub.keys()
     resolved, folder = files(Checkpoint.parse(str(checkpoint)), "transformers")
     assert resolved == checkpoint and facts(folder).languages == ("it",)
+
+
+def test_publishing_removes_what_a_loader_would_take_in_its_place(run, scores, hub):
+    """As in peft#1381: an adapter of an earlier commit stays, and is merged into what was published after it."""
+    old = {"adapter_config.json": b'{"peft_type": "LORA"}', "adapter_model.safetensors": b"old",
+           "pytorch_model.bin": b"x", "model.safetensors.index.json": b"{}", "model-00001-of-00002.safetensors": b"x",
+           "model.bin": b"x", "model.fp32-00001-of-00002.safetensors": b"x", "added_tokens.json": b"{}",
+           "notes.txt": b"mine",
+           "samples/clip.wav": b"mine"}
+    hub.add("model", "tester/old", old)
+    checkpoint = publish(run, "tester/old", say=lambda text: None)
+    names = set(hub.read("model", "tester/old", checkpoint.revision))
+    assert names & set(old) == {"notes.txt", "samples/clip.wav"}
+    assert facts(files(checkpoint, "transformers")[1]).languages == ("it",)
+
+
+def test_what_was_published_is_fetched_and_compared(run, scores, hub):
+    checkpoint = publish(run, "tester/compared", say=lambda text: None)
+    for change in ({"config.json": (run / "model" / "config.json").read_bytes() + b" "}, {"vocab.json": b"{}"}):
+        commit = hub.add("model", "tester/compared", change)
+        with pytest.raises(UserError, match=f"not the model that was sent.*{next(iter(change))}"):
+            check_published(Checkpoint(checkpoint.model_id, commit), run / "model")
+    check_published(checkpoint, run / "model")
 
 
 def test_a_broken_push_goes_on_without_sending_the_weights_again(run, scores, hub):
@@ -148,6 +172,28 @@ def test_ggml_names():
     assert openai_name("model.decoder.layers.3.encoder_attn.k_proj.weight") == "decoder.blocks.3.cross_attn.key.weight"
     assert openai_name("model.encoder.layer_norm.bias") == "encoder.ln_post.bias"
     assert openai_name("model.encoder.conv1.weight") == "encoder.conv1.weight"
+
+
+@pytest.mark.parametrize("said, sizes", [
+    ("heads", {"d_model": 66, "encoder_attention_heads": 4}), ("feed-forward", {"decoder_ffn_dim": 128}),
+    ("tokens", {"vocab_size": 51900}), ("mel", {"num_mel_bins": 100}), ("output layer", {"tie_word_embeddings": False}),
+])
+def test_a_shape_that_whisper_cpp_would_end_over_is_refused_before(run, tmp_path, said, sizes):
+    shutil.copytree(run / "model", tmp_path / "model", ignore=shutil.ignore_patterns("*.safetensors"))
+    path = tmp_path / "model" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | sizes))
+    with pytest.raises(UserError, match=f"no room for a model of this shape.*{said}"):
+        write_ggml(tmp_path / "model", tmp_path / "ggml.bin")
+    assert not (tmp_path / "ggml.bin").exists()
+
+
+def test_a_file_that_ends_whisper_cpp_ends_another_process_only(tmp_path):
+    pytest.importorskip("pywhispercpp")
+    path = tmp_path / "ggml-model.bin"
+    path.write_bytes(struct.pack("<12i", 0x67676D6C, 51865, 1500, 2**20, 7, 1, 448, 3, 5, 1, 80, 1) + b"\0" * 1000)
+    with pytest.raises(UserError, match=r"whisper.cpp refuses this model.*exit status"):
+        export.check_in_whisper_cpp(path)
+    assert not path.exists()
 
 
 def test_curves_show_what_was_measured():

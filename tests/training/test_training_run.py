@@ -19,7 +19,7 @@ import pytest
 import torch
 from paths import ROOT
 from safetensors.torch import load_file
-from training_world import small_base, small_data, tiny
+from training_world import random_base, small_base, small_data, tiny
 from transformers import AutoProcessor, WhisperForConditionalGeneration
 
 from shared.audio import load_audio
@@ -28,11 +28,10 @@ from shared.checkpoint import facts
 from shared.errors import UserError
 from training import config as settings
 from training import preflight
+from training.batch_fit import STEPS_BETWEEN_RELEASES, ReleaseFreeMemory, Trial, fitted
 from training.config import Config, Data, Method, Steps
 from training.data import Clips, Collator, open_split
-from training.finetune import COMPLETE, train
-from training.fitting import fitted
-from training.memory import EVERY, GiveBack
+from training.finetune import COMPLETE, main, train
 from training.model import load_base, trainable
 
 TRAIN = ["it_priv-introsaved.flac", "it_vm-mailboxfull.flac", "en_austen-0880.flac", "en_austen-0890.ogg",
@@ -43,7 +42,22 @@ TRAIN = ["it_priv-introsaved.flac", "it_vm-mailboxfull.flac", "en_austen-0880.fl
 def world(tmp_path_factory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("world")
     data = small_data(folder / "set", train=TRAIN, validation=["it_vm-tmpexists.flac"], test=["en_austen-0930.flac"])
-    return small_base(folder / "base"), data
+    return random_base(folder / "base"), data
+
+
+@pytest.fixture(scope="module")
+def real_world(world, tmp_path_factory) -> tuple[Path, Path]:
+    """The same clips with real weights, where it is memory that is tested."""
+    return small_base(tmp_path_factory.mktemp("real") / "base"), world[1]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """As in the processes that are started, so that both add up in the same order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -61,9 +75,8 @@ def start(config: Config, path: Path) -> subprocess.Popen:
 def finished(world, tmp_path_factory) -> Path:
     """A run of the whole model that nothing disturbed."""
     out = tmp_path_factory.mktemp("runs")
-    process = start(tiny(world, out), out / "run.yaml")
-    said, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, said
+    settings.save(tiny(world, out), out / "run.yaml")
+    assert main([str(out / "run.yaml")]) == 0
     return out / "run"
 
 
@@ -77,7 +90,8 @@ def test_a_run_learns_and_leaves_a_checkpoint_that_transformers_opens(finished, 
     ids = model.generate(torch.from_numpy(log_mel(samples, 80, 3000))[None], max_new_tokens=20)
     assert processor.decode(ids[0], skip_special_tokens=True).strip()
     assert model.config.architectures == ["WhisperForConditionalGeneration"]
-    assert facts(finished / "model").languages == ("it",) and facts(finished / "model").short_context == "any"
+    found = facts(finished / "model")
+    assert (found.languages, found.short_context) == (("it", "en", "es", "ru"), "any")
     run = json.loads((finished / "model" / "run.json").read_text())
     assert run["config"]["steps"]["max_steps"] == 6 and run["validation_wer"] is not None
     assert run["peak_mb"] > 200  # MB: torch alone takes that
@@ -101,9 +115,7 @@ def test_killed_while_it_writes_a_checkpoint_it_ends_with_the_same_weights(finis
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not (folder / COMPLETE).exists()
-    process = start(tiny(world, tmp_path), tmp_path / "run.yaml")
-    said, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, said
+    assert main([str(tmp_path / "run.yaml")]) == 0
     same_weights(finished, tmp_path / "run")
 
 
@@ -204,15 +216,15 @@ def test_the_same_text_in_another_language_is_no_leak(world, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system refuses memory, and that is caught")
-def test_a_batch_that_would_not_fit_is_halved_before_it_is_tried(world, tmp_path):
-    config = tiny(world, tmp_path, steps=Steps(batch_size=8, accumulation=1))
+def test_a_batch_that_would_not_fit_is_halved_before_it_is_tried(real_world, tmp_path):
+    config = tiny(real_world, tmp_path, steps=Steps(batch_size=8, accumulation=1))
     checkpoint, model, processor = load_base(config)
     clips = Clips(open_split(config.data[0], "train").select([0] * 8), config, True)
     collator = Collator(config, processor.tokenizer, 80, True, True)
     model, sizes = trainable(model, config, checkpoint), {}
     for free in (500.0, 1e6):  # MB; a clip at 30 s takes about a hundred, and the gradients as much again
         said: list[str] = []
-        found, _, _ = fitted(config, model, clips, collator, said.append, lambda free=free: free)
+        found, _, _ = fitted(config, Trial(model, clips, collator, "cpu", said.append), lambda free=free: free)
         sizes[free] = found.steps.batch_size
         assert found.steps.batch_size * found.steps.accumulation == 8
         assert any("would take" in line for line in said) == (found.steps.batch_size < 8)
@@ -226,6 +238,7 @@ from pathlib import Path
 from training_world import tiny
 from training.config import Steps
 from training import preflight
+from training.batch_fit import STEPS_BETWEEN_RELEASES, ReleaseFreeMemory, Trial, fitted
 from training.data import Clips, Collator, open_split
 from training.model import load_base, trainable
 base, data, out = map(Path, sys.argv[1:])
@@ -242,12 +255,37 @@ print("fitted", fitted.steps.batch_size, fitted.steps.accumulation)
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
-def test_out_of_memory_halves_the_batch_and_says_so(world, tmp_path):
-    done = subprocess.run([sys.executable, "-c", OUT_OF_MEMORY, *map(str, (*world, tmp_path))], cwd=ROOT, text=True,
-                          capture_output=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
+def test_out_of_memory_halves_the_batch_and_says_so(real_world, tmp_path):
+    done = subprocess.run([sys.executable, "-c", OUT_OF_MEMORY, *map(str, (*real_world, tmp_path))], cwd=ROOT,
+                          text=True, capture_output=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert "out of memory with 32 clips a batch" in done.stdout, done.stdout + done.stderr
     size, accumulation = map(int, done.stdout.split("fitted ")[1].split())
     assert size < 32 and size * accumulation == 32
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoint(world, tmp_path):
+    """transformers leaves NaN out of its log, goes on, and ends with "done"."""
+    steps = replace(tiny(world, tmp_path).steps, learning_rate=1e30, eval_steps=1)  # the first step of a warmup is 0
+    with pytest.raises(UserError, match=r"not a number.*learning rate 1e\+30.*float32.*checkpoint-1") as refused:
+        train(tiny(world, tmp_path, steps=steps), say=lambda text: None)
+    kept = tmp_path / "run" / "checkpoint-1"
+    assert (kept / COMPLETE).is_file() and str(kept) in refused.value.hint
+    assert all(torch.isfinite(weight).all() for weight in load_file(kept / "model.safetensors").values())
+    assert not (tmp_path / "run" / "model").exists()
+    short = replace(steps, eval_steps=50, max_steps=2)  # no evaluation on the way: the last one finds it
+    with pytest.raises(UserError, match=r"not a number.*no checkpoint yet"):
+        train(tiny(world, tmp_path, "short", steps=short), say=lambda text: None)
+
+
+def test_a_long_preflight_counts(world, tmp_path, monkeypatch):
+    monkeypatch.setattr("training.batch_fit.SECONDS_UNSAID", 0.0)
+    monkeypatch.setattr("training.preflight.SECONDS_UNSAID", 0.0)
+    said: list[str] = []
+    train(tiny(world, tmp_path, steps=replace(tiny(world, tmp_path).steps, max_steps=1)), say=said.append)
+    text = "\n".join(said)
+    for line in ("trying a few batches", "trying batches of 2: 4 of 4 done", "checking labels: 5 of 6",
+                 "comparing sentences of test: 0 of 1"):
+        assert line in text
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems' allocators keep nothing")
@@ -256,6 +294,6 @@ def test_holes_in_the_heap_go_back_to_the_system():
     kept = held[::50]  # what lives on among what is freed
     del held
     before = psutil.Process().memory_info().rss
-    GiveBack().on_step_end(None, SimpleNamespace(global_step=EVERY), None)
+    ReleaseFreeMemory().on_step_end(None, SimpleNamespace(global_step=STEPS_BETWEEN_RELEASES), None)
     assert before - psutil.Process().memory_info().rss > 200e6
     assert len(kept) == 60

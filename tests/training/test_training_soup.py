@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from training_world import small_base, small_data, tiny
+from training_world import random_base, small_data, tiny
 
 from shared.checkpoint import facts
 from shared.errors import UserError
@@ -17,7 +17,7 @@ from training import config as settings
 from training import evaluation
 from training.card import gather, write_card
 from training.finetune import train
-from training.publish import hear
+from training.publish import first_text
 from training.soup import Options, soup
 
 CLIPS = ["it_priv-introsaved.flac", "it_vm-mailboxfull.flac"]
@@ -27,7 +27,7 @@ CLIPS = ["it_priv-introsaved.flac", "it_vm-mailboxfull.flac"]
 def world(tmp_path_factory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("world")
     data = small_data(folder / "set", train=CLIPS, validation=["it_vm-tmpexists.flac"], test=["en_austen-0930.flac"])
-    return small_base(folder / "base"), data
+    return random_base(folder / "base"), data
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_a_mixture_is_evaluated_and_described_as_any_run_is(runs, tmp_path):
     card = write_card(gather(out), "someone/soup")
     assert "mean of the weights of 2 run(s) with 10% of the base" in card
     assert "seed 1" in card and "seed 2" in card
-    assert hear(out / "model", gather(out)).strip()  # opened from disk, as before it is published
+    assert first_text(out / "model", gather(out)).strip()  # opened from disk, as before it is published
     again = soup(out, runs, Options((0.3,)), say=lambda text: None)  # a mixture may be made anew
     assert json.loads((again / "run.json").read_text())["base_share"] == 0.3
 

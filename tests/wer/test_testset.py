@@ -285,5 +285,5 @@ def test_real_transcribers_on_the_held_out_clips(base, tmp_path):
     assert found.failed == ()
     assert all(score.wer < 0.35 and score.cer < 0.15 for score in found.scores)
     alone = base.transcribe(DATA / ITALIAN[0]["file"], language="it").text
-    assert found.clips[0].heard[0].hypothesis == alone
+    assert found.clips[0].results[0].hypothesis == alone
     assert found.comparisons[0].verdict == "too short to tell"

@@ -16,6 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from shared import charts
 from shared.audio import Waveform, load_audio
 from shared.errors import UserError
 from shared.inference import Transcriber
@@ -26,7 +27,6 @@ from shared.ui import RESULTS, ROOT
 from shared.ui.pages.compare_clip import NAMES, language_name, rate_titles, tuning_notes
 from shared.ui.pages.compare_inputs import CompareHow
 from shared.ui.render import alignment as diff
-from shared.ui.render import plots
 from shared.ui.server.jobs import Job
 from shared.ui.server.messages import without_paths
 from shared.units import spoken_time
@@ -172,12 +172,12 @@ def _rates(evaluation: Evaluation) -> str:
 
 def _plots(evaluation: Evaluation) -> str:
     scores, compared = evaluation.scores, evaluation.comparisons[0]
-    rates = plots.rates_plot(evaluation.names, [score.wer for score in scores],
+    rates = charts.rates(evaluation.names, [score.wer for score in scores],
                              [score.words.interval for score in scores], "Word error rate with its 95 % interval")
-    difference = plots.difference_plot(compared.difference, _interval(compared),
+    difference = charts.difference(compared.difference, _interval(compared),
                                        "Fine-tuned minus base: left of the line is better")
-    base, fine_tuned = ([clip.heard[place].errors.words.wer for clip in evaluation.clips] for place in (0, 1))
-    clips = plots.scatter_plot(base, fine_tuned, [clip.id for clip in evaluation.clips],
+    base, fine_tuned = ([clip.results[place].errors.words.wer for clip in evaluation.clips] for place in (0, 1))
+    clips = charts.scatter(base, fine_tuned, [clip.id for clip in evaluation.clips],
                                "A dot for each clip: below the line, fine-tuned did better")
     return f'<div class="plots"><div>{rates}{difference}</div>{clips}</div>'
 
@@ -208,7 +208,7 @@ def _clips(evaluation: Evaluation) -> str:
 
 def _row(clip: ScoredClip, language: str | None) -> str:
     aligned = "".join(f'<p class="label">{name}</p>{diff.aligned_html(heard.errors.words, language)}'
-                      for name, heard in zip(NAMES, clip.heard, strict=True))
-    cells = "".join(f"<td>{diff.rate(heard.errors.words)}</td>" for heard in clip.heard)
+                      for name, heard in zip(NAMES, clip.results, strict=True))
+    cells = "".join(f"<td>{diff.rate(heard.errors.words)}</td>" for heard in clip.results)
     return (f'<tr><td><details><summary>{escape(clip.id)}</summary><p class="label">Reference</p>'
             f"{diff.text_html(clip.reference, language)}{aligned}</details></td>{cells}</tr>")

@@ -5,7 +5,6 @@ The download runs beside the model's queue, so a slow server keeps nobody waitin
 
 from __future__ import annotations
 
-import re
 import tempfile
 from dataclasses import asdict, dataclass
 from html import escape
@@ -26,7 +25,7 @@ from shared.ui.components.panel import Panel, footing, heading, with_stop
 from shared.ui.render import alignment as diff
 from shared.ui.server import results
 from shared.ui.server.jobs import Job
-from shared.units import megabytes, short_clock, spoken_time
+from shared.units import megabytes, parse_time, short_clock, spoken_time
 from shared.wer import word_errors
 
 LINK_QUEUE, AT_ONCE = "links", 3
@@ -159,20 +158,8 @@ def page(serving: Serving) -> None:
 
 
 def seconds(text: str | None) -> float | None:
-    """'90', '1:30' or '1:02:03' in seconds, None for nothing. Raises UserError for anything else.
-
-    >>> seconds("1:30"), seconds(" "), seconds("2.5")
-    (90.0, None, 2.5)
-    """
-    text = (text or "").strip()
-    if not text:
-        return None
-    if not re.fullmatch(r"(\d{1,3}:){0,2}\d{1,6}([.,]\d{1,3})?", text):
-        raise UserError("This is not a time", got=text[:20], hint="write it as 1:30 or 1:02:03, or leave it empty")
-    value = 0.0
-    for piece in text.replace(",", ".").split(":"):
-        value = 60 * value + float(piece)
-    return value
+    """A typed time in seconds, None for nothing. Raises UserError for what is no time."""
+    return parse_time(text) if text and text.strip() else None
 
 
 def _given(link: str | None) -> str:
