@@ -87,7 +87,8 @@ def _check_language(config: Config, tokenizer: WhisperTokenizer, train: datasets
         return
     vocabulary = tokenizer.get_vocab()
     languages = set(islice(train.unique("language"), 1000))
-    unknown = sorted(str(code) for code in languages if f"<|{config.token_of(str(code))}|>" not in vocabulary)
+    wanted = {str(code) for code in languages} | ({config.language} if config.language else set())
+    unknown = sorted(code for code in wanted if f"<|{config.token_of(code)}|>" not in vocabulary)
     if unknown:
         raise UserError("Whisper has no token for the language", got=", ".join(unknown),
                         hint=f"name a related language whose token is used: language_tokens={{{unknown[0]}: …}}; with "
