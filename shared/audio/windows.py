@@ -7,7 +7,7 @@ minutes. Knows nothing of text or Whisper.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,6 +62,34 @@ class Window:
             if inside < n_samples or (is_end and inside <= n_samples):
                 return round((start + max(inside, 0)) / SAMPLE_RATE, 3)
         return self.end
+
+
+def window_parts(window: Window, min_seconds: float) -> list[Window]:
+    """A window cut between its pieces, in parts of at least so many seconds; a shorter rest joins the last."""
+    groups: list[list[tuple[int, int, int]]] = []
+    for piece in window.pieces:
+        if groups and sum(n for _, _, n in groups[-1]) < min_seconds * SAMPLE_RATE:
+            groups[-1].append(piece)
+        else:
+            groups.append([piece])
+    if len(groups) > 1 and sum(n for _, _, n in groups[-1]) < min_seconds * SAMPLE_RATE:
+        groups[-2:] = [groups[-2] + groups[-1]]
+    parts = []
+    for i, group in enumerate(groups):
+        first, last = group[0][0], group[-1][0] + group[-1][2]
+        parts.append(Window(window.samples[first:last], tuple((at - first, start, n) for at, start, n in group),
+                            since=window.since if i == 0 else None,
+                            until=window.until if i == len(groups) - 1 else None))
+    return parts
+
+
+def joined_windows(parts: Sequence[Window]) -> Window:
+    """Parts that follow one another as one window."""
+    offset, pieces = 0, []
+    for part in parts:
+        pieces += [(at + offset, start, n) for at, start, n in part.pieces]
+        offset += len(part.samples)
+    return Window(np.concatenate([part.samples for part in parts]), tuple(pieces), parts[0].since, parts[-1].until)
 
 
 def windows(

@@ -10,15 +10,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from shared.audio import AudioSource, Source
-from shared.audio.windows import Window, windows
+from shared.audio.windows import Window, joined_windows, window_parts, windows
 from shared.checkpoint import WITH_ROOM, Checkpoint, facts, files, learned_tail
 from shared.checkpoint.tokenizer import tokens_of
 from shared.diarization import Diarizer, label
 from shared.engines import load_engine
 from shared.errors import Cancelled, UserError
+from shared.inference.spoken_languages import MIN_SECONDS, Languages, languages_of, may_be_mixed
 from shared.inference.window_decoder import Recogniser
 from shared.languages import language_code, language_name
 from shared.options import Options
@@ -119,18 +122,20 @@ class Transcriber:
 
         if diarizer is not None:
             parts = diarizer.listen(parts, cancel)
+        watched = progress is not None or on_text is not None
         segments: list[Segment] = []
-        language = options.language
-        for done, of, new in (recognise or self.recognise)(parts, options, total, cancel):
+        spoken = Languages()
+        for done, of, new in (recognise or self.recognise)(parts, options, total if watched else None, cancel):
             segments += new.segments
-            language = new.language
+            spoken.add(new)
             if on_text is not None and new.segments:
                 on_text(new)
             if progress is not None:
                 progress(done, of)
         if cancel is not None and cancel.is_set():
             raise Cancelled
-        transcript = Transcript(tuple(segments), language or "en", heard.duration, tuple(heard.warnings))
+        warnings = (*heard.warnings, *spoken.warnings())
+        transcript = Transcript(tuple(segments), options.language or spoken.main or "en", heard.duration, warnings)
         return transcript if diarizer is None else label(transcript, diarizer.turns())
 
     def check(self, options: Options) -> None:
@@ -153,42 +158,103 @@ class Transcriber:
         return windows(heard, onset=options.vad_onset, max_gap=SHORT_GAP_SECONDS if alone else 1e9)
 
     def recognise(
-        self, parts: Iterable[Window], options: Options, total: Callable[[int, float], int | None],
+        self, parts: Iterable[Window], options: Options, total: Callable[[int, float], int | None] | None = None,
         cancel: threading.Event | None = None,
     ) -> Iterator[tuple[int, int | None, Transcript]]:
-        """Decode windows batch by batch: yields (windows done, of how many, what was new).
+        """Decode windows batch by batch: yields (windows done, of how many, what was new, all in one language).
 
-        This is the part that wants the GPU; it touches no file. total: (windows done, seconds reached) → estimate.
+        This is the part that wants the GPU; it touches no file. total: (windows done, seconds reached) → estimate; None
+        where nobody watches, so that batches may be full from the first.
         """
-        parts = iter(parts)
-        done, language = 0, options.language
-        # Several windows tell the language better than one.
-        sizes = POOL_SECONDS if language is not None else POOL_SECONDS[2:]
-        for pool in _pools(parts, sizes):
+        done = 0
+        # Several windows tell the language better than one. Unless ragged, padding and so the text depend on the batch.
+        unwatched = total is None and self.engine.ragged
+        sizes = POOL_SECONDS[3:] if unwatched else POOL_SECONDS if options.language is not None else POOL_SECONDS[2:]
+        votes: dict[str, float] = {}
+        for pool in _pools(iter(parts), sizes):
             if cancel is not None and cancel.is_set():
                 raise Cancelled
-            if language is None:
-                language = self.detect_language(pool, cancel)
+            states: list | None = None
+            if options.language is not None:
+                languages = [options.language] * len(pool)
+            else:
+                n_whole = len(pool)
+                pool, languages, states = self._by_language(pool, votes, cancel)
+                done -= len(pool) - n_whole  # parts of one window count as one
             found: dict[int, list[Segment]] = {}
             told = 0  # windows of the pool whose text has been given: always the first ones, in their order
-            for new in self.recogniser.recognise(pool, replace(options, language=language), cancel):
+            for new in self._decoded(pool, languages, states, options, cancel):
                 found |= new
                 ready = next((i for i in range(told, len(pool)) if i not in found), len(pool))
-                segments = [segment for i in range(told, ready) for segment in found[i]]
-                done, told = done + len(new), ready
-                reached = pool[ready - 1].end if ready else pool[0].start
-                yield done, total(done, reached), Transcript(tuple(segments), language, reached)
+                done += len(new)
+                reached = pool[told - 1].end if told else pool[0].start
+                if ready == told:
+                    yield done, total and total(done, reached), Transcript((), languages[told], reached)
+                for language, group in groupby(range(told, ready), key=languages.__getitem__):
+                    places = list(group)
+                    segments = tuple(segment for i in places for segment in found[i])
+                    reached = pool[places[-1]].end
+                    yield done, total and total(done, reached), Transcript(segments, language, reached)
+                told = ready
+
+    def _decoded(self, pool: Sequence[Window], languages: Sequence[str], states: Sequence[Any] | None, options: Options,
+                 cancel: threading.Event | None) -> Iterator[dict[int, list[Segment]]]:
+        """Segments by window, those of one language after those of another."""
+        for language in dict.fromkeys(languages):
+            rows = [i for i, one in enumerate(languages) if one == language]
+            known = None if states is None else [states[i] for i in rows]
+            wanted = replace(options, language=language)
+            for new in self.recogniser.recognise([pool[i] for i in rows], wanted, cancel, known):
+                yield {rows[i]: segments for i, segments in new.items()}
 
     def detect_language(self, parts: Sequence[Window], cancel: threading.Event | None = None) -> str:
-        """The language most probable over the given windows, among those the checkpoint serves."""
+        """The language most probable over the first of the given windows, among those the checkpoint serves."""
         if self.languages is not None and len(self.languages) == 1:
             return self.languages[0]
-        weights: dict[str, float] = {}
-        for window in parts[:3]:  # up to 90 s: enough to outvote one odd window
-            for code, probability in self.recogniser.detect(window, cancel).items():
-                if self.languages is None or code in self.languages:
-                    weights[code] = weights.get(code, 0.0) + probability * window.duration
-        return max(weights, key=weights.get)
+        votes: dict[str, float] = {}
+        for one in self._weights(parts[:3], cancel)[0]:  # up to 90 s: enough to outvote one odd window
+            for code, weight in one.items():
+                votes[code] = votes.get(code, 0.0) + weight
+        return max(votes, key=lambda code: votes[code])
+
+    def _by_language(self, pool: Sequence[Window], votes: dict[str, float], cancel: threading.Event | None
+                     ) -> tuple[list[Window], list[str], list[Any] | None]:
+        """The windows, those with two languages in them parted; the language of each; the encoder's states if of use.
+
+        votes: weight of each language so far in this recording; added to.
+        """
+        if self.languages is not None and len(self.languages) == 1:
+            return list(pool), [self.languages[0]] * len(pool), None
+        weights, states = self._weights(pool, cancel)
+        for one in weights:
+            for code, weight in one.items():
+                votes[code] = votes.get(code, 0.0) + weight
+        languages = languages_of(weights, votes)
+        found: list[tuple[Window, str, Any]] = []
+        for i, window in enumerate(pool):
+            parts = window_parts(window, MIN_SECONDS) if may_be_mixed(languages, i) else []
+            inner = languages_of(self._weights(parts, cancel)[0], votes) if len(parts) > 1 else []
+            if len(set(inner)) < 2:
+                found.append((window, languages[i], states[i]))
+                continue
+            for language, group in groupby(range(len(parts)), key=inner.__getitem__):
+                places = list(group)
+                part = joined_windows(parts[places[0] : places[-1] + 1])
+                found.append((part, language, self.recogniser.encode([part], cancel)))
+        windows, languages, states = (list(column) for column in zip(*found, strict=True))
+        return windows, languages, states if self.engine.ragged else None
+
+    def _weights(self, windows: Sequence[Window], cancel: threading.Event | None
+                 ) -> tuple[list[dict[str, float]], list[Any]]:
+        """Seconds of each window for each language that the checkpoint serves, and the encoder's states."""
+        weights, kept = [], []
+        for window in windows:
+            found, states = self.recogniser.detect_and_keep(window, cancel)
+            served = {code: p for code, p in found.items() if self.languages is None or code in self.languages}
+            every = sum(served.values()) or 1.0
+            weights.append({code: p / every * window.duration for code, p in served.items()})
+            kept.append(states)
+        return weights, kept
 
 
 def _pools(parts: Iterator[Window], seconds_each: Sequence[float]) -> Iterator[list[Window]]:

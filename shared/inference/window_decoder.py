@@ -27,6 +27,7 @@ from shared.checkpoint.tokenizer import Tokens
 from shared.engines import Decoded, Engine
 from shared.errors import Cancelled
 from shared.inference import quality as judge
+from shared.inference.silence import crosses, parted, seams
 from shared.inference.word_times import align_words
 from shared.options import Options
 from shared.transcript import Segment, Word, sentences
@@ -64,21 +65,38 @@ class Recogniser:
         """Whether a clip costs what it lasts."""
         return self.after is not None
 
-    def recognise(self, windows: Sequence[Window], options: Options, cancel: threading.Event | None = None
-                  ) -> Iterator[dict[int, list[Segment]]]:
+    def recognise(self, windows: Sequence[Window], options: Options, cancel: threading.Event | None = None,
+                  states: Sequence[Any] | None = None) -> Iterator[dict[int, list[Segment]]]:
         """Decode windows, those of like length together: yields the segments of each batch by the window's index.
 
-        options.language must be known.
+        options.language must be known. states: of each window, as `detect` gave them; None encodes them here.
+        What the model left unread of the windows is decoded when all have been, so that it fills batches of its own;
+        those windows come last.
         """
+        begun: dict[int, list[Segment]] = {}  # windows of which something is left
+        rests: dict[int, Window] = {}
         for batch in self._batches(windows):
-            segments = self._decode_batch([windows[i] for i in batch], options, cancel)
-            yield dict(zip(batch, segments, strict=True))
+            known = None if states is None else self.engine.join([states[i] for i in batch])
+            segments, left = self._decode_batch([windows[i] for i in batch], options, cancel, known)
+            found = dict(zip(batch, segments, strict=True))
+            for row, rest in left.items():
+                rests[batch[row]], begun[batch[row]] = rest, found.pop(batch[row])
+            if found:
+                yield found
+        places = list(rests)
+        if places:
+            for more in self.recognise(list(rests.values()), options, cancel):
+                yield {places[i]: begun[places[i]] + segments for i, segments in more.items()}
 
     def detect(self, window: Window, cancel: threading.Event | None = None) -> dict[str, float]:
         """Probability of each language code."""
+        return self.detect_and_keep(window, cancel)[0]
+
+    def detect_and_keep(self, window: Window, cancel: threading.Event | None = None) -> tuple[dict[str, float], Any]:
+        """Probability of each language code, and the encoder's states for `recognise`."""
         states = self.encode([window], cancel)
         with self._lock:
-            return self.engine.detect_language(states)[0]
+            return self.engine.detect_language(states)[0], states
 
     def encode(self, windows: Sequence[Window], cancel: threading.Event | None = None, *, full: bool = False,
                room: float = WINDOW_SECONDS) -> Any:
@@ -135,9 +153,11 @@ class Recogniser:
             return pad_or_trim(mel, n_frames)
         return np.concatenate([pad_or_trim(mel, n_frames - self._tail.shape[1]), self._tail], axis=1)
 
-    def _decode_batch(self, batch: Sequence[Window], options: Options, cancel: threading.Event | None
-                      ) -> list[list[Segment]]:
-        states = self.encode(batch, cancel)
+    def _decode_batch(
+        self, batch: Sequence[Window], options: Options, cancel: threading.Event | None, states: Any = None,
+    ) -> tuple[list[list[Segment]], dict[int, Window]]:
+        """Segments of each window, and by its row what the model left unread of it."""
+        states = self.encode(batch, cancel) if states is None else states
         prompt = self.tokens.prompt(options.language, options.task, timestamps=self.facts.timestamps,
                                     initial_prompt=options.initial_prompt)
         results = self.decode(states, prompt, max(window.duration for window in batch), cancel,
@@ -151,10 +171,7 @@ class Recogniser:
             # The last timestamp tells how far the model read; what it left is a window of its own.
             if self.facts.timestamps and segments and RESUME_SECONDS < reached < window.duration - RESUME_SECONDS:
                 rests[row] = _rest(window, reached)
-        for more in self.recognise(list(rests.values()), options, cancel):
-            for i, segments in more.items():
-                found[list(rests)[i]] += segments
-        return found
+        return found, rests
 
     def _finish(self, window: Window, decoded: Decoded, states: Any, row: int, prompt: list[int], options: Options,
                 cancel: threading.Event | None) -> tuple[list[Segment], float]:
@@ -195,7 +212,9 @@ class Recogniser:
         pieces = self.tokens.pieces(decoded.tokens)
         timed: list[list[Word]] = [[] for _ in pieces]
         shared_words = window.since is not None or window.until is not None
-        if (options.words or shared_words) and pieces:
+        cuts = seams(window)
+        over_silence = any(crosses(piece.start or 0.0, piece.end or window.duration, cuts) for piece in pieces)
+        if (options.words or shared_words or over_silence) and pieces:
             timed = self.align(states, row, prompt, [piece.tokens for piece in pieces], window, options)
             if pieces[-1].end is not None:  # the window may go on: the speech after it is another piece's
                 timed[-1] = [replace(word, end=max(word.start, min(word.end, pieces[-1].end))) for word in timed[-1]]
@@ -206,11 +225,14 @@ class Recogniser:
             begin, reached = min(begin, end), end
             text = self.tokens.text(piece.tokens).strip()
             if text:
-                segment = _on_audio(window, Segment(
-                    text, begin, end, tuple(words), no_speech_prob=decoded.no_speech_prob,
-                    avg_logprob=decoded.avg_logprob))
-                segments += [segment] if self.facts.timestamps else sentences(segment)
-        return _own(segments, window, options.words) if shared_words else segments, reached
+                whole = Segment(text, begin, end, tuple(words), no_speech_prob=decoded.no_speech_prob,
+                                avg_logprob=decoded.avg_logprob)
+                for part in parted(whole, cuts):
+                    segment = _on_audio(window, part)
+                    segments += [segment] if self.facts.timestamps else sentences(segment)
+        if shared_words:
+            segments = _own(segments, window)
+        return segments if options.words else [replace(segment, words=()) for segment in segments], reached
 
 
 def _even(seconds: float) -> int:
@@ -226,7 +248,7 @@ def _rest(window: Window, seconds: float) -> Window:
     return Window(window.samples[cut:], tuple(pieces), until=window.until)
 
 
-def _own(segments: Sequence[Segment], window: Window, words: bool) -> list[Segment]:
+def _own(segments: Sequence[Segment], window: Window) -> list[Segment]:
     """What a window keeps where its neighbour hears the same: the words whose middle is on its side of the cut."""
     since, until = window.since or 0.0, window.until if window.until is not None else float("inf")
 
@@ -241,7 +263,7 @@ def _own(segments: Sequence[Segment], window: Window, words: bool) -> list[Segme
         elif own:
             kept.append(replace(segment, text="".join(word.text for word in own).strip(), words=own,
                                 start=max(segment.start, own[0].start), end=min(segment.end, own[-1].end)))
-    return kept if words else [replace(segment, words=()) for segment in kept]
+    return kept
 
 
 def _on_audio(window: Window, segment: Segment) -> Segment:

@@ -48,6 +48,35 @@ def test_language_is_detected(base, base_torch):
     assert base_torch.transcribe(clips("ru")[0].path).language == "ru"
 
 
+@pytest.mark.parametrize("pause", [1.0, 4.0])
+def test_a_second_language_is_written_in_itself_and_named(base_torch, pause):
+    """Within one window too. A language that is given stays."""
+    spoken = [*ENGLISH, *ITALIAN[:2]]
+    audio = joined([clip.path for clip in spoken], pause=pause)
+    found = base_torch.transcribe(audio)
+    assert "English 0:0" in found.warnings[0] and "Italian 0:" in found.warnings[0]
+    border = sum(load_audio(clip.path).duration + pause for clip in ENGLISH)
+    for language, first, last in (("en", 0.0, border), ("it", border, audio.duration)):
+        said = " ".join(clip.text for clip in spoken if clip.language == language)
+        text = " ".join(segment.text for segment in found.segments if first <= (segment.start + segment.end) / 2 < last)
+        assert word_errors(said, text, language).wer < 0.35
+    fixed = base_torch.transcribe(audio, language="it")
+    assert fixed.language == "it" and not fixed.warnings
+
+
+@pytest.mark.parametrize("words", [False, True])
+@pytest.mark.parametrize("gap", [3.0, 40.0])
+def test_no_segment_or_word_lies_in_silence_that_was_left_out(base_torch, gap, words):
+    one, other = (load_audio(clip.path).samples for clip in ENGLISH[:2])
+    audio = Waveform(np.concatenate([one, np.zeros(int(gap * 16_000), np.float32), other]))
+    found = base_torch.transcribe(audio, language="en", words=words)
+    first, last = len(one) / 16_000, len(one) / 16_000 + gap
+    for part in (*found.segments, *found.words):
+        assert part.end <= first + 0.5 or part.start >= last - 0.5
+    assert bool(found.words) == words
+    assert word_errors(" ".join(clip.text for clip in ENGLISH[:2]), found.text, "en").wer < 0.3
+
+
 def test_translation_into_english(base):
     text = base.transcribe(ITALIAN[3].path, language="it", task="translate").text.lower()
     assert "call" in text and "chiamata" not in text
