@@ -18,7 +18,7 @@ from benchmarks.gpu_timing import Timed, measured
 from shared.checkpoint import Checkpoint
 from training.config import Config, Method
 from training.data import EVAL_TAIL_SECONDS
-from training.model import ShortContextEncoder, token_loss, trainable
+from training.model import accept_short_context, token_loss, trainable
 
 CLIP_SECONDS, N_TOKENS = 4.0, 20  # of one clip: a sentence
 CROPPED, PADDED = int(100 * (CLIP_SECONDS + EVAL_TAIL_SECONDS)), 3000  # log-mel frames
@@ -50,7 +50,7 @@ def _prepared(name: str, kind: str, checkpointing: bool, device: str) -> tuple[n
     """As `training.finetune` prepares it: weights in float32, what is to be trained trainable."""
     config = Config(name="benchmark", data=(), language="en", method=Method(kind=kind))
     model = random_model(SHAPES[name], device, torch.float32)
-    model.model.encoder.__class__ = ShortContextEncoder
+    accept_short_context(model.model.encoder)
     tuned = trainable(model, config, Checkpoint(f"random/{name}")).train().to(device)
     if checkpointing:
         model.config.use_cache = False
