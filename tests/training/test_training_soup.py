@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from training_world import random_base, small_data, tiny
+from training_world import small_base, small_data, tiny
 
 from shared.checkpoint import facts
 from shared.errors import UserError
@@ -27,7 +27,7 @@ CLIPS = ["it_priv-introsaved.flac", "it_vm-mailboxfull.flac"]
 def world(tmp_path_factory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("world")
     data = small_data(folder / "set", train=CLIPS, validation=["it_vm-tmpexists.flac"], test=["en_austen-0930.flac"])
-    return random_base(folder / "base"), data
+    return small_base(folder / "base"), data
 
 
 @pytest.fixture(scope="module")
