@@ -20,6 +20,7 @@ import resource
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,9 +30,8 @@ sys.path[:0] = [str(Path(__file__).parents[1])]
 
 from shared.audio import SAMPLE_RATE, Waveform, load_audio  # noqa: E402
 from shared.checkpoint import Checkpoint  # noqa: E402
-from shared.inference import Transcriber  # noqa: E402
-from shared.inference.window_decoder import Options  # noqa: E402
-from shared.live import LiveTranscriber  # noqa: E402
+from shared.inference import Options, Transcriber  # noqa: E402
+from shared.live import LiveTranscriber, Update  # noqa: E402
 from shared.live.local_agreement import key  # noqa: E402
 from shared.transcript import Transcript, Word  # noqa: E402
 from shared.wer import word_errors  # noqa: E402
@@ -81,7 +81,7 @@ def play(live: LiveTranscriber, samples: np.ndarray, *, simulated: bool) -> Play
             live.insert(samples[i : i + BLOCK])
         ended.set()
 
-    def look(work) -> bool:
+    def look(work: Callable[[], Update]) -> bool:
         nonlocal now
         spent = time.process_time()
         update = work()

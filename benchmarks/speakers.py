@@ -20,6 +20,7 @@ import json
 import random
 import time
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,7 +143,7 @@ def diarize(waveform: Waveform) -> Diarizer:
     return diarizer
 
 
-def annotation(turns) -> Annotation:
+def annotation(turns: Iterable[Turn]) -> Annotation:
     made = Annotation()
     for number, turn in enumerate(turns):
         made[Segment(turn.start, turn.end), number] = turn.speaker

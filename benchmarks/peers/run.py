@@ -16,6 +16,7 @@ import os
 import shlex
 import sys
 import time
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from benchmarks.peers.envs import NotInstalled, versions
@@ -51,7 +52,7 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    def names(known):
+    def names(known: Collection[str]) -> Callable[[str], list[str]]:
         def listed(text: str) -> list[str]:
             chosen = [name for name in text.split(",") if name]
             unknown = [name for name in chosen if name not in known]

@@ -35,8 +35,8 @@ ALL = ("single", "batch", "long")
 INT8 = {"engine": "auto", "compute_type": "auto"}
 
 
-def _faster_whisper(name: str, label: str, modes: tuple[str, ...], *, beam_size: int = 1, batched: bool = False, **more
-                    ) -> System:
+def _faster_whisper(name: str, label: str, modes: tuple[str, ...], *, beam_size: int = 1, batched: bool = False,
+                    **more: Any) -> System:
     options = {"compute_type": "int8", "beam_size": beam_size, "batched": batched}
     return System(name, label, "faster-whisper", "ctranslate2", options, modes, **more)
 

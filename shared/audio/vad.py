@@ -124,16 +124,14 @@ class SpeechSpans:
             if probability >= self.onset - OFFSET_BELOW_ONSET:
                 self._last = self._frame + 1
             elif (self._frame + 1 - self._last) * FRAME >= MIN_SILENCE * SAMPLE_RATE:
-                self._close(self._last)
-                self._start = None
+                self._close(self._start, self._last)
             if self._start is not None and len(self._open) >= self.max_frames:
-                self._cut()
+                self._cut(self._start)
         self._frame += 1
 
     def finish(self) -> None:
         if self._start is not None:
-            self._close(self._last)
-            self._start = None
+            self._close(self._start, self._last)
 
     def take(self) -> list[Span]:
         """The spans closed since the last call."""
@@ -145,18 +143,18 @@ class SpeechSpans:
         """Sample before which nothing can become speech any more."""
         return (self._frame if self._start is None else self._start) * FRAME
 
-    def _close(self, end: int) -> None:
-        if (end - self._start) * FRAME >= MIN_SPEECH * SAMPLE_RATE:
-            self.spans.append(Span(self._start * FRAME, end * FRAME, cut_before=self._was_cut))
-        self._was_cut = False
+    def _close(self, start: int, end: int) -> None:
+        if (end - start) * FRAME >= MIN_SPEECH * SAMPLE_RATE:
+            self.spans.append(Span(start * FRAME, end * FRAME, cut_before=self._was_cut))
+        self._start, self._was_cut = None, False
 
-    def _cut(self) -> None:
+    def _cut(self, start: int) -> None:
         """Speech without a pause for a whole window: part it at the least speech-like moment of its second half."""
         half = self.max_frames // 2
         smooth = np.convolve(self._open[half:], np.ones(5) / 5, mode="same")
         at = half + 2 + int(np.argmin(smooth[2:-2]))
-        cut = self._start + at
-        self.spans.append(Span(self._start * FRAME, cut * FRAME, self._was_cut, cut_after=True))
+        cut = start + at
+        self.spans.append(Span(start * FRAME, cut * FRAME, self._was_cut, cut_after=True))
         self._start, self._open, self._was_cut = cut, self._open[at:], True
 
 

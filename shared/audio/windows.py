@@ -127,7 +127,8 @@ def _window(pieces: list[tuple[Span, int, np.ndarray]]) -> Window:
                   until=last.end / SAMPLE_RATE if last.cut_after else None)
 
 
-def _spoken(blocks: Iterable[np.ndarray], onset: float, max_seconds: float, pad: int, overlap: int):
+def _spoken(blocks: Iterable[np.ndarray], onset: float, max_seconds: float, pad: int, overlap: int
+            ) -> Iterator[tuple[Span, int, np.ndarray]]:
     """Yield (span, first sample, samples) of each span, padded by up to `pad` samples that are never another's.
 
     Where a span was cut, both sides get `overlap` samples of the other.
@@ -138,7 +139,7 @@ def _spoken(blocks: Iterable[np.ndarray], onset: float, max_seconds: float, pad:
     held: Span | None = None  # a span waits until it is known how far its padding may reach
     last = 0
 
-    def padded(span: Span, reach: int):
+    def padded(span: Span, reach: int) -> tuple[Span, int, np.ndarray]:
         nonlocal last
         start = span.start - overlap if span.cut_before else max(span.start - pad, last)
         end = min(span.end + overlap, audio.end) if span.cut_after else min(span.end + pad, reach)

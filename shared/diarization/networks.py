@@ -88,7 +88,8 @@ def _bank() -> torch.Tensor:
     def mel(hz: torch.Tensor) -> torch.Tensor:
         return 1127.0 * torch.log1p(hz / 700.0)
 
-    edges = torch.linspace(*mel(torch.tensor([LOWEST_HZ, SAMPLE_RATE / 2])).tolist(), N_BANDS + 2)
+    lowest, highest = mel(torch.tensor([LOWEST_HZ, SAMPLE_RATE / 2])).tolist()
+    edges = torch.linspace(lowest, highest, N_BANDS + 2)
     at = mel(torch.arange(N_FFT // 2 + 1) * (SAMPLE_RATE / N_FFT))[:, None]
     width = edges[1] - edges[0]
     return torch.minimum((at - edges[:-2]) / width, (edges[2:] - at) / width).clamp(min=0.0)
@@ -142,16 +143,23 @@ def _sinc_filters(learned: dict[str, torch.Tensor]) -> torch.Tensor:
     return (filters / torch.cat([middle, middle]))[:, None]
 
 
+class _SincNet(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.wav_norm1d = nn.InstanceNorm1d(1, affine=True)
+        self.conv1d = nn.ModuleList([nn.Identity(), nn.Conv1d(80, 60, 5), nn.Conv1d(60, 60, 5)])
+        self.norm1d = nn.ModuleList([nn.InstanceNorm1d(n, affine=True) for n in (80, 60, 60)])
+
+
 class _PyanNet(nn.Module):
     """Waveform (batch, 1, n_samples) → scores of the powerset classes (batch, n_frames, 7)."""
+
+    filters: torch.Tensor
 
     def __init__(self, filters: torch.Tensor) -> None:
         super().__init__()
         self.register_buffer("filters", filters, persistent=False)
-        self.sincnet = nn.Module()
-        self.sincnet.wav_norm1d = nn.InstanceNorm1d(1, affine=True)
-        self.sincnet.conv1d = nn.ModuleList([nn.Identity(), nn.Conv1d(80, 60, 5), nn.Conv1d(60, 60, 5)])
-        self.sincnet.norm1d = nn.ModuleList([nn.InstanceNorm1d(n, affine=True) for n in (80, 60, 60)])
+        self.sincnet = _SincNet()
         self.lstm = nn.LSTM(60, 128, num_layers=4, bidirectional=True, batch_first=True)
         self.linear = nn.ModuleList([nn.Linear(256, 128), nn.Linear(128, 128)])
         self.classifier = nn.Linear(128, len(POWERSET))
@@ -189,17 +197,17 @@ class _CamPlusPlus(nn.Module):
         self.xvector = nn.ModuleDict(net)
 
     def forward(self, bands: torch.Tensor) -> torch.Tensor:
-        net = self.xvector
+        part = self.xvector.get_submodule
         x = self.head(bands.transpose(1, 2))
-        x = net["tdnn"]["nonlinear"]["batchnorm"](net["tdnn"]["linear"](x)).relu()
+        x = part("tdnn.nonlinear.batchnorm")(part("tdnn.linear")(x)).relu()
         for number in (1, 2, 3):
-            for layer in net[f"block{number}"].values():
+            for layer in part(f"block{number}").children():
                 x = torch.cat([x, layer(x)], 1)
-            transit = net[f"transit{number}"]
-            x = transit["linear"](transit["nonlinear"]["batchnorm"](x).relu())
-        x = net["out_nonlinear"]["batchnorm"](x).relu()
+            x = part(f"transit{number}.nonlinear.batchnorm")(x).relu()
+            x = part(f"transit{number}.linear")(x)
+        x = part("out_nonlinear.batchnorm")(x).relu()
         x = torch.cat([x.mean(-1), x.std(-1)], 1)[..., None]
-        return net["dense"]["nonlinear"]["batchnorm"](net["dense"]["linear"](x))[..., 0]
+        return part("dense.nonlinear.batchnorm")(part("dense.linear")(x))[..., 0]
 
 
 class _Head(nn.Module):
@@ -258,5 +266,6 @@ def _norm_first(width: int, out: int) -> nn.ModuleDict:
     return nn.ModuleDict({"nonlinear": _norm(width), "linear": nn.Conv1d(width, out, 1, bias=False)})
 
 
-def _unit(width: int, out: int, kernel: int, **how: int) -> nn.ModuleDict:
-    return nn.ModuleDict({"linear": nn.Conv1d(width, out, kernel, bias=False, **how), "nonlinear": _norm(out)})
+def _unit(width: int, out: int, kernel: int, stride: int, padding: int) -> nn.ModuleDict:
+    linear = nn.Conv1d(width, out, kernel, stride, padding, bias=False)
+    return nn.ModuleDict({"linear": linear, "nonlinear": _norm(out)})
