@@ -100,7 +100,7 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
 def heard(client: Client, app: str, clip: Clip, media: str) -> str:
     """What the app reads in a clip, by the engine that a Space uses."""
-    how = {"language": clip.language, "task": "transcribe", "engine": "torch", "names": ""}
+    how = {"language": clip.language, "task": "transcribe", "engine": "torch", "initial_prompt": ""}
     sound = handle_file(clip.path)
     if app == "upload":
         return client.predict(files=[sound], api_name="/transcribe_files", **how)[0]
