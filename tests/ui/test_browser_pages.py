@@ -20,7 +20,7 @@ from shared.wer import word_errors
 pytestmark = [pytest.mark.browser,
               pytest.mark.skipif(CHROMIUM is None, reason="SKIPPED: no Chromium; `make browser` installs one")]
 
-GONE = '<img src="http://evil.test/a.png" onerror="window.PWN=1">gone.wav'
+GONE = '<img src=evil.test onerror="window.PWN=1">gone.wav'
 MAILBOX, AUSTEN = clips("it")[1], clips("en")[1]
 
 
