@@ -44,9 +44,9 @@ class Transcriber:
         full_context: bool = False, progress: Callable[[float, str], None] | None = None, max_bytes: int | None = None,
         token: bool = True,
     ) -> None:
-        """full_context: always the 30 s of stock Whisper, even where the checkpoint may be cropped. progress: hears of
-        downloading and converting, (fraction, text). max_bytes: limit for a download. token: whether this machine's Hub
-        token may be used.
+        """full_context: always the 30 s of stock Whisper, even where the checkpoint may be cropped. progress: called
+        with (fraction, message) while downloading and converting. max_bytes: limit for a download. token: whether this
+        machine's Hub token may be used.
 
         Raises UserError: see `checkpoint.files` and `engines.load_engine`.
         """

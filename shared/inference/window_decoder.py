@@ -26,7 +26,7 @@ from shared.checkpoint import Facts
 from shared.checkpoint.tokenizer import Tokens
 from shared.engines import Decoded, Engine
 from shared.errors import Cancelled
-from shared.inference import quality as judge
+from shared.inference import quality
 from shared.inference.silence import crosses, parted, seams
 from shared.inference.word_times import align_words
 from shared.options import Options
@@ -178,10 +178,10 @@ class Recogniser:
         """Try again what looks wrong, drop what is not speech, put times on what is; and the second of the window up to
         which the model read."""
         text = self.tokens.text(decoded.tokens)
-        wrong = judge.looks_wrong(decoded, text) or self._is_unsure(window, decoded)
-        if wrong and not judge.is_silent(decoded):
+        wrong = quality.looks_wrong(decoded, text) or self._is_unsure(window, decoded)
+        if wrong and not quality.is_silent(decoded):
             states, row, decoded = self._again(window, decoded, text, states, row, prompt, options, cancel)
-        if judge.is_silent(decoded):
+        if quality.is_silent(decoded):
             return [], window.duration
         return self._segments(window, decoded, states, row, prompt, options)
 
@@ -202,9 +202,9 @@ class Recogniser:
             decoded = self.decode(states, prompt, window.duration, cancel, **how)[0]
             text = self.tokens.text(decoded.tokens)
             tries.append((decoded, text))
-            if not judge.looks_wrong(decoded, text):
+            if not quality.looks_wrong(decoded, text):
                 return states, row, decoded
-        return states, row, judge.better(tries)[0]
+        return states, row, quality.better(tries)[0]
 
     def _segments(self, window: Window, decoded: Decoded, states: Any, row: int, prompt: list[int], options: Options
                   ) -> tuple[list[Segment], float]:

@@ -12,8 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from shared.audio.windows import Window
-from shared.inference import Transcriber
-from shared.inference import quality as judge
+from shared.inference import Transcriber, quality
 from shared.inference.window_decoder import ROOM_SECONDS, TOKENS_PER_SECOND
 from shared.options import Options
 from shared.transcript import Word
@@ -50,8 +49,8 @@ class Looker:
         decoded = recogniser.decode(states, prompt, fill, beam_size=options.beam_size)[0]
         text = tokens.text(decoded.tokens)
         words: list[Word] | None = []
-        if judge.looks_wrong(decoded, text):
-            words = [] if judge.is_silent(decoded) else None
+        if quality.looks_wrong(decoded, text):
+            words = [] if quality.is_silent(decoded) else None
         elif text.strip():
             ids = [i for i in decoded.tokens if i < tokens.end]
             self._n_tokens = len(ids)
