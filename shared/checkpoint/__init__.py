@@ -1,9 +1,20 @@
 from shared.checkpoint.identity import EMBEDDED, MODELS, Checkpoint, configured
-from shared.checkpoint.info import Facts, facts
-from shared.checkpoint.resolve import TAIL_FILE, WITH_ROOM, files, learned_tail
+from shared.checkpoint.info import Facts, ShortContext, facts
+from shared.checkpoint.resolve import TAIL_FILE, WITH_ROOM, Form, files, learned_tail
 from shared.checkpoint.weights import weight_files
 
 __all__ = [
-    "EMBEDDED", "MODELS", "TAIL_FILE", "WITH_ROOM", "Checkpoint", "Facts", "configured", "facts", "files",
-    "learned_tail", "weight_files",
+    "EMBEDDED",
+    "MODELS",
+    "TAIL_FILE",
+    "WITH_ROOM",
+    "Checkpoint",
+    "Facts",
+    "Form",
+    "ShortContext",
+    "configured",
+    "facts",
+    "files",
+    "learned_tail",
+    "weight_files",
 ]

@@ -14,11 +14,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from shared.checkpoint import Form
 from shared.engines.hardware import has_avx2, has_gpu
 from shared.errors import OtherForm, UserError
 from shared.options import ENGINES
 
-FORMS = {"torch": "transformers", "ctranslate2": "ctranslate2"}  # in which a checkpoint's folder must be
+# In which a checkpoint\'s folder must be.
+FORMS: dict[str, Form] = {"torch": "transformers", "ctranslate2": "ctranslate2"}
 DEFAULT_COMPUTE = {"cpu": "int8", "cuda": "float16"}
 
 
@@ -83,7 +85,7 @@ class Engine(Protocol):
         """
 
 
-def load_engine(name: str, device: str, compute_type: str, folder_of: Callable[[str], Path]) -> Engine:
+def load_engine(name: str, device: str, compute_type: str, folder_of: Callable[[Form], Path]) -> Engine:
     """Open a checkpoint on an engine. folder_of: gives the checkpoint's folder in the form asked for.
 
     name: auto, torch or ctranslate2. Which one auto is follows from the hardware (`hardware` states the rule).
@@ -103,10 +105,12 @@ def load_engine(name: str, device: str, compute_type: str, folder_of: Callable[[
             folder = folder_of(FORMS[name])
         except OtherForm:
             name = "ctranslate2"
-    if name == "ctranslate2":
-        from shared.engines.ctranslate2_engine import CTranslate2Engine as Chosen
-    else:
-        from shared.engines.torch_engine import TorchEngine as Chosen
     if compute_type == "auto":
         compute_type = DEFAULT_COMPUTE[device]
-    return Chosen(folder or folder_of(FORMS[name]), device=device, compute_type=compute_type)
+    if name == "ctranslate2":
+        from shared.engines.ctranslate2_engine import CTranslate2Engine
+
+        return CTranslate2Engine(folder or folder_of(FORMS[name]), device=device, compute_type=compute_type)
+    from shared.engines.torch_engine import TorchEngine
+
+    return TorchEngine(folder or folder_of(FORMS[name]), device=device, compute_type=compute_type)

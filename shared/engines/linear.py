@@ -91,7 +91,8 @@ class Linear:
     def __init__(self, weight: Tensor, bias: Tensor | None, int8: bool, kernel: type[Kernel] | None = None) -> None:
         """kernel: of the 8 bits; None takes the fastest there is."""
         self._kernel: Kernel | None = None
-        self._weight, self._bias, self._sums = weight, bias, None
+        self._weight: Tensor | None = weight
+        self._bias, self._sums = bias, None
         if int8:
             narrow = not has_vnni()
             self._kernel = (kernel or (Fbgemm if Fbgemm.is_there() else OneDnn))(weight, narrow)
@@ -100,6 +101,7 @@ class Linear:
 
     def __call__(self, x: Tensor) -> Tensor:
         if self._kernel is None:
+            assert self._weight is not None
             return functional.linear(x, self._weight, self._bias)
         n_rows = x.numel() // x.shape[-1]
         if n_rows == 1:

@@ -101,9 +101,9 @@ def greedy(
             raise Cancelled
         logits = network.logits(hidden[:, -1])
         rules.apply(logits, [row.said for row in rows], stamps)
-        best, choice = logits.max(-1)
+        best, chosen = logits.max(-1)
         logprobs = (best - logits.logsumexp(-1)).tolist()
-        choice = choice.tolist()
+        choice = chosen.tolist()
         for row, token, logprob in zip(rows, choice, logprobs, strict=True):
             if row.at in done:
                 continue

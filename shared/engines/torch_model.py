@@ -137,10 +137,11 @@ class WhisperNetwork:
             mask = torch.zeros(over.shape, device=self.device, dtype=dtype).masked_fill_(over, -torch.inf)
             mask = mask[:, None, None]
         shape = (n_rows, self.n_heads, min(n_room, self.n_context), self.d_model // self.n_heads)
-        past = [[torch.empty(shape, device=self.device, dtype=self.dtype) for _ in self.decoder] for _ in range(2)]
+        past_keys, past_values = ([torch.empty(shape, device=self.device, dtype=self.dtype) for _ in self.decoder]
+                                  for _ in range(2))
         keys, values = ([x.to(dtype, memory_format=torch.contiguous_format) for x in kind]
                         for kind in zip(*pairs, strict=True))
-        return Memory(keys, values, mask, *past)
+        return Memory(keys, values, mask, past_keys, past_values)
 
     def step(self, ids: Tensor, memory: Memory, heads: Heads = ()) -> tuple[Tensor, list[Tensor]]:
         """The next tokens ids (batch, n_tokens) → (batch, n_tokens, d_model), and the cross-attention weights

@@ -16,7 +16,7 @@ from typing import Any
 
 from shared.audio import AudioSource, Source
 from shared.audio.windows import Window, joined_windows, window_parts, windows
-from shared.checkpoint import WITH_ROOM, Checkpoint, facts, files, learned_tail
+from shared.checkpoint import WITH_ROOM, Checkpoint, Form, ShortContext, facts, files, learned_tail
 from shared.checkpoint.tokenizer import tokens_of
 from shared.diarization import Diarizer, label
 from shared.engines import load_engine
@@ -53,7 +53,7 @@ class Transcriber:
         self.asked = self.checkpoint = checkpoint  # as it was named; `checkpoint` gets the commit it came to
         folders: dict[str, Path] = {}
 
-        def folder_of(form: str) -> Path:
+        def folder_of(form: Form) -> Path:
             self.checkpoint, folders["used"] = files(checkpoint, form, progress, max_bytes, token)
             return folders["used"]
 
@@ -65,7 +65,7 @@ class Transcriber:
             said = replace(said, short_context="full")
         elif said.short_context in ("full", "tail"):
             tail = learned_tail(folders["used"], self.engine.n_mels)
-            stock = "room" if self.checkpoint.model_id in WITH_ROOM else "full"
+            stock: ShortContext = "room" if self.checkpoint.model_id in WITH_ROOM else "full"
             said = replace(said, short_context=stock if tail is None else "tail")
         self.facts = said
         self.recogniser = Recogniser(self.engine, self.tokens, self.facts, tail)
@@ -114,8 +114,8 @@ class Transcriber:
             options = replace(options, words=True)  # a speaker may change within a segment
         parts, total = self.windows(heard, options), heard.total
         if heard.length is not None and heard.length <= HELD_SECONDS:
-            parts = list(parts)
-            n_windows = len(parts)
+            held = list(parts)
+            parts, n_windows = iter(held), len(held)
 
             def total(done: int, reached: float) -> int:
                 return n_windows

@@ -116,8 +116,8 @@ class Recogniser:
                 states.append(self.engine.encode(mels))
         return self.engine.join(states)
 
-    def decode(self, states: Any, prompt: list[int], seconds: float, cancel: threading.Event | None = None, **how
-               ) -> list[Decoded]:
+    def decode(self, states: Any, prompt: list[int], seconds: float, cancel: threading.Event | None = None,
+               **how: Any) -> list[Decoded]:
         """seconds: the longest clip's. how: beam_size, no_repeat_ngram."""
         max_tokens = min(MAX_TOKENS, 448 - len(prompt), int(16 + TOKENS_PER_SECOND * seconds))
         with self._lock:

@@ -88,7 +88,7 @@ class Looker:
         for code, probability in self.transcriber.recogniser.detect(window).items():
             if served is None or code in served:
                 self._votes[code] = self._votes.get(code, 0.0) + probability * window.duration
-        best, total = max(self._votes, key=self._votes.get), sum(self._votes.values())
+        best, total = max(self._votes, key=self._votes.__getitem__), sum(self._votes.values())
         if self._votes[best] >= SURE * total or is_last or window.duration >= DETECT_AT_MOST:
             self._settle(best)
         return self.options.language is not None
