@@ -19,7 +19,7 @@ from shared.engines.hardware import has_avx2, has_gpu
 from shared.errors import OtherForm, UserError
 from shared.options import ENGINES
 
-# In which a checkpoint\'s folder must be.
+# In which a checkpoint's folder must be.
 FORMS: dict[str, Form] = {"torch": "transformers", "ctranslate2": "ctranslate2"}
 DEFAULT_COMPUTE = {"cpu": "int8", "cuda": "float16"}
 

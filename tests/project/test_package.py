@@ -76,6 +76,11 @@ def test_training_lists_what_it_imports_beyond_the_runtime():
     assert not listed & names(runtime())
 
 
+def test_the_changelog_begins_with_this_version():
+    sections = re.findall(r"^## (\S+),", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sections == [__version__, "0.1.0"]
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built of a copy and without a network."""
