@@ -84,7 +84,7 @@ def _resolved(request: Request) -> tuple[Checkpoint, Path]:
 
 
 def learned_tail(folder: Path, n_mels: int) -> np.ndarray | None:
-    """The learned tail (`training.tail`) in a checkpoint's folder: float32 (n_mels, n_frames). Raises UserError."""
+    """The learned tail in a checkpoint's folder: float32 (n_mels, n_frames). Raises UserError."""
     path = folder / TAIL_FILE
     if not path.is_file():
         return None
@@ -94,7 +94,7 @@ def learned_tail(folder: Path, n_mels: int) -> np.ndarray | None:
         tail = np.zeros(0)
     if tail.ndim != 2 or len(tail) != n_mels or not 0 < tail.shape[1] <= 500:
         raise UserError("The checkpoint's learned tail cannot be used", got=f"{TAIL_FILE} of shape {tail.shape}",
-                        limit=f"{n_mels} mel channels, at most 5 s", hint="learn it again (python -m training.tail)")
+                        limit=f"{n_mels} mel channels, at most 5 s", hint="remove it from the folder")
     return tail.astype(np.float32)
 
 
