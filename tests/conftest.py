@@ -15,11 +15,12 @@ from link_world import encoded, media
 
 __all__ = ["base", "base_torch", "encoded", "hub", "media"]
 
-# Files that use the same running app go to the same worker, so that it starts once.
-SHARED = {"test_ui.py": "suite", "test_browser.py": "suite"}
+# Files that use the running app go together: two groups, so that each of two workers starts it once.
+SHARED = {"test_ui.py": "calls", "test_ui_api.py": "calls", "test_browser.py": "calls",
+          "test_browser_pages.py": "looks", "test_browser_live.py": "looks"}
 # What takes longest begins first, so that no worker ends long after the other.
-LONGEST = ("suite", "test_training_run.py", "test_live.py", "test_ui_compare.py", "test_browser_pages.py",
-           "test_browser_live.py", "test_pipeline_ray.py", "test_link_youtube.py", "test_training_results.py")
+LONGEST = ("calls", "looks", "test_training_run.py", "test_live.py", "test_ui_compare.py", "test_pipeline_ray.py",
+           "test_link_youtube.py", "test_training_results.py")
 
 
 def group(name: str) -> str:
