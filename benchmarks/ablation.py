@@ -52,7 +52,7 @@ def measured(folder: Path, rows: list[dict]) -> tuple[list[WordErrors], int]:
     """Word errors of each clip, and how many of them were done again at full context."""
     transcriber = Transcriber(Checkpoint.parse(str(folder / "model")))
     errors, _ = heard(transcriber, rows)
-    return errors, transcriber.recogniser.n_again
+    return errors, transcriber.window_decoder.n_again
 
 
 def main() -> None:

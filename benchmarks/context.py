@@ -49,18 +49,18 @@ def heard(transcriber: Transcriber, rows: list[dict]) -> tuple[list[WordErrors],
 
 
 def measured(transcriber: Transcriber, full: Transcriber, rows: list[dict], silences: list[float]) -> list[dict]:
-    recogniser = transcriber.recogniser
+    decoder = transcriber.window_decoder
     whole, whole_seconds = heard(full, rows)
     found = []
-    for silence in silences or [recogniser.after]:
-        recogniser.after, recogniser.n_windows, recogniser.n_again = silence, 0, 0
+    for silence in silences or [decoder.after]:
+        decoder.after, decoder.n_windows, decoder.n_again = silence, 0, 0
         errors, seconds = heard(transcriber, rows)
         paired = compare(whole, errors)
         found.append({
             "clips": len(rows), "words": pooled(whole).reference_length, "silence": silence,
             "wer": pooled(errors).wer, "wer_full": pooled(whole).wer,
             "difference": paired.difference, "low": paired.low, "high": paired.high,
-            "again": recogniser.n_again, "seconds": round(seconds, 1), "seconds_full": round(whole_seconds, 1),
+            "again": decoder.n_again, "seconds": round(seconds, 1), "seconds_full": round(whole_seconds, 1),
         })
     return found
 

@@ -89,7 +89,7 @@ def play(live: LiveTranscriber, samples: np.ndarray, *, simulated: bool) -> Play
         cost[min(int(now / 60), len(cost) - 1)] += spent
         now = now + spent if simulated else time.monotonic() - begun
         if simulated:
-            live._looker.cost = spent  # which it measured on the wall's clock
+            live._decoder.cost = spent  # which it measured on the wall's clock
         commits.extend((word, now) for word in update.words)
         return update.more
 

@@ -22,7 +22,7 @@ from shared.checkpoint import Facts
 from shared.checkpoint.tokenizer import tokens_of
 from shared.engines.hardware import has_vnni
 from shared.engines.torch_engine import TorchEngine
-from shared.inference.window_decoder import Recogniser
+from shared.inference.window_decoder import WindowDecoder
 from shared.options import Options
 from training.config import Config
 from training.data import Clips
@@ -106,12 +106,12 @@ class Validation:
 
     def texts(self, model: torch.nn.Module) -> list[str]:
         """The model's text of each of this process's clips."""
-        recogniser = self._recogniser(model)
+        decoder = self._window_decoder(model)
         found = [""] * len(self._own)
         with tqdm(total=len(self._own), desc="validation", unit="clip", leave=False, disable=not self._is_first) as bar:
             for places, windows, language in self._by_language():
                 options = Options(language, self._config.task)
-                for batch in recogniser.recognise(windows, options):
+                for batch in decoder.recognise(windows, options):
                     for at, segments in batch.items():
                         found[places[at]] = " ".join(segment.text for segment in segments)
                     bar.update(len(batch))
@@ -129,10 +129,10 @@ class Validation:
             for language, (places, windows) in by_language.items():
                 yield places, windows, language
 
-    def _recogniser(self, model: torch.nn.Module) -> Recogniser:
+    def _window_decoder(self, model: torch.nn.Module) -> WindowDecoder:
         device = next(model.parameters()).device.type
         device = device if device == "cuda" else "cpu"
         compute_type = "float16" if device == "cuda" else "int8" if has_vnni() else "float32"
         engine = TorchEngine(self._folder, device=device, compute_type=compute_type, tensors=weights(model))
         languages = self._clips.rows.unique("language")
-        return Recogniser(engine, tokens_of(self._folder), facts_of(self._config, languages))
+        return WindowDecoder(engine, tokens_of(self._folder), facts_of(self._config, languages))

@@ -1,12 +1,11 @@
 from shared.checkpoint.identity import EMBEDDED, MODELS, Checkpoint, configured
 from shared.checkpoint.info import Facts, ShortContext, facts
-from shared.checkpoint.resolve import TAIL_FILE, WITH_ROOM, Form, files, learned_tail
+from shared.checkpoint.resolve import WITH_ROOM, Form, files
 from shared.checkpoint.weights import weight_files
 
 __all__ = [
     "EMBEDDED",
     "MODELS",
-    "TAIL_FILE",
     "WITH_ROOM",
     "Checkpoint",
     "Facts",
@@ -15,6 +14,5 @@ __all__ = [
     "configured",
     "facts",
     "files",
-    "learned_tail",
     "weight_files",
 ]

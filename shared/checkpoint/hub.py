@@ -32,7 +32,7 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 SMALL_FILES = (
     "config.json", "generation_config.json", "preprocessor_config.json", "processor_config.json", "tokenizer.json",
     "tokenizer_config.json", "vocab.json", "merges.txt", "normalizer.json", "added_tokens.json",
-    "special_tokens_map.json", "vocabulary.json", "vocabulary.txt", "adapter_config.json", "run.json", "tail.npy",
+    "special_tokens_map.json", "vocabulary.json", "vocabulary.txt", "adapter_config.json", "run.json",
     "README.md",
 )
 NOT_PUBLIC = "the app's own token is used only for what its owner lists in ALLOWED_CHECKPOINTS"

@@ -17,7 +17,7 @@ from shared.errors import UserError
 from shared.languages import language_code
 
 Task = Literal["transcribe", "translate"]
-ShortContext = Literal["full", "room", "tail", "any"]
+ShortContext = Literal["full", "room", "any"]
 MANY_LANGUAGES = 20  # a card that lists so many describes a base checkpoint, not one tuned for them
 # Keys of config.json that say what a checkpoint was tuned for; merging, converting and saving carry them along.
 FACTS = ("finetuned_languages", "finetuned_task", "text_language", "language_tokens", "short_context", "timestamps")
@@ -65,10 +65,12 @@ def facts(folder: Path) -> Facts:
         raise _damaged("finetuned_languages", tuned)
     languages = tuple(tuned) or None if tuned is not None else _card_languages(folder)
     short_context = config.get("short_context", "full")
+    if short_context == "tail":  # of version 0.1, which gave such checkpoints a learned end
+        short_context = "full"
     timestamps, named_task = config.get("timestamps", True), config.get("finetuned_task") or "transcribe"
     task: Task = "translate" if named_task == "translate" else "transcribe"
     text_language = config.get("text_language")
-    for key, value, right in (("short_context", short_context, short_context in ("full", "room", "tail", "any")),
+    for key, value, right in (("short_context", short_context, short_context in ("full", "room", "any")),
                               ("timestamps", timestamps, isinstance(timestamps, bool)),
                               ("finetuned_task", named_task, named_task == task),
                               ("text_language", text_language, text_language is None or _is_code(text_language))):

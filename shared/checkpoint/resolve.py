@@ -12,8 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from shared.checkpoint.embedded import embedded_base, embedded_base_transformers
 from shared.checkpoint.hub import COMMIT, fetch
 from shared.checkpoint.identity import EMBEDDED, HUB_ID, MODELS, Checkpoint
@@ -25,7 +23,6 @@ Progress = Callable[[float, str], None]
 Form = Literal["transformers", "ctranslate2"]
 
 PICKLED = "pytorch_model.bin"
-TAIL_FILE = "tail.npy"  # a learned tail within a checkpoint's folder
 # Stock checkpoints that were measured with 5 s of silence after a clip instead of 30 s in all (docs/inference.md).
 WITH_ROOM = (f"{EMBEDDED}whisper-base", "openai/whisper-base")
 MAX_ADAPTERS = 4  # on one another
@@ -81,21 +78,6 @@ def _resolved(request: Request) -> tuple[Checkpoint, Path]:
         raise OtherForm("This checkpoint is in CTranslate2's form only", got=checkpoint.name,
                         hint="choose the engine ctranslate2, or the original checkpoint")
     return checkpoint, _converted(folder, request.progress)
-
-
-def learned_tail(folder: Path, n_mels: int) -> np.ndarray | None:
-    """The learned tail in a checkpoint's folder: float32 (n_mels, n_frames). Raises UserError."""
-    path = folder / TAIL_FILE
-    if not path.is_file():
-        return None
-    try:
-        tail = np.load(path)
-    except (ValueError, EOFError, OSError):
-        tail = np.zeros(0)
-    if tail.ndim != 2 or len(tail) != n_mels or not 0 < tail.shape[1] <= 500:
-        raise UserError("The checkpoint's learned tail cannot be used", got=f"{TAIL_FILE} of shape {tail.shape}",
-                        limit=f"{n_mels} mel channels, at most 5 s", hint="remove it from the folder")
-    return tail.astype(np.float32)
 
 
 def _local(request: Request) -> tuple[Checkpoint, Path]:

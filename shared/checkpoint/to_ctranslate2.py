@@ -10,7 +10,7 @@ from shared.checkpoint.info import copy_facts, copy_files
 from shared.checkpoint.tokenizer import tokenizer_file
 from shared.checkpoint.weights import read_json
 
-COPIED = ("preprocessor_config.json", "README.md", "run.json", "tail.npy")
+COPIED = ("preprocessor_config.json", "README.md", "run.json")
 
 
 def to_ctranslate2(source: Path, folder: Path, quantization: str = "float16") -> None:

@@ -1,6 +1,6 @@
 """Who spoke when: speech in as it passes, turns out at the end, and words labelled by them.
 
-Enters: the windows of speech that the recogniser reads too, in order. Leaves: `Turn`s on the audio's clock. Only
+Enters: the windows of speech that are decoded too, in order. Leaves: `Turn`s on the audio's clock. Only
 embeddings and activity are kept of what has passed, so memory grows by some 50 kB a minute. Knows nothing of text
 but to label it, and nothing of who a voice belongs to: speakers are numbered as they appear.
 

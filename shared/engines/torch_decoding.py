@@ -26,28 +26,28 @@ NEVER = -torch.inf
 
 @dataclass(frozen=True)
 class Rules:
-    """What may not be said. never, never_first: token ids."""
+    """Which tokens may not come. never, never_first: token ids."""
 
     tokens: Tokens
     never: Tensor
     never_first: Tensor
     no_repeat_ngram: int = 0
 
-    def apply(self, logits: Tensor, said: Sequence[Sequence[int]], stamps: bool) -> None:
-        """Set what is forbidden to -inf, in place. logits: (batch, n_vocabulary). said: each row's tokens so far."""
+    def apply(self, logits: Tensor, ids_so_far: Sequence[Sequence[int]], stamps: bool) -> None:
+        """Set what is forbidden to -inf, in place. logits: (batch, n_vocabulary). ids_so_far: of each row."""
         logits.index_fill_(1, self.never, NEVER)
-        if not said[0]:
+        if not ids_so_far[0]:
             logits.index_fill_(1, self.never_first, NEVER)
         if self.no_repeat_ngram:
-            for row, ids in enumerate(said):
+            for row, ids in enumerate(ids_so_far):
                 logits[row, _repeats(ids, self.no_repeat_ngram)] = NEVER
         if stamps:
-            self._apply_stamps(logits, said)
+            self._apply_stamps(logits, ids_so_far)
 
-    def _apply_stamps(self, logits: Tensor, said: Sequence[Sequence[int]]) -> None:
+    def _apply_stamps(self, logits: Tensor, ids_so_far: Sequence[Sequence[int]]) -> None:
         """Timestamps come in pairs, never go back, and come where they are likelier together than any one word."""
         first, end = self.tokens.first_stamp, self.tokens.end
-        for row, ids in enumerate(said):
+        for row, ids in enumerate(ids_so_far):
             if not ids:
                 logits[row, :first] = NEVER
                 logits[row, first + MAX_FIRST_STAMP + 1 :] = NEVER
@@ -67,7 +67,7 @@ class Rules:
 
 
 def _repeats(ids: Sequence[int], n: int) -> list[int]:
-    """Tokens that would complete a run of n tokens said before."""
+    """Tokens that would complete a run of n tokens that came before."""
     before = tuple(ids[len(ids) - n + 1 :])
     return [ids[i + n - 1] for i in range(len(ids) - n + 1) if tuple(ids[i : i + n - 1]) == before]
 
@@ -78,7 +78,7 @@ class _Row:
 
     at: int  # its place in the batch as it was given
     no_speech: float
-    said: list[int] = field(default_factory=list)
+    ids_so_far: list[int] = field(default_factory=list)
     logprob: float = 0.0
 
 
@@ -100,7 +100,7 @@ def greedy(
         if cancel is not None and cancel.is_set():
             raise Cancelled
         logits = network.logits(hidden[:, -1])
-        rules.apply(logits, [row.said for row in rows], stamps)
+        rules.apply(logits, [row.ids_so_far for row in rows], stamps)
         best, chosen = logits.max(-1)
         logprobs = (best - logits.logsumexp(-1)).tolist()
         choice = chosen.tolist()
@@ -109,9 +109,9 @@ def greedy(
                 continue
             row.logprob += logprob
             if token != tokens.end:
-                row.said.append(token)
-            if token == tokens.end or len(row.said) >= max_tokens:
-                done[row.at] = Decoded(tuple(row.said), row.logprob / (len(row.said) + 1), row.no_speech,
+                row.ids_so_far.append(token)
+            if token == tokens.end or len(row.ids_so_far) >= max_tokens:
+                done[row.at] = Decoded(tuple(row.ids_so_far), row.logprob / (len(row.ids_so_far) + 1), row.no_speech,
                                        token == tokens.end)
         left = [i for i, row in enumerate(rows) if row.at not in done]
         if not left:
@@ -132,13 +132,13 @@ def _prefill(network: WhisperNetwork, states: States, prompt: Sequence[int], tok
 
 @dataclass(frozen=True)
 class _Beam:
-    said: tuple[int, ...]
+    ids_so_far: tuple[int, ...]
     logprob: float
 
     @property
     def score(self) -> float:
         """Mean log-probability: without it short answers win."""
-        return self.logprob / (len(self.said) + 1)
+        return self.logprob / (len(self.ids_so_far) + 1)
 
 
 def beam(
@@ -162,22 +162,22 @@ def _beam_one(network: WhisperNetwork, states: States, prompt: Sequence[int], ru
         if cancel is not None and cancel.is_set():
             raise Cancelled
         logits = network.logits(hidden[:, -1])
-        rules.apply(logits, [one.said for one in beams], stamps)
+        rules.apply(logits, [one.ids_so_far for one in beams], stamps)
         totals = logits.log_softmax(-1) + torch.tensor([one.logprob for one in beams], device=network.device)[:, None]
         best, places = totals.flatten().topk(2 * beam_size)
         chosen: list[tuple[int, _Beam]] = []
         for logprob, place in zip(best.tolist(), places.tolist(), strict=True):
             parent, token = divmod(place, totals.shape[1])
             if token == tokens.end:
-                ended.append(_Beam(beams[parent].said, logprob))
+                ended.append(_Beam(beams[parent].ids_so_far, logprob))
             elif len(chosen) < beam_size and logprob > NEVER:
-                chosen.append((parent, _Beam((*beams[parent].said, token), logprob)))
+                chosen.append((parent, _Beam((*beams[parent].ids_so_far, token), logprob)))
         # A beam still open is judged by its mean so far as well, once it may grow no more.
         if len(ended) >= beam_size or not chosen or n == max_tokens:
             break
         memory.pick(torch.tensor([parent for parent, _ in chosen], device=network.device), encoder=n == 0)
         beams = [one for _, one in chosen]
-        last = torch.tensor([one.said[-1] for one in beams], device=network.device)[:, None]
+        last = torch.tensor([one.ids_so_far[-1] for one in beams], device=network.device)[:, None]
         hidden, _ = network.step(last, memory)
     winner = max(ended or beams, key=lambda one: one.score)
-    return Decoded(winner.said[:max_tokens], winner.score, no_speech[0], finished=bool(ended))
+    return Decoded(winner.ids_so_far[:max_tokens], winner.score, no_speech[0], finished=bool(ended))

@@ -1,7 +1,7 @@
-"""THE inference module: audio in, Transcript out, for every app, the command line, evaluation and benchmarks.
+"""The inference module: audio in, Transcript out, for every app, the command line, evaluation and benchmarks.
 
 Enters: a path, a Waveform or a stream of blocks. Speech is found (`vad`), packed into windows of at most 30 s, turned
-into segments pool by pool (`recognition`) and put together. Memory does not grow with the audio. Nothing is sampled:
+into segments pool by pool (`window_decoder`) and put together. Memory does not grow with the audio. Nothing is sampled:
 the same checkpoint, engine, compute type, beam and VAD give the same text.
 """
 
@@ -16,13 +16,13 @@ from typing import Any
 
 from shared.audio import AudioSource, Source
 from shared.audio.windows import Window, joined_windows, window_parts, windows
-from shared.checkpoint import WITH_ROOM, Checkpoint, Form, ShortContext, facts, files, learned_tail
+from shared.checkpoint import WITH_ROOM, Checkpoint, Form, facts, files
 from shared.checkpoint.tokenizer import tokens_of
 from shared.diarization import Diarizer, label
 from shared.engines import load_engine
 from shared.errors import Cancelled, UserError
 from shared.inference.spoken_languages import MIN_SECONDS, Languages, languages_of, may_be_mixed
-from shared.inference.window_decoder import Recogniser
+from shared.inference.window_decoder import WindowDecoder
 from shared.languages import language_code, language_name
 from shared.options import Options
 from shared.transcript import Segment, Transcript
@@ -59,16 +59,12 @@ class Transcriber:
 
         self.engine = load_engine(engine, device, compute_type, folder_of)
         self.tokens = tokens_of(folders["used"])
-        said = facts(folders["used"])
-        tail = None
+        self.facts = facts(folders["used"])
         if full_context:
-            said = replace(said, short_context="full")
-        elif said.short_context in ("full", "tail"):
-            tail = learned_tail(folders["used"], self.engine.n_mels)
-            stock: ShortContext = "room" if self.checkpoint.model_id in WITH_ROOM else "full"
-            said = replace(said, short_context=stock if tail is None else "tail")
-        self.facts = said
-        self.recogniser = Recogniser(self.engine, self.tokens, self.facts, tail)
+            self.facts = replace(self.facts, short_context="full")
+        elif self.facts.short_context == "full" and self.checkpoint.model_id in WITH_ROOM:
+            self.facts = replace(self.facts, short_context="room")
+        self.window_decoder = WindowDecoder(self.engine, self.tokens, self.facts)
 
     @property
     def languages(self) -> tuple[str, ...] | None:
@@ -101,7 +97,7 @@ class Transcriber:
         return self.run(AudioSource(source, cancel), options, progress=progress, cancel=cancel)
 
     def run(
-        self, heard: AudioSource, options: Options, *, recognise: Callable | None = None,
+        self, source: AudioSource, options: Options, *, recognise: Callable | None = None,
         progress: Progress | None = None, on_text: OnText | None = None, cancel: threading.Event | None = None,
     ) -> Transcript:
         """`transcribe` for a caller that opened the source itself, or runs `recognise` elsewhere (on ZeroGPU).
@@ -112,8 +108,8 @@ class Transcriber:
         diarizer = Diarizer(options.n_speakers) if options.speakers else None
         if diarizer is not None:
             options = replace(options, words=True)  # a speaker may change within a segment
-        parts, total = self.windows(heard, options), heard.total
-        if heard.length is not None and heard.length <= HELD_SECONDS:
+        parts, total = self.windows(source, options), source.total
+        if source.length is not None and source.length <= HELD_SECONDS:
             held = list(parts)
             parts, n_windows = iter(held), len(held)
 
@@ -134,8 +130,8 @@ class Transcriber:
                 progress(done, of)
         if cancel is not None and cancel.is_set():
             raise Cancelled
-        warnings = (*heard.warnings, *spoken.warnings())
-        transcript = Transcript(tuple(segments), options.language or spoken.main or "en", heard.duration, warnings)
+        warnings = (*source.warnings, *spoken.warnings())
+        transcript = Transcript(tuple(segments), options.language or spoken.main or "en", source.duration, warnings)
         return transcript if diarizer is None else label(transcript, diarizer.turns())
 
     def check(self, options: Options) -> None:
@@ -151,11 +147,11 @@ class Transcriber:
                             limit=", ".join(known) if len(known) < 10 else f"{len(known)} languages",
                             hint="choose another, or let it be detected")
 
-    def windows(self, heard: AudioSource, options: Options) -> Iterator[Window]:
-        """The speech of `heard`, packed as this checkpoint likes it."""
-        after = self.recogniser.after
+    def windows(self, source: AudioSource, options: Options) -> Iterator[Window]:
+        """The speech of a source, packed as this checkpoint reads it best."""
+        after = self.window_decoder.after
         alone = after is not None and after <= SHORT_GAP_SECONDS
-        return windows(heard, onset=options.vad_onset, max_gap=SHORT_GAP_SECONDS if alone else 1e9)
+        return windows(source, onset=options.vad_onset, max_gap=SHORT_GAP_SECONDS if alone else 1e9)
 
     def recognise(
         self, parts: Iterable[Window], options: Options, total: Callable[[int, float], int | None] | None = None,
@@ -182,20 +178,20 @@ class Transcriber:
                 pool, languages, states = self._by_language(pool, votes, cancel)
                 done -= len(pool) - n_whole  # parts of one window count as one
             found: dict[int, list[Segment]] = {}
-            told = 0  # windows of the pool whose text has been given: always the first ones, in their order
+            given = 0  # windows of the pool whose text has been given: always the first ones, in their order
             for new in self._decoded(pool, languages, states, options, cancel):
                 found |= new
-                ready = next((i for i in range(told, len(pool)) if i not in found), len(pool))
+                ready = next((i for i in range(given, len(pool)) if i not in found), len(pool))
                 done += len(new)
-                reached = pool[told - 1].end if told else pool[0].start
-                if ready == told:
-                    yield done, total and total(done, reached), Transcript((), languages[told], reached)
-                for language, group in groupby(range(told, ready), key=languages.__getitem__):
+                reached = pool[given - 1].end if given else pool[0].start
+                if ready == given:
+                    yield done, total and total(done, reached), Transcript((), languages[given], reached)
+                for language, group in groupby(range(given, ready), key=languages.__getitem__):
                     places = list(group)
                     segments = tuple(segment for i in places for segment in found[i])
                     reached = pool[places[-1]].end
                     yield done, total and total(done, reached), Transcript(segments, language, reached)
-                told = ready
+                given = ready
 
     def _decoded(self, pool: Sequence[Window], languages: Sequence[str], states: Sequence[Any] | None, options: Options,
                  cancel: threading.Event | None) -> Iterator[dict[int, list[Segment]]]:
@@ -204,7 +200,7 @@ class Transcriber:
             rows = [i for i, one in enumerate(languages) if one == language]
             known = None if states is None else [states[i] for i in rows]
             wanted = replace(options, language=language)
-            for new in self.recogniser.recognise([pool[i] for i in rows], wanted, cancel, known):
+            for new in self.window_decoder.recognise([pool[i] for i in rows], wanted, cancel, known):
                 yield {rows[i]: segments for i, segments in new.items()}
 
     def detect_language(self, parts: Sequence[Window], cancel: threading.Event | None = None) -> str:
@@ -240,7 +236,7 @@ class Transcriber:
             for language, group in groupby(range(len(parts)), key=inner.__getitem__):
                 places = list(group)
                 part = joined_windows(parts[places[0] : places[-1] + 1])
-                found.append((part, language, self.recogniser.encode([part], cancel)))
+                found.append((part, language, self.window_decoder.encode([part], cancel)))
         windows, languages, states = (list(column) for column in zip(*found, strict=True))
         return windows, languages, states if self.engine.ragged else None
 
@@ -249,7 +245,7 @@ class Transcriber:
         """Seconds of each window for each language that the checkpoint serves, and the encoder's states."""
         weights, kept = [], []
         for window in windows:
-            found, states = self.recogniser.detect_and_keep(window, cancel)
+            found, states = self.window_decoder.detect_and_keep(window, cancel)
             served = {code: p for code, p in found.items() if self.languages is None or code in self.languages}
             every = sum(served.values()) or 1.0
             weights.append({code: p / every * window.duration for code, p in served.items()})

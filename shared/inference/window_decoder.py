@@ -5,8 +5,8 @@ its length, judged, tried again if it looks wrong, and put on the audio's own cl
 progress or language detection by vote.
 
 Short clips cost what they last where the checkpoint can be cropped (`facts.short_context`): "any" was trained for it
-and gets the clip and a little silence; "room" is known to need 5 s of silence; "tail" has a learned tail, which tells
-the decoder that the audio is over. A cropped result that looks wrong is done again at full context.
+and gets the clip and a little silence; "room" is known to need 5 s of silence. A cropped result that looks wrong is
+decoded again at full context.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ MAX_TOKENS = 224  # half the decoder's 448 positions, as in Whisper's reference 
 TOKENS_PER_SECOND = 30  # no language is spoken at more of Whisper's tokens; a runaway clip ends there
 SILENCE_SECONDS = 0.4  # follows a cropped clip; tuned checkpoints have seen 0.2 s and more
 ROOM_SECONDS = 5.0  # with it stock whisper-base ends where it does at 30 s; with 3 s it loops (docs/inference.md)
-GAP_SECONDS = 0.2  # between a clip and a learned tail, as in `training.tail`
 # A checkpoint not trained on cropped clips is asked again at full context when it is less sure than this (chosen
 # on 324 clips of four languages, docs/inference.md).
 UNSURE_LOGPROB = -0.8
@@ -46,17 +45,13 @@ RESUME_SECONDS = 2.0  # speech left after the last timestamp for which a window 
 RETRIES = ({"beam_size": 5}, {"beam_size": 5, "no_repeat_ngram": 3})
 
 
-class Recogniser:
+class WindowDecoder:
     """One engine with the vocabulary and the facts of its checkpoint. Calls may come from several threads."""
 
-    def __init__(self, engine: Engine, tokens: Tokens, facts: Facts, tail: np.ndarray | None = None) -> None:
-        """tail: learned log-mel float32 (n_mels, n_frames) of a checkpoint that says "tail"."""
+    def __init__(self, engine: Engine, tokens: Tokens, facts: Facts) -> None:
         self.engine, self.tokens, self.facts = engine, tokens, facts
-        self._tail = tail
-        after = {"any": SILENCE_SECONDS, "room": ROOM_SECONDS}.get(facts.short_context)
-        if tail is not None:
-            after = GAP_SECONDS + tail.shape[1] / FRAMES_PER_SECOND
-        self.after = after  # seconds of context a clip needs behind it; None: all of 30 s
+        # Seconds of context a clip needs behind it; None: all of 30 s.
+        self.after = {"any": SILENCE_SECONDS, "room": ROOM_SECONDS}.get(facts.short_context)
         self._lock = threading.Lock()
         self.n_windows = self.n_again = 0  # how many clips were decoded, and how many of them a second time
 
@@ -111,7 +106,8 @@ class Recogniser:
             if cancel is not None and cancel.is_set():
                 raise Cancelled
             part = slice(i, i + self.engine.encoder_batch)
-            mels = [self._mel(window, n, full) for window, n in zip(windows[part], lengths[part], strict=True)]
+            mels = [pad_or_trim(self.engine.log_mel(window.samples), n_frames)
+                    for window, n_frames in zip(windows[part], lengths[part], strict=True)]
             with self._lock:
                 states.append(self.engine.encode(mels))
         return self.engine.join(states)
@@ -147,12 +143,6 @@ class Recogniser:
         """Log-mel frames a window needs."""
         return N_FRAMES_FULL if self.after is None else _even(window.duration + self.after)
 
-    def _mel(self, window: Window, n_frames: int, full: bool) -> np.ndarray:
-        mel = self.engine.log_mel(window.samples)
-        if self._tail is None or full or n_frames == N_FRAMES_FULL:
-            return pad_or_trim(mel, n_frames)
-        return np.concatenate([pad_or_trim(mel, n_frames - self._tail.shape[1]), self._tail], axis=1)
-
     def _decode_batch(
         self, batch: Sequence[Window], options: Options, cancel: threading.Event | None, states: Any = None,
     ) -> tuple[list[list[Segment]], dict[int, Window]]:
@@ -186,14 +176,14 @@ class Recogniser:
         return self._segments(window, decoded, states, row, prompt, options)
 
     def _is_unsure(self, window: Window, decoded: Decoded) -> bool:
-        cropped = self.facts.short_context in ("room", "tail") and self._n_frames(window) < N_FRAMES_FULL
+        cropped = self.facts.short_context == "room" and self._n_frames(window) < N_FRAMES_FULL
         return cropped and decoded.avg_logprob < UNSURE_LOGPROB
 
     def _again(self, window: Window, decoded: Decoded, text: str, states: Any, row: int, prompt: list[int],
                options: Options, cancel: threading.Event | None) -> tuple[Any, int, Decoded]:
         self.n_again += 1
         ways, tries = list(RETRIES), [(decoded, text)]
-        if self._n_frames(window) < N_FRAMES_FULL:  # the net under a cropped clip: all it may have missed is context
+        if self._n_frames(window) < N_FRAMES_FULL:  # cropped: all it may have missed is context, so first the full 30 s
             states, row, tries = self.encode([window], cancel, full=True), 0, []
             ways.insert(0, {"beam_size": options.beam_size})
         else:

@@ -43,8 +43,8 @@ PICTURE_HOSTS = ("ytimg.com", "ggpht.com", "img.youtube.com")
 
 @dataclass(frozen=True)
 class Caption:
-    """A caption track of a video. human: written by people; otherwise it is a recogniser's output, and a score
-    against it would compare two recognisers, so it is never offered as a reference."""
+    """A caption track of a video. human: written by people; otherwise a program recognised it, and a score
+    against it would compare two programs, so it is never offered as a reference."""
 
     language: str  # as the site names it: 'sv', 'pt-BR'
     human: bool

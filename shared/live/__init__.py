@@ -1,3 +1,4 @@
-from shared.live.live_transcriber import LiveTranscriber, Update
+from shared.live.committed_text import Update
+from shared.live.live_transcriber import LiveTranscriber
 
 __all__ = ["LiveTranscriber", "Update"]

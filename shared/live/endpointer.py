@@ -23,7 +23,7 @@ PAD = int(PADDING * SAMPLE_RATE)
 class Utterance:
     """Speech from sample `start` (padded); `end`: after the last speech so far (not padded).
 
-    ended: a pause came after it, nothing will be added. It is the listener's to move `start` on.
+    ended: a pause came after it, nothing will be added. `LiveTranscriber` moves `start` on.
     """
 
     start: int
@@ -37,7 +37,7 @@ class Endpointer:
     def __init__(self, onset: float = 0.5, pause: float = 0.5) -> None:
         """onset: speech threshold, 0 … 1. pause: seconds of silence that end an utterance."""
         self.utterances: deque[Utterance] = deque()
-        self.heard = 0  # samples that came in
+        self.n_samples = 0  # samples that came in
         self._onset, self._pause = onset, int(pause * SAMPLE_RATE)
         self._detector = SpeechDetector()
         self._rest = np.zeros(0, dtype=np.float32)  # less than a frame, not judged yet
@@ -49,7 +49,7 @@ class Endpointer:
     def push(self, samples: np.ndarray) -> None:
         """Judge what came in."""
         self._audio = np.concatenate([self._audio, samples])
-        self.heard += len(samples)
+        self.n_samples += len(samples)
         waiting = np.concatenate([self._rest, samples])
         whole = len(waiting) // FRAME * FRAME
         self._rest = waiting[whole:]
@@ -69,13 +69,13 @@ class Endpointer:
 
     def window(self, utterance: Utterance, max_seconds: float) -> Window:
         """The utterance so far, with up to the usual padding after it."""
-        end = min(utterance.end + PAD, self.heard, utterance.start + int(max_seconds * SAMPLE_RATE))
+        end = min(utterance.end + PAD, self.n_samples, utterance.start + int(max_seconds * SAMPLE_RATE))
         samples = self._audio[utterance.start - self._first : end - self._first].copy()
         return Window(samples, ((0, utterance.start, len(samples)),))
 
     def forget(self) -> None:
         """Drop the audio that nothing can need any more."""
-        keep = min(self.utterances[0].start if self.utterances else self.heard, self._judged - PAD)
+        keep = min(self.utterances[0].start if self.utterances else self.n_samples, self._judged - PAD)
         n_samples = max(0, keep - self._first)
         self._audio = self._audio[n_samples:].copy()
         self._first += n_samples
@@ -83,7 +83,7 @@ class Endpointer:
     def _judge(self, frames: np.ndarray) -> None:
         for probability in self._detector.probabilities(frames):
             begin = self._judged
-            self._judged = min(begin + FRAME, self.heard)
+            self._judged = min(begin + FRAME, self.n_samples)
             opened = self.utterances[-1] if self.utterances and not self.utterances[-1].ended else None
             if opened is None and probability >= self._onset:
                 after = self.utterances[-1].end + PAD if self.utterances else 0

@@ -1,12 +1,12 @@
 """Text while somebody is still speaking.
 
 Enters: samples as they come. Leaves: `Update`s: words that stand for good, and text that may still change. A word is
-committed when two hypotheses in a row agree on it (`agreement`), when a pause ends its utterance (`endpoint`), or when
-the sound not yet committed grows too long. Committed sound is dropped, so memory and the cost of a second of sound stay
-as they are for hours; without new speech no model is asked at all.
+committed when two hypotheses in a row agree on it (`local_agreement`), when a pause ends its utterance (`endpointer`),
+or when the sound not yet committed grows too long. Committed sound is dropped, so memory and the cost of a second of
+sound stay as they are for hours; without new speech no model is asked at all.
 
-A listener belongs to one speaker and holds all that is remembered of them; the model is the Transcriber's, and may be
-shared by any number of listeners. This module knows nothing of microphones, terminals or pages.
+A LiveTranscriber belongs to one stream and holds all that is remembered of it; the model is the Transcriber's, and may
+be shared by any number of streams. This module knows nothing of microphones, terminals or pages.
 """
 
 from __future__ import annotations
@@ -14,54 +14,53 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from shared.audio import SAMPLE_RATE
 from shared.audio.windows import Window
 from shared.inference import Transcriber
-from shared.live import local_agreement as agreement
+from shared.live import local_agreement
+from shared.live.committed_text import CommittedText, Update
 from shared.live.endpointer import Endpointer, Utterance
-from shared.live.partial_decoder import Looker
+from shared.live.partial_decoder import PartialDecoder
 from shared.options import Options
-from shared.transcript import Segment, Transcript, Word
+from shared.transcript import Word
 
-SOFT_SECONDS = 10.0  # of uncommitted sound: from here on it is parted at the best border there is
-HARD_SECONDS = 27.0  # and here at any price; with what follows a clip it must stay under the encoder's 30 s
-STEP_SECONDS = 0.5  # of new speech before another look: sooner, two looks agree on the same mistake
-EARLY_SILENCE = 0.2  # a look this early in a pause is there when the pause has lasted long enough
-RIPE_SECONDS = 0.3  # between a word's end and the end of the sound, for two hypotheses to be believed about it
+SOFT_SECONDS = 10.0  # of uncommitted sound: from here on it is split at the best border there is
+HARD_SECONDS = 27.0  # and here in any case; with what follows a clip it must stay under the encoder's 30 s
+STEP_SECONDS = 0.5  # of new speech before it is decoded again: sooner, two hypotheses agree on the same mistake
+EARLY_SILENCE = 0.2  # decoded this early in a pause, the result is there when the pause has lasted long enough
+MIN_TRAILING_SECONDS = 0.3  # between a word's end and the end of the sound, for two hypotheses to be believed about it
 KEPT_CONTEXT = 1.5  # seconds of committed sound left before what is not committed
-UNHEARD_END = 2.0  # words nearer than this to the end of the sound are not committed without agreement
-SEGMENT_SECONDS = 20.0  # a segment without the end of a sentence ends at the next word after so long
-
-
-@dataclass(frozen=True)
-class Update:
-    """What changed and what there is. words: committed since the last update. tentative: what may still change.
-
-    finished: segments that will not grow any more, since the last update. transcript: all that is committed so far.
-    more: there is work left that needs no new sound; call `process` again at once.
-    """
-
-    words: tuple[Word, ...]
-    finished: tuple[Segment, ...]
-    tentative: str
-    transcript: Transcript
-    more: bool = False
+UNSETTLED_SECONDS = 2.0  # words nearer than this to the end of the sound are not committed without agreement
 
 
 @dataclass
 class _Hypothesis:
-    """words: the uncommitted ones. until: sample up to which was listened."""
+    """words: the uncommitted ones. until: sample of the stream up to which it holds."""
 
     words: list[Word]
     until: int
 
 
+@dataclass
+class _Current:
+    """The utterance that is being transcribed.
+
+    committed: its words that stand and are still in the sound. last: its last hypothesis. decoded_until: sample up to
+    which it was decoded, whether the result was believed or not.
+    """
+
+    at: Utterance | None = None
+    committed: list[Word] = field(default_factory=list)
+    last: _Hypothesis | None = None
+    decoded_until: int = 0
+
+
 class LiveTranscriber:
-    """One listener. `insert` may be called from one thread while another calls `process`."""
+    """The live transcription of one speaker. `insert` may be called from one thread while another calls `process`."""
 
     def __init__(
         self, transcriber: Transcriber, options: Options | None = None, *, pause: float = 0.5,
@@ -71,25 +70,20 @@ class LiveTranscriber:
         """options: as for `Transcriber.transcribe`; word times are always there.
 
         pause: seconds of silence that end an utterance. soft_seconds, hard_seconds: limits of uncommitted sound.
-        step: seconds of new speech between two looks; None: as often as the last look's cost allows, where share (0 …
-        1) is the part of the time that may be spent. choose: which Transcriber goes on once the language is known.
+        step: seconds of new speech after which it is decoded again; None: as often as the last decoding's cost allows,
+        where share (0 … 1) is the part of the time that may be spent. choose: which Transcriber goes on once the
+        language is known.
         Raises UserError for what the checkpoint cannot do.
         """
-        self._looker = Looker(transcriber, options or Options(), choose)
+        self._decoder = PartialDecoder(transcriber, options or Options(), choose)
         self._soft, self._hard = soft_seconds, min(hard_seconds, HARD_SECONDS)
         self._step, self._share = step, share
-        self._ear = Endpointer(self._looker.options.vad_onset, pause)
+        self._endpointer = Endpointer(self._decoder.options.vad_onset, pause)
         self._turn, self._inbox_lock = threading.Lock(), threading.Lock()
         self._inbox: deque[np.ndarray] = deque()
         self._inserted = 0
-        self._at: Utterance | None = None  # the utterance that the next three are about
-        self._said: list[Word] = []  # its committed words that are still in the sound
-        self._last: _Hypothesis | None = None
-        self._looked = 0  # sample up to which it was looked at, believed or not
-        self._segments: list[Segment] = []  # finished
-        self._open: list[Word] = []  # committed words of the segment that grows
-        self._new: list[Word] = []  # since the last update
-        self._n_shown = 0  # finished segments in earlier updates
+        self._current = _Current()
+        self._text = CommittedText()
 
     def insert(self, samples: np.ndarray) -> None:
         """More sound: float32 (n_samples,) in [-1, 1] at 16 kHz. Costs nothing; `process` does the work."""
@@ -99,21 +93,21 @@ class LiveTranscriber:
 
     @property
     def waiting(self) -> float:
-        """Seconds of sound inserted and not looked at yet. A source that is faster than life should hold back."""
-        return (self._inserted - self._ear.heard) / SAMPLE_RATE
+        """Seconds of sound inserted and not taken in yet. A source faster than real time should wait."""
+        return (self._inserted - self._endpointer.n_samples) / SAMPLE_RATE
 
     @property
     def language(self) -> str | None:
         """ISO 639-1, None as long as it is not known."""
-        return self._looker.options.language
+        return self._decoder.options.language
 
     @property
     def transcriber(self) -> Transcriber:
-        """The one that listens now; another than at first where `choose` said so."""
-        return self._looker.transcriber
+        """The one in use now; another than at first where `choose` gave it."""
+        return self._decoder.transcriber
 
     def process(self) -> Update:
-        """Hear what was inserted; look at it once if it is time. Takes as long as one decoding at most."""
+        """Take in what was inserted; decode it if it is time. Takes as long as one decoding at most."""
         with self._turn:
             self._take_in()
             self._work()
@@ -126,16 +120,16 @@ class LiveTranscriber:
                 self._take_in()
                 while self._work():
                     pass
-            self._ear.finish()
+            self._endpointer.finish()
             while self._work():
                 pass
-            self._close_segment()
+            self._text.close_segment()
             return self._update()
 
     # what to do next
 
     def _take_in(self) -> None:
-        """Up to 30 s from the inbox to the ear; a backlog comes piece by piece, so that memory stays bounded."""
+        """Up to 30 s from the inbox to the endpointer; a backlog comes piece by piece, so that memory stays bounded."""
         blocks, n_samples = [], 0
         with self._inbox_lock:
             while self._inbox and n_samples < 30 * SAMPLE_RATE:
@@ -146,163 +140,143 @@ class LiveTranscriber:
                 blocks.append(block)
                 n_samples += len(block)
         if blocks and not self._is_behind:
-            self._ear.push(np.concatenate(blocks))
+            self._endpointer.push(np.concatenate(blocks))
         elif blocks:
             with self._inbox_lock:
                 self._inbox.extendleft(reversed(blocks))
 
     @property
     def _is_behind(self) -> bool:
-        """More than two windows are heard and not committed: first work those off."""
-        utterances = self._ear.utterances
-        return bool(utterances) and self._ear.heard - utterances[0].start > 60 * SAMPLE_RATE
+        """More than two windows came in and are not committed: work those off first."""
+        utterances = self._endpointer.utterances
+        return bool(utterances) and self._endpointer.n_samples - utterances[0].start > 60 * SAMPLE_RATE
 
     def _work(self) -> bool:
-        """One look at most; whether there was something to do."""
-        ear = self._ear
-        if not ear.utterances:
+        """Decode once at most; whether there was something to do."""
+        endpointer = self._endpointer
+        if not endpointer.utterances:
             self._leave_utterance()
-            ear.forget()
+            endpointer.forget()
             return False
-        at = ear.utterances[0]
-        if at is not self._at:
+        at = endpointer.utterances[0]
+        if at is not self._current.at:
             self._leave_utterance()
-            self._at = at
+            self._current.at = at
         length = (at.end - at.start) / SAMPLE_RATE
         if length > self._hard:
-            self._part(at, at_any_price=True)
+            self._part(at, forced=True)
         elif at.ended:
             self._end(at)
         elif self._is_time(at):
-            self._look(at)
+            self._decode(at)
             if length > self._soft:
                 self._part(at)
         else:
             return False
-        ear.forget()
+        endpointer.forget()
         return True
 
     def _is_time(self, at: Utterance) -> bool:
-        new = (at.end - max(self._looked, at.start)) / SAMPLE_RATE
+        new = (at.end - max(self._current.decoded_until, at.start)) / SAMPLE_RATE
         if new <= 0:
             return False
-        wanted = self._step if self._step is not None else max(STEP_SECONDS, self._looker.cost / self._share)
-        return new >= wanted or self._ear.silence >= EARLY_SILENCE
+        wanted = self._step if self._step is not None else max(STEP_SECONDS, self._decoder.cost / self._share)
+        return new >= wanted or self._endpointer.silence >= EARLY_SILENCE
 
-    # looking
+    # decoding
 
-    def _look(self, at: Utterance) -> None:
+    def _decode(self, at: Utterance) -> None:
         """One more hypothesis about an utterance that goes on; commit what it shares with the one before."""
-        new = (at.end - max(self._looked, at.start)) / SAMPLE_RATE
-        self._looked = at.end
+        new = (at.end - max(self._current.decoded_until, at.start)) / SAMPLE_RATE
+        self._current.decoded_until = at.end
         if not self._knows_language(at):
             return
-        in_pause = self._ear.silence >= EARLY_SILENCE
-        window = self._ear.window(at, self._hard)
-        words = self._looker.look(window, new)
+        in_pause = self._endpointer.silence >= EARLY_SILENCE
+        window = self._endpointer.window(at, self._hard)
+        words = self._decoder.decode(window, new)
         if words is None:
             return
-        before = self._last.words if self._last else []
-        now = words[agreement.settled_in(self._said, words) :]
-        n_ripe = len(now) if in_pause else sum(word.end <= window.end - RIPE_SECONDS for word in now)
-        n_agreed = min(n_ripe, agreement.agreed(before, now, in_pause=in_pause))
+        before = self._current.last.words if self._current.last else []
+        now = words[local_agreement.settled_in(self._current.committed, words) :]
+        n_settled = len(now) if in_pause else sum(word.end <= window.end - MIN_TRAILING_SECONDS for word in now)
+        n_agreed = min(n_settled, local_agreement.agreed(before, now, in_pause=in_pause))
         self._commit(now[:n_agreed])
-        self._last = _Hypothesis(now[n_agreed:], at.end)
+        self._current.last = _Hypothesis(now[n_agreed:], at.end)
 
     def _end(self, at: Utterance) -> None:
-        """The utterance is over: its last hypothesis stands, if it heard all of it; else it is heard once more."""
-        if self._last is None or self._last.until < at.end:
+        """The utterance is over: its last hypothesis stands if it covers all of it; else it is decoded once more."""
+        if self._current.last is None or self._current.last.until < at.end:
             if not self._knows_language(at):
                 return
-            window = self._ear.window(at, self._hard)
-            words = self._looker.look(window)
+            window = self._endpointer.window(at, self._hard)
+            words = self._decoder.decode(window)
             if words is None:
-                words = self._looker.again(window)
-            self._commit(words[agreement.settled_in(self._said, words) :])
+                words = self._decoder.decode_fully(window)
+            self._commit(words[local_agreement.settled_in(self._current.committed, words) :])
         else:
-            self._commit(self._last.words)
-        self._ear.utterances.popleft()
+            self._commit(self._current.last.words)
+        self._endpointer.utterances.popleft()
         self._leave_utterance()
 
-    def _part(self, at: Utterance, *, at_any_price: bool = False) -> None:
+    def _part(self, at: Utterance, *, forced: bool = False) -> None:
         """Too much sound is kept: commit what is far enough from its end, and drop sound up to a committed word."""
-        window = self._ear.window(at, self._hard)
-        if at_any_price:
+        window = self._endpointer.window(at, self._hard)
+        if forced:
             if not self._knows_language(at):
                 return
-            words = self._looker.look(window)
-            words = self._looker.again(window) if words is None else words
-            now = words[agreement.settled_in(self._said, words) :]
-            n_words = sum(word.end <= window.end - UNHEARD_END for word in now)
+            words = self._decoder.decode(window)
+            words = self._decoder.decode_fully(window) if words is None else words
+            now = words[local_agreement.settled_in(self._current.committed, words) :]
+            n_words = sum(word.end <= window.end - UNSETTLED_SECONDS for word in now)
             self._commit(now[:n_words])
-            self._last = None
-        elif self._last and self._last.words and not self._said:
-            n_words = agreement.border(self._last.words, window.end - UNHEARD_END, sentences_only=self._translates)
-            self._commit(self._last.words[:n_words])
-            self._last.words = self._last.words[n_words:]
-        self._drop(at, window, at_any_price)
+            self._current.last = None
+        elif (last := self._current.last) and last.words and not self._current.committed:
+            before = window.end - UNSETTLED_SECONDS
+            n_words = local_agreement.border(last.words, before, sentences_only=self._translates)
+            self._commit(last.words[:n_words])
+            last.words = last.words[n_words:]
+        self._drop(at, window, forced)
 
-    def _drop(self, at: Utterance, window: Window, at_any_price: bool) -> None:
+    def _drop(self, at: Utterance, window: Window, forced: bool) -> None:
         """Move the utterance's start to after a committed word, a sentence's last if there is one."""
-        said = self._said
-        last = said[-1].end if said else 0.0
-        n_words = agreement.border(said, last - KEPT_CONTEXT, sentences_only=self._translates)
-        n_words = n_words or (len(said) if at_any_price or not self._translates else 0)
+        committed = self._current.committed
+        last = committed[-1].end if committed else 0.0
+        n_words = local_agreement.border(committed, last - KEPT_CONTEXT, sentences_only=self._translates)
+        n_words = n_words or (len(committed) if forced or not self._translates else 0)
         if n_words:
-            after = said[n_words].start if n_words < len(said) else said[n_words - 1].end
-            cut = int((said[n_words - 1].end + after) / 2 * SAMPLE_RATE)
-            del said[:n_words]
-        elif at_any_price:
-            cut = int((window.end - UNHEARD_END) * SAMPLE_RATE)  # no words in it: what sounded like speech was none
+            after = committed[n_words].start if n_words < len(committed) else committed[n_words - 1].end
+            cut = int((committed[n_words - 1].end + after) / 2 * SAMPLE_RATE)
+            del committed[:n_words]
+        elif forced:
+            cut = int((window.end - UNSETTLED_SECONDS) * SAMPLE_RATE)  # no words in it: it was no speech
         else:
             return
-        if at_any_price and at.end - cut > self._hard * SAMPLE_RATE:
-            cut = max(cut, int((window.end - 2 * UNHEARD_END) * SAMPLE_RATE))
-            said.clear()
+        if forced and at.end - cut > self._hard * SAMPLE_RATE:
+            cut = max(cut, int((window.end - 2 * UNSETTLED_SECONDS) * SAMPLE_RATE))
+            committed.clear()
         at.start = max(at.start, cut)
 
     @property
     def _translates(self) -> bool:
-        """A translation's words stand in another order than what was said; only sentences keep their place."""
-        return self._looker.options.task == "translate"
+        """A translation's words stand in another order than the speech; only sentences keep their place."""
+        return self._decoder.options.task == "translate"
 
     def _knows_language(self, at: Utterance) -> bool:
-        return self._looker.knows_language(self._ear.window(at, self._hard), is_last=at.ended)
+        return self._decoder.knows_language(self._endpointer.window(at, self._hard), is_last=at.ended)
 
-    # what stands
+    # committed text
 
     def _commit(self, words: list[Word]) -> None:
-        for word in words:
-            last = self._open[-1].end if self._open else self._segments[-1].end if self._segments else 0.0
-            word = replace(word, start=max(word.start, last), end=max(word.end, word.start, last))
-            if self._open and (agreement.ends_sentence(self._open[-1].text)
-                               or word.end - self._open[0].start > SEGMENT_SECONDS):
-                self._close_segment()
-            self._open.append(word)
-            self._said.append(word)
-            self._new.append(word)
-
-    def _close_segment(self) -> None:
-        if self._open:
-            self._segments.append(_segment(self._open))
-            self._open = []
+        self._current.committed += [self._text.add(word) for word in words]
 
     def _leave_utterance(self) -> None:
-        if self._at is not None:
-            self._close_segment()
-        self._at, self._said, self._last, self._looked = None, [], None, 0
-        self._looker.forget()
+        if self._current.at is not None:
+            self._text.close_segment()
+        self._current = _Current()
+        self._decoder.forget()
 
     def _update(self) -> Update:
-        new, self._new = tuple(self._new), []
-        finished, self._n_shown = tuple(self._segments[self._n_shown :]), len(self._segments)
-        segments = (*self._segments, *([_segment(self._open)] if self._open else []))
-        tentative = "".join(word.text for word in self._last.words) if self._last else ""
-        transcript = Transcript(segments, self.language or "en", self._ear.heard / SAMPLE_RATE)
-        more = bool(self._inbox) or (bool(self._ear.utterances) and self._ear.utterances[0].ended)
-        return Update(new, finished, tentative, transcript, more)
-
-
-def _segment(words: list[Word]) -> Segment:
-    text = "".join(word.text for word in words).strip()
-    return Segment(text, words[0].start, words[-1].end, tuple(words))
+        last, utterances = self._current.last, self._endpointer.utterances
+        tentative = "".join(word.text for word in last.words) if last else ""
+        more = bool(self._inbox) or (bool(utterances) and utterances[0].ended)
+        return self._text.update(tentative, self.language or "en", self._endpointer.n_samples / SAMPLE_RATE, more)

@@ -1,7 +1,7 @@
 """Which words of a growing hypothesis can be relied on.
 
-Enters: words of hypotheses about the same stretch of sound, heard a little longer each time. Leaves: where the words
-that are settled end in a new hypothesis, how many more two hypotheses agree on, and where a long one may be parted.
+Enters: words of hypotheses about the same stretch of sound, each a little longer. Leaves: where the words
+that are settled end in a new hypothesis, how many more two hypotheses agree on, and where a long one may be split.
 After LocalAgreement-2 of Macháček, Dabre and Bojar 2023 (arXiv 2307.14743). Pure functions of values.
 """
 
@@ -24,26 +24,26 @@ def key(word: Word) -> str:
     return "".join(c for c in word.text.casefold() if unicodedata.category(c)[0] in "LMN") or word.text.strip()
 
 
-def settled_in(settled: Sequence[Word], heard: Sequence[Word]) -> int:
-    """How many of the words `heard` are the settled ones over again.
+def settled_in(settled: Sequence[Word], found: Sequence[Word]) -> int:
+    """How many of the words `found` are the settled ones over again.
 
-    The beginning of `heard` with the least edit distance to `settled`, by letters, so that a word parted or joined
+    The beginning of `found` with the least edit distance to `settled`, by letters, so that a word split or joined
     counts little. Where it ends in time counts as well: a number may be written in digits now and in letters then.
     """
-    wanted, names = "".join(map(key, settled)), [key(word) for word in heard]
+    wanted, names = "".join(map(key, settled)), [key(word) for word in found]
     if not wanted:
         return 0
     letters = np.array(list("".join(names)), dtype="<U1")
     steps = np.arange(len(letters) + 1)
-    row = steps  # distance of what is settled so far to each beginning of what is heard
+    row = steps  # distance of what is settled so far to each beginning of what was found
     for n, letter in enumerate(wanted, 1):
         below = np.minimum(row + 1, np.concatenate([[n], row[:-1] + (letters != letter)]))
         row = np.minimum.accumulate(below - steps) + steps
     costs = row[np.cumsum([0, *map(len, names)])]  # at the ends of words
     last = settled[-1].end
     if costs.min() > UNLIKE * len(wanted):
-        return sum((word.start + word.end) / 2 < last for word in heard)
-    ends = np.array([heard[0].start if heard else last, *(word.end for word in heard)])
+        return sum((word.start + word.end) / 2 < last for word in found)
+    ends = np.array([found[0].start if found else last, *(word.end for word in found)])
     return int(np.argmin(costs + LETTERS_PER_SECOND * np.abs(ends - last)))
 
 
@@ -64,7 +64,7 @@ def agreed(before: Sequence[Word], now: Sequence[Word], *, in_pause: bool = Fals
 
 
 def border(words: Sequence[Word], before: float, *, sentences_only: bool = False) -> int:
-    """How many words to part from the rest: up to the last sentence that ends before the second `before`, else the
+    """How many words to split off: up to the last sentence that ends before the second `before`, else the
     last word that does."""
     n_ended = sum(word.end <= before for word in words)
     for n_words in range(n_ended, 0, -1):

@@ -1,8 +1,8 @@
 """What a model makes of a clip that may not be over yet.
 
-Enters: a Window, again and again as it grows. Leaves: words on the stream's clock, and the language. One look is
-greedy, without timestamps, on no more of the encoder's context than the checkpoint needs, and is thrown away when it
-looks wrong; `Looker.again` is the full treatment of a recording. Knows nothing of what is committed.
+Enters: a Window, again and again as it grows. Leaves: words on the stream's clock, and the language. Decoding is
+greedy, without timestamps, on no more of the encoder's context than the checkpoint needs, and the result is thrown away
+when it looks wrong; `decode_fully` treats the clip as a recording. Knows nothing of what is committed.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from shared.transcript import Word
 DETECT_SECONDS, SURE, DETECT_AT_MOST = 1.5, 0.5, 6.0
 
 
-class Looker:
-    """One Transcriber in the service of one listener."""
+class PartialDecoder:
+    """One Transcriber in the service of one stream."""
 
     def __init__(self, transcriber: Transcriber, options: Options,
                  choose: Callable[[str], Transcriber] | None = None) -> None:
@@ -30,23 +30,23 @@ class Looker:
         transcriber.check(options)
         self.transcriber, self.options = transcriber, options
         self._choose = choose
-        self.cost = 0.0  # seconds the last look took
-        self._n_tokens = 0  # in the last look that was believed
+        self.cost = 0.0  # seconds that the last decoding took
+        self._n_tokens = 0  # in the last result that was believed
         self._votes: dict[str, float] = {}
         if options.language is not None:
             self._settle(options.language)
 
-    def look(self, window: Window, new: float | None = None) -> list[Word] | None:
+    def decode(self, window: Window, new: float | None = None) -> list[Word] | None:
         """The words in a clip; none if it is no speech. None if they cannot be believed.
 
-        new: seconds that the last look did not hear. A look that runs away ends soon: it would only be thrown away.
+        new: seconds that the last hypothesis did not cover. A runaway decoding ends soon: it would only be thrown away.
         """
         begun = time.perf_counter()
-        recogniser, tokens, options = self.transcriber.recogniser, self.transcriber.tokens, self.options
-        states = recogniser.encode([window], room=ROOM_SECONDS)
+        decoder, tokens, options = self.transcriber.window_decoder, self.transcriber.tokens, self.options
+        states = decoder.encode([window], room=ROOM_SECONDS)
         prompt = tokens.prompt(options.language, options.task, timestamps=False, initial_prompt=options.initial_prompt)
         fill = window.duration if new is None else min(window.duration, self._n_tokens / TOKENS_PER_SECOND + new)
-        decoded = recogniser.decode(states, prompt, fill, beam_size=options.beam_size)[0]
+        decoded = decoder.decode(states, prompt, fill, beam_size=options.beam_size)[0]
         text = tokens.text(decoded.tokens)
         words: list[Word] | None = []
         if quality.looks_wrong(decoded, text):
@@ -54,13 +54,13 @@ class Looker:
         elif text.strip():
             ids = [i for i in decoded.tokens if i < tokens.end]
             self._n_tokens = len(ids)
-            timed = recogniser.align(states, 0, prompt, [ids], window, options)[0]
+            timed = decoder.align(states, 0, prompt, [ids], window, options)[0]
             words = [_moved(word, window.start) for word in timed] or None
         self.cost = time.perf_counter() - begun
         return words
 
-    def again(self, window: Window) -> list[Word]:
-        """As a recording is heard: at full context if need be, with every second try there is."""
+    def decode_fully(self, window: Window) -> list[Word]:
+        """As a recording: at full context if need be, with every second try there is."""
         found = [new for _, _, new in self.transcriber.recognise([window], self.options, lambda done, reached: None)]
         words: list[Word] = []
         for segment in (segment for transcript in found for segment in transcript.segments):
@@ -85,7 +85,7 @@ class Looker:
         if served is not None and len(served) == 1:
             self._settle(served[0])
             return True
-        for code, probability in self.transcriber.recogniser.detect(window).items():
+        for code, probability in self.transcriber.window_decoder.detect(window).items():
             if served is None or code in served:
                 self._votes[code] = self._votes.get(code, 0.0) + probability * window.duration
         best, total = max(self._votes, key=self._votes.__getitem__), sum(self._votes.values())

@@ -83,13 +83,13 @@ def test_borders_move_to_the_dip_and_ends_leave_the_silence():
 def test_words_never_reach_over_a_timestamp(request, engine, language, text):
     """Wherever the model writes a timestamp, within a word too, the words of a piece spell its text."""
     transcriber = request.getfixturevalue(engine)
-    tokens, recogniser = transcriber.tokens, transcriber.recogniser
+    tokens, decoder = transcriber.tokens, transcriber.window_decoder
     window = next(iter(transcriber.windows(AudioSource(CLIPS[0].path), Options(language))))
-    states, prompt = recogniser.encode([window]), tokens.prompt(language, "transcribe", timestamps=True)
+    states, prompt = decoder.encode([window]), tokens.prompt(language, "transcribe", timestamps=True)
     ids = tokens.encode(text)
     for cut in range(1, len(ids), 2):
         pieces = [ids[:cut], ids[cut:]]
-        found = recogniser.align(states, 0, prompt, pieces, window, Options(language))
+        found = decoder.align(states, 0, prompt, pieces, window, Options(language))
         assert [joined_words(words) for words in found] == [tokens.text(piece).strip() for piece in pieces]
         segments = [Segment(tokens.text(piece).strip(), 0, 1, tuple(words))
                     for piece, words in zip(pieces, found, strict=True)]
@@ -104,8 +104,8 @@ def test_the_last_word_leaves_the_speech_that_was_not_read(base, joined):
     tokens, end = base.tokens, places[0][1] + 0.1
     ids = [tokens.first_stamp, *tokens.encode(" " + CLIPS[0].text), tokens.first_stamp + round(end / 0.02)]
     prompt = tokens.prompt("it", "transcribe", timestamps=True)
-    segments, reached = base.recogniser._segments(
-        window, Decoded(tuple(ids), -0.1, 0.0, True), base.recogniser.encode([window]), 0, prompt,
+    segments, reached = base.window_decoder._segments(
+        window, Decoded(tuple(ids), -0.1, 0.0, True), base.window_decoder.encode([window]), 0, prompt,
         Options("it", words=True))
     assert reached < window.duration - 2 and segments[-1].words
     assert segments[-1].words[-1].end <= segments[-1].end + 0.01 < places[1][0]

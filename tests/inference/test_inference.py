@@ -94,10 +94,10 @@ def test_path_waveform_and_blocks_give_the_same(base):
 def test_long_audio_keeps_every_clip_in_its_place(base):
     spoken = ENGLISH * 6
     audio = joined([clip.path for clip in spoken], pause=1.5)
-    told, before = [], base.recogniser.n_windows
+    told, before = [], base.window_decoder.n_windows
     transcript = base.transcribe(audio, language="en", words=True, progress=lambda *now: told.append(now))
     n_windows = len(list(base.windows(AudioSource(audio), Options("en"))))
-    assert base.recogniser.n_windows - before > n_windows + 1  # several were left early, and what was left taken up
+    assert base.window_decoder.n_windows - before > n_windows + 1  # several were left early, and what was left taken up
     assert word_errors(" ".join(clip.text for clip in spoken), transcript.text, "en").wer < 0.2
     assert audio.duration > 60 and transcript.duration == pytest.approx(audio.duration)
     starts = [segment.start for segment in transcript.segments]
@@ -201,11 +201,11 @@ def test_a_stock_checkpoint_in_doubt_about_a_cropped_clip_hears_it_at_full_conte
     noisy = clean + noise * np.sqrt(np.mean(clean**2))
     again = []
     for samples in (clean, noisy):
-        before = base_torch.recogniser.n_again
+        before = base_torch.window_decoder.n_again
         cropped = base_torch.transcribe(Waveform(samples), language="it").text
-        again.append(base_torch.recogniser.n_again - before)
+        again.append(base_torch.window_decoder.n_again - before)
         assert cropped == full.transcribe(Waveform(samples), language="it").text
-    assert base_torch.recogniser.crops and again == [0, 1]
+    assert base_torch.window_decoder.crops and again == [0, 1]
 
 
 def test_cancelled_before_it_began(base):

@@ -154,7 +154,7 @@ def test_half_an_hour_of_mostly_silence(monkeypatch, tuned):
     assert len(calls) <= 2 * (len(clip) / SAMPLE_RATE / 0.6 + 2)
     assert word_errors(f"{clips('it')[1].text} {clips('it')[1].text}", update.transcript.text, "it").wer <= 0.2
     assert 895 < update.transcript.words[-1].end - update.transcript.words[0].end < 910
-    assert len(live._ear._audio) < 2 * SAMPLE_RATE
+    assert len(live._endpointer._audio) < 2 * SAMPLE_RATE
 
 
 @functools.cache
@@ -178,7 +178,7 @@ def test_unbroken_speech_stays_within_the_limits(monkeypatch, tuned, step):
     for i in range(0, len(samples), BLOCK):
         live.insert(samples[i : i + BLOCK])
         updates.append(live.process())
-        assert len(live._ear._audio) <= 35 * SAMPLE_RATE
+        assert len(live._endpointer._audio) <= 35 * SAMPLE_RATE
     updates.append(live.finish())
     assert_committed_text_only_grows(updates)
     assert max(mel.shape[-1] for mels, *_ in calls for mel in mels) <= 3000
@@ -202,22 +202,22 @@ def test_a_backlog_all_at_once_is_heard_to_its_end(tuned):
 @pytest.mark.parametrize("block", [160, 1000, 16_001])
 def test_not_one_sample_is_lost(block):
     """Every sample of speech is in a window, whatever the blocks; the last word is not cut off."""
-    ear, kept = Endpointer(), np.zeros(len(ITALIAN), bool)
+    endpointer, kept = Endpointer(), np.zeros(len(ITALIAN), bool)
     for i in range(0, len(ITALIAN), block):
-        ear.push(ITALIAN[i : i + block])
-        while ear.utterances and ear.utterances[0].ended:
-            mark(ear, kept)
-        ear.forget()
-    ear.finish()
-    while ear.utterances:
-        mark(ear, kept)
-    assert ear.heard == len(ITALIAN)
+        endpointer.push(ITALIAN[i : i + block])
+        while endpointer.utterances and endpointer.utterances[0].ended:
+            mark(endpointer, kept)
+        endpointer.forget()
+    endpointer.finish()
+    while endpointer.utterances:
+        mark(endpointer, kept)
+    assert endpointer.n_samples == len(ITALIAN)
     for place, clip in zip(places(), clips("it"), strict=True):
         assert kept[place].mean() > 0.85, clip.path.name
 
 
-def mark(ear: Endpointer, kept: np.ndarray) -> None:
-    window = ear.window(ear.utterances.popleft(), 1e9)
+def mark(endpointer: Endpointer, kept: np.ndarray) -> None:
+    window = endpointer.window(endpointer.utterances.popleft(), 1e9)
     (_, start, n_samples), = window.pieces
     np.testing.assert_array_equal(window.samples, ITALIAN[start : start + n_samples])
     kept[start : start + n_samples] = True

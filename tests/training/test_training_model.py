@@ -156,7 +156,7 @@ def test_validation_hears_what_the_saved_checkpoint_hears(tmp_path):
     expected = []
     for example in (clips[i] for i in range(3)):
         window = Window(example.samples, ((0, 0, len(example.samples)),))
-        (heard,) = merged.recogniser.recognise([window], Options(example.language))
+        (heard,) = merged.window_decoder.recognise([window], Options(example.language))
         expected.append(" ".join(segment.text for segment in heard[0]))
     found = validation.texts(model)
     # Weights on disk are in half precision, which makes a word another now and then.

@@ -59,8 +59,8 @@ class Ours(Program):
     def facts(self) -> dict:
         engine, told = self._transcriber.engine, self._transcriber.facts
         return {"engine": engine.name, "compute_type": engine.compute_type, "short_context": told.short_context,
-                "batch_size": engine.batch_size, "windows": self._transcriber.recogniser.n_windows,
-                "windows_done_again": self._transcriber.recogniser.n_again}
+                "batch_size": engine.batch_size, "windows": self._transcriber.window_decoder.n_windows,
+                "windows_done_again": self._transcriber.window_decoder.n_again}
 
 
 serve(Ours)

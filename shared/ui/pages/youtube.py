@@ -79,7 +79,7 @@ def page(serving: Serving) -> None:
                                      elem_id="youtube-end")
                 captions = gr.Dropdown([("Do not compare", NO_REFERENCE)], value=NO_REFERENCE, visible=False,
                                        label="Compare with the video's own captions",
-                                       info="Those that people wrote; automatic ones are a recogniser's.")
+                                       info="Those that people wrote; automatic ones come from a program.")
             chosen = Choices()
             go = gr.Button("Transcribe", variant="primary", visible=False, elem_id="youtube-go")
             with gr.Accordion("Or choose a file instead", open=False, elem_id="youtube-file-fold") as fold:
