@@ -29,9 +29,9 @@ from feature_pipeline.publish import publish
 from feature_pipeline.selection import Selection, finish, select, split_sizes
 from feature_pipeline.stages import Plan, Runner, list_rows
 from feature_pipeline.state import discard, same_state
-from shared.command import reported
 from shared.errors import UserError
-from shared.files import full_disk_as_user_error
+from shared.system.command import reported
+from shared.system.files import full_disk_as_user_error
 from shared.tables import read_file
 from shared.units import spoken_time
 

@@ -25,7 +25,7 @@ from feature_pipeline.report.report import report, samples_of
 from feature_pipeline.selection import Selection, split_sizes
 from feature_pipeline.store import SHARD, write_json, write_shard
 from shared.errors import UserError
-from shared.files import write_text
+from shared.system.files import write_text
 
 COMPARED = [("hypothesis", pa.string()), ("wer", pa.float32()), ("cer", pa.float32())]
 

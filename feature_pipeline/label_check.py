@@ -29,7 +29,7 @@ from feature_pipeline.stages import Plan
 from feature_pipeline.store import write_table
 from shared.checkpoint import Checkpoint
 from shared.errors import UserError
-from shared.files import write_text
+from shared.system.files import write_text
 from shared.wer import character_errors, word_errors
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from feature_pipeline.config import Config
 from shared.errors import UserError
-from shared.files import whole_file
+from shared.system.files import whole_file
 
 FILES = ("README.md", "report.html", "labels.html", "labels.parquet", "manifest.json")  # last: all is there
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from feature_pipeline.rows import AudioRef, Row
-from shared.files import whole_file, write_text
+from shared.system.files import whole_file, write_text
 
 AUDIO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 LISTED = pa.schema([

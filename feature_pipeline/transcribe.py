@@ -26,9 +26,9 @@ from feature_pipeline.stages import Plan, Runner, list_rows
 from feature_pipeline.state import discard, same_state
 from feature_pipeline.store import read_listed
 from shared.audio import load_audio
-from shared.command import reported
 from shared.errors import UserError
-from shared.files import whole_file, write_text
+from shared.system.command import reported
+from shared.system.files import whole_file, write_text
 from shared.transcript import Transcript
 
 PROGRAM = "feature_pipeline.transcribe"

@@ -18,7 +18,7 @@ from huggingface_hub import SpaceCard
 from packaging.requirements import Requirement
 
 from shared.errors import UserError
-from shared.files import whole_folder
+from shared.system.files import whole_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 APPS = ("microphone", "upload", "youtube", "compare", "suite")

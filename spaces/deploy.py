@@ -25,8 +25,8 @@ from huggingface_hub import HfApi, get_token
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
 from shared.checkpoint.hub import SMALL_FILES
-from shared.command import reported
 from shared.errors import UserError
+from shared.system.command import reported
 
 BASE, FINE_TUNED = "openai/whisper-small", "KBLab/kb-whisper-small"  # as on a Space that names no others
 

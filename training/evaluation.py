@@ -23,10 +23,10 @@ from feature_pipeline.settings import options_of, plain
 from shared import wer
 from shared.audio import SAMPLE_RATE, load_audio
 from shared.checkpoint import Checkpoint, weight_files
-from shared.command import reported
 from shared.errors import UserError
-from shared.files import write_text
 from shared.inference import Transcriber
+from shared.system.command import reported
+from shared.system.files import write_text
 from training import config as settings
 from training.config import Config, Data
 from training.data import first_rows, open_sets, open_split

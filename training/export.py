@@ -24,9 +24,9 @@ from shared import wer
 from shared.audio import Waveform, load_audio
 from shared.checkpoint import EMBEDDED, Checkpoint
 from shared.checkpoint.to_ctranslate2 import to_ctranslate2
-from shared.command import reported
 from shared.errors import UserError
 from shared.inference import Transcriber
+from shared.system.command import reported
 from training import config as settings
 from training.card import gather, write_card
 from training.config import Config

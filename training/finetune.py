@@ -36,8 +36,8 @@ from transformers import (
 
 from shared.checkpoint import Checkpoint, files
 from shared.checkpoint.adapter import merge_adapter
-from shared.command import reported
 from shared.errors import UserError
+from shared.system.command import reported
 from training import config as settings
 from training import preflight
 from training.batch_fit import ReleaseFreeMemory, peak_mb

@@ -23,9 +23,9 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from shared.audio import load_audio
 from shared.checkpoint import Checkpoint, files, weight_files
 from shared.checkpoint.hub import SMALL_FILES
-from shared.command import reported
 from shared.errors import UserError
 from shared.inference import Transcriber
+from shared.system.command import reported
 from training.card import Facts, gather, write_card
 from training.data import open_sets
 from training.finetune import COMPLETE

@@ -23,8 +23,8 @@ from safetensors.torch import load_file
 
 from feature_pipeline.settings import Many, options_of
 from shared.checkpoint import weight_files
-from shared.command import reported
 from shared.errors import UserError
+from shared.system.command import reported
 from training import config as settings
 from training.config import Config
 from training.data import Clips, open_sets

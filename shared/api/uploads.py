@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from shared.audio import MEDIA_SUFFIXES
 from shared.errors import Cancelled, UserError
-from shared.temporary import temporary_folder
+from shared.system.temporary import temporary_folder
 from shared.units import megabytes
 
 FORM_BYTES = 1_000_000  # of everything but the file

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from shared import processes
 from shared.audio.ffmpeg import STALL_SECONDS, command_of
 from shared.audio.media import MIN_BEYOND_SECONDS, MediaInfo, Track, probe_many
 from shared.audio.mixing import to_mono
 from shared.audio.waveform import SAMPLE_RATE, Waveform
+from shared.system import processes
 
 SHORT_BY_SECONDS = 0.5
 BYTES_PER_CLIP = 128 << 20  # memory: ffmpeg runs some threads for each input and output

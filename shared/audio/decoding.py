@@ -17,13 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
-from shared import processes
 from shared.audio.ffmpeg import LIMITS, STALL_SECONDS, decode_command, without_noise
 from shared.audio.media import MediaInfo, Track, checked_path, explain, probe, protected
 from shared.audio.mixing import FRAME, MonoMixer
 from shared.audio.waveform import SAMPLE_RATE, Waveform
 from shared.errors import Cancelled, TruncatedAudio, UserError
-from shared.temporary import temporary_folder
+from shared.system import processes
+from shared.system.temporary import temporary_folder
 from shared.units import spoken_time
 
 BLOCK_SECONDS = 30  # how much one block of `stream_audio` holds

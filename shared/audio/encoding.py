@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
-from shared import processes
 from shared.audio.decoding import MediaSource, stream_audio
 from shared.audio.ffmpeg import STALL_SECONDS, ffmpeg_executable
 from shared.audio.waveform import SAMPLE_RATE, Waveform
 from shared.errors import TruncatedAudio
+from shared.system import processes
 
 BYTES_PER_CLIP = 64 << 20  # memory: ffmpeg runs some threads for each input and output
 WRITTEN_BYTES = 4 << 30

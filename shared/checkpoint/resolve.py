@@ -17,7 +17,7 @@ from shared.checkpoint.hub import COMMIT, fetch
 from shared.checkpoint.identity import EMBEDDED, HUB_ID, MODELS, Checkpoint
 from shared.checkpoint.weights import check_one_kind, header, read_json, weight_files
 from shared.errors import OtherForm, UserError
-from shared.files import made_once
+from shared.system.files import made_once
 
 Progress = Callable[[float, str], None]
 Form = Literal["transformers", "ctranslate2"]

@@ -17,8 +17,8 @@ from tokenizers import Tokenizer
 
 from shared.checkpoint.weights import read_json
 from shared.errors import UserError
-from shared.files import made_once
 from shared.languages import LANGUAGES, NO_SPACES
+from shared.system.files import made_once
 
 SECONDS_PER_STAMP = 0.02
 LANGUAGE_TOKEN = re.compile(r"<\|([a-z]{2,3}(?:-[a-z0-9]+)*)\|>")

@@ -11,10 +11,10 @@ from pathlib import Path
 from shared.audio import AudioSource
 from shared.checkpoint import Checkpoint, configured
 from shared.cli.options import Model
-from shared.command import tell
 from shared.inference import Progress, Transcriber
 from shared.options import Options
 from shared.serving import Answer, Request, Serving
+from shared.system.command import tell
 
 
 def load(model: Model, name: str, quiet: bool) -> Transcriber:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from shared.cli.inputs import as_file, find_inputs
 from shared.cli.options import CompareRequest
-from shared.command import DONE, ended_by_signals, system_words
 from shared.errors import UserError
+from shared.system.command import DONE, ended_by_signals, system_words
 
 
 def run(request: CompareRequest) -> int:

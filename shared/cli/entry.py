@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from shared.cli import options as cli_options
-from shared.command import reported
+from shared.system.command import reported
 
 STOPPED = "stopped. What is finished is kept; the same command goes on from there"
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command and end the process with its exit code (`shared.command` lists them)."""
+    """Run the command and end the process with its exit code (`shared.system.command` lists them)."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     sys.exit(reported("transcribe", lambda: _run(words), stopped=STOPPED))
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from shared.cli.inputs import Failure, Input, as_file, find_inputs
 from shared.cli.options import FilesRequest
 from shared.cli.targets import Job, planned, unwritable, write
-from shared.command import DONE, SOME_FAILED, ended_by_signals, no_more_output, system_words, tell
 from shared.errors import UserError
+from shared.system.command import DONE, SOME_FAILED, ended_by_signals, no_more_output, system_words, tell
 from shared.transcript import FORMATS, Transcript
 from shared.units import spoken_time
 

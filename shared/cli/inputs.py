@@ -14,9 +14,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.command import system_words
 from shared.errors import UserError
-from shared.temporary import temporary_folder
+from shared.system.command import system_words
+from shared.system.temporary import temporary_folder
 
 MAX_STREAM_BYTES = 4_000_000_000  # from a pipe or standard input, on disk while it is read
 LINK_MAX_SECONDS, LINK_MAX_BYTES = 6 * 3600, 2_000_000_000

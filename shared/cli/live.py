@@ -26,10 +26,10 @@ import numpy as np
 from shared.audio import SAMPLE_RATE
 from shared.cli.answering import Answering
 from shared.cli.options import LiveRequest
-from shared.command import DONE, SOME_FAILED, no_more_output, system_words, tell
 from shared.errors import UserError
-from shared.files import write_text
 from shared.live import LiveTranscriber, Update
+from shared.system.command import DONE, SOME_FAILED, no_more_output, system_words, tell
+from shared.system.files import write_text
 from shared.transcript import FORMATS, Segment, Transcript
 from shared.units import clock_time
 

@@ -8,9 +8,9 @@ from shared.api import Settings, serve
 from shared.checkpoint import configured
 from shared.cli.answering import show_loading
 from shared.cli.options import ServeRequest
-from shared.command import DONE, ended_by_signals, tell
 from shared.errors import UserError
 from shared.serving import Limits, Serving
+from shared.system.command import DONE, ended_by_signals, tell
 
 
 def run(request: ServeRequest) -> int:

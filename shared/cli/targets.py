@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.cli.inputs import Input, media_suffixes
-from shared.command import system_words
 from shared.errors import UserError
-from shared.files import write_text
+from shared.system.command import system_words
+from shared.system.files import write_text
 from shared.transcript import FORMATS, Transcript
 
 PLAIN, WHOLE_NAME, FOLDERS, FOLDERS_AND_NAME, NUMBERED = range(5)  # how much of an input's name is kept

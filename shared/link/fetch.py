@@ -33,7 +33,7 @@ from shared.link.hosts import Target
 from shared.link.media import Progress
 from shared.link.process import ask_youtube
 from shared.link.reasons import link_error, too_large
-from shared.temporary import temporary_folder
+from shared.system.temporary import temporary_folder
 from shared.units import parse_time, spoken_time
 
 LOOK_SECONDS = 90.0

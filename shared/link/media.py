@@ -24,7 +24,7 @@ from shared.errors import Cancelled, UserError
 from shared.link import hosts as link_hosts
 from shared.link.hosts import Target
 from shared.link.reasons import link_error, too_large
-from shared.temporary import temporary_folder
+from shared.system.temporary import temporary_folder
 from shared.units import megabytes
 
 MAX_REDIRECTS = 5

@@ -25,11 +25,11 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from shared import processes
 from shared.errors import Cancelled
 from shared.link import hosts as link_hosts
 from shared.link.media import Progress
 from shared.link.reasons import link_error
+from shared.system import processes
 from shared.units import spoken_time
 
 # What YouTube's pages, players and media come from. Suffixes: the media servers have thousands of names.

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from shared.audio import Waveform, load_audio
 from shared.errors import Cancelled, UserError
-from shared.temporary import temporary_folder
+from shared.system.temporary import temporary_folder
 from shared.testset.clips import Clip, ClipSet, FailedClip, capped
 from shared.wer import Comparison, Score, UtteranceErrors, compare, score, utterance_errors
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from shared.temporary import temporary_root
+from shared.system.temporary import temporary_root
 
 ROOT = temporary_root()
 UPLOADS = ROOT / "received"  # Gradio's folder: uploads, and copies of what it hands out

@@ -18,7 +18,7 @@ from speech import clips, joined
 
 from shared.api import Settings, create_app
 from shared.serving import Limits, Serving
-from shared.temporary import temporary_root
+from shared.system.temporary import temporary_root
 from shared.wer import word_errors
 
 ITALIAN, ENGLISH = clips("it")[1], clips("en")[0]

@@ -14,9 +14,9 @@ import pytest
 from media_files import TONE, ffmpeg, sources
 from paths import ROOT
 
-from shared import processes
 from shared.audio import stream_audio
-from shared.processes import Limits
+from shared.system import processes
+from shared.system.processes import Limits
 
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits from outside are Linux's")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import UserError
-from shared.files import cache_folder, full_disk_as_user_error, made_once, whole_file, whole_folder, write_text
+from shared.system.files import cache_folder, full_disk_as_user_error, made_once, whole_file, whole_folder, write_text
 
 
 @pytest.fixture

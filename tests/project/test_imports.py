@@ -41,8 +41,8 @@ def test_the_spaces_folder_shadows_nothing():
 
 
 LEVELS = {
-    **dict.fromkeys(("charts", "command", "errors", "files", "language_names", "languages", "options", "processes",
-                     "tables", "temporary", "transcript", "units", "wer"), 0),
+    **dict.fromkeys(("charts", "errors", "language_names", "languages", "options", "system", "tables", "transcript",
+                     "units", "wer"), 0),
     **dict.fromkeys(("audio", "checkpoint"), 1),
     **dict.fromkeys(("engines", "diarization", "testset", "link"), 2),
     **dict.fromkeys(("inference",), 3),
@@ -52,7 +52,7 @@ LEVELS = {
 }
 WITHIN = {  # the order within the lowest level
     ("wer", "languages"), ("transcript", "units"), ("languages", "language_names"),
-    *((name, "errors") for name in ("command", "files", "languages", "options", "tables", "temporary", "units")),
+    *((name, "errors") for name in ("languages", "options", "system", "tables", "units")),
 }
 
 

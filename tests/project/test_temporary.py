@@ -1,4 +1,4 @@
-"""shared.temporary: one folder for a process's temporary files, gone with it, also after a kill."""
+"""shared.system.temporary: one folder for a process's temporary files, gone with it, also after a kill."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from paths import ROOT
 
 CODE = """
 import sys, time
-from shared.temporary import temporary_folder, temporary_root
+from shared.system.temporary import temporary_folder, temporary_root
 with temporary_folder("job-") as folder:
     (folder / "cookies.txt").write_text("secret")
     print(temporary_root(), flush=True)
@@ -44,6 +44,6 @@ def test_what_a_killed_process_left_is_removed_by_the_next_and_nobody_elses(tmp_
 
 def test_a_temporary_folder_that_cannot_be_written_is_told(tmp_path):
     done = subprocess.run([sys.executable, "-c", "import tempfile; tempfile.tempdir = '/proc/nowhere'\n"
-                           "from shared.temporary import temporary_root; temporary_root()"],
+                           "from shared.system.temporary import temporary_root; temporary_root()"],
                           cwd=ROOT, capture_output=True, text=True)
     assert "UserError" in done.stderr and "TMPDIR" in done.stderr

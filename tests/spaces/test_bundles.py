@@ -18,7 +18,7 @@ from huggingface_hub import HfApi, SpaceCard
 from packaging.requirements import Requirement
 from paths import ROOT
 
-from shared.command import USER_ERROR
+from shared.system.command import USER_ERROR
 
 APPS = ("microphone", "upload", "youtube", "compare", "suite")
 CHECKPOINT = {"config.json": b'{"model_type": "whisper"}', "model.safetensors": b"w", "pytorch_model.bin": b"w"}

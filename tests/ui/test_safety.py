@@ -13,9 +13,9 @@ import pytest
 from starlette.requests import Request as NetworkRequest
 
 from shared.errors import Cancelled, UserError
-from shared.files import cache_folder
 from shared.options import Options
 from shared.serving import Serving
+from shared.system.files import cache_folder
 from shared.ui import RESULTS, UPLOADS
 from shared.ui.server import jobs, live_sessions, messages
 from shared.ui.server.launch import Page, build, start

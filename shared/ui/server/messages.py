@@ -15,7 +15,7 @@ from pathlib import Path
 import gradio as gr
 
 from shared.errors import UserError
-from shared.files import cache_folder
+from shared.system.files import cache_folder
 from shared.ui import RESULTS, ROOT, UPLOADS
 
 SECONDS = 20.0  # a message stays on the page

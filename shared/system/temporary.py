@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from shared.errors import UserError
 
-PREFIX = "whisper-spaces-"
+PREFIX = "whisperspaces-"  # not that of version 0.1, whose sweep takes a folder without its own lock for left over
 LOCK = ".lock"  # held as long as the process lives; the system frees it when the process is killed
 
 

@@ -1,0 +1,1 @@
+"""What this program does with the operating system: files, temporary folders, child processes, the end of a command."""
