@@ -152,7 +152,8 @@ def test_one_bad_file_costs_no_other_and_the_reader_may_leave(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
 def test_text_is_in_the_file_while_it_comes_and_after_the_terminal_is_closed(tmp_path, number):
     with subprocess.Popen(command("--stdin", *MODEL, "--output", "said.txt", "--language", "it"), cwd=tmp_path,
-                          env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+                          env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          preexec_fn=lambda: signal.signal(number, signal.SIG_DFL)  # nohup would have it ignored
                           ) as process:
         process.stdin.write(PCM + bytes(64_000))
         process.stdin.flush()

@@ -126,7 +126,7 @@ def test_a_visitors_adapter_opens_no_folder_of_this_machine(hub, pair, tmp_path)
     adapter = {"peft_type": "LORA", "r": 4, "lora_alpha": 4, "base_model_name_or_path": str(embedded_base())}
     hub.add("model", ADAPTER, {"adapter_config.json": json.dumps(adapter).encode(),
                                "adapter_model.safetensors": b"some bytes"})
-    with pytest.raises(UserError, match="names a folder"):
+    with pytest.raises(UserError, match="names no base checkpoint on the Hub"):
         pair.transcriber(Checkpoint(ADAPTER))
 
 

@@ -181,7 +181,7 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> BenchSet:
     made = []
     for clip in english:
         samples = np.round(load_audio(clip.path).samples * 32767).astype(np.int16)
-        sets._write("short", [sets.Row(clip.path.stem, clip.text, samples)], folder)
+        sets._write("short", [sets.Row(clip.path.stem, clip.text, samples, "")], folder)
         path = (folder / "000.wav").rename(folder / f"{clip.path.stem}.wav")
         made.append(Clip(clip.path.stem, path, len(samples) / SAMPLE_RATE, (clip.text,)))
     return BenchSet("short-en", "en", tuple(made))

@@ -100,7 +100,7 @@ def test_a_cache_that_cannot_be_written_is_told(tmp_path, monkeypatch):
 def test_a_read_only_cache_is_used_if_it_is_whole(cache):
     build = Builder()
     folder = made_once("model", build)
-    for part in (folder, cache, *list(cache.parents)[:3]):
+    for part in (folder, cache, *(one for one in cache.parents if "pytest-" in str(one))):
         part.chmod(part.stat().st_mode | 0o055)
     os.seteuid(65534)
     try:

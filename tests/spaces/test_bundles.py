@@ -93,7 +93,8 @@ def test_the_suite_has_all_that_the_pages_show(bundles):
 def test_the_largest_bundle_imports_all_it_has(bundles):
     """Elsewhere than in the repository, and with the package `spaces` not hidden by a folder of that name."""
     names = [name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-             for name in sorted(modules(bundles["suite"])) if name.startswith("shared/")]
+             for name in sorted(modules(bundles["suite"]))
+             if name.startswith("shared/") and "cuda_kernels" not in name]  # triton comes with torch for a GPU only
     script = ("import importlib, spaces, sys; assert spaces.GPU\n"
               f"for name in {names}: print(importlib.import_module(name).__file__)")
     done = subprocess.run([sys.executable, "-c", script], cwd=bundles["suite"], capture_output=True, text=True,
