@@ -29,12 +29,13 @@ from shared.errors import Cancelled, UserError
 from shared.languages import language_code
 from shared.options import LOOPBACK, Options
 from shared.serving import Answer, Request, Serving
-from shared.transcript import Transcript
+from shared.transcript import Transcript, separator
 
 # Names by which clients ask OpenAI for a transcription: here they mean "whichever checkpoint serves the language".
 AUTOMATIC = ("whisper-1", "auto", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-4o-transcribe-diarize",
              "gpt-transcribe")
 PLACES = 64
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -42,6 +43,7 @@ class Settings:
 
     api_key: str | None = None
     places: int = PLACES
+
 
 @dataclass(frozen=True)
 class _Asked:
@@ -54,8 +56,10 @@ class _Asked:
     granularities: tuple[str, ...]
     stream: bool
 
+
 class ModelNotFound(UserError):
     """The form names a model that there is not."""
+
 
 def routes(serving: Serving, settings: Settings) -> APIRouter:
     """The API's routes, to be included in an application of any kind."""
@@ -117,9 +121,11 @@ async def _answered(request: HttpRequest, task: str, serving: Serving, waiting: 
         form = await read_form(request, serving.limits.max_bytes)
     except (UserError, Cancelled) as error:
         return _failed(error)
+    streams = False
     try:
         asked = _read(form, task, serving)
         if asked.stream:
+            streams = True  # the form is closed when the stream ends
             return await _streamed(request, form, asked, serving, waiting)
         found = await waiting.run(functools.partial(_transcribe, serving, asked), request.is_disconnected)
         body, kind = answer(found.transcript, asked.form, asked.granularities, task)
@@ -128,11 +134,12 @@ async def _answered(request: HttpRequest, task: str, serving: Serving, waiting: 
     except (UserError, Cancelled) as error:
         return _failed(error)
     finally:
-        if not form.get("stream"):
+        if not streams:
             await form.close()
     headers = _headers(found)
     return JSONResponse(body, headers=headers) if kind == "application/json" else Response(
         body, headers=headers, media_type=kind)
+
 
 async def _streamed(request: HttpRequest, form: FormData, asked: _Asked, serving: Serving, waiting: Queue) -> Response:
     """Server-sent events: text as it is decoded, then the whole. An error after the first event is an event too."""
@@ -142,7 +149,7 @@ async def _streamed(request: HttpRequest, form: FormData, asked: _Asked, serving
 
         def on_text(new: Transcript) -> None:
             nonlocal written
-            lead = " " if written and new.text and not _without_spaces(new) else ""
+            lead = separator(new.text) if written else ""
             if new.text:
                 written += lead + new.text
                 put({"type": "transcript.text.delta", "delta": lead + new.text})
@@ -163,10 +170,6 @@ async def _streamed(request: HttpRequest, form: FormData, asked: _Asked, serving
 
     return StreamingResponse(sent(), media_type="text/event-stream", headers={"cache-control": "no-cache"})
 
-def _without_spaces(new: Transcript) -> bool:
-    from shared.languages import NO_SPACES
-
-    return new.language in NO_SPACES
 
 def _transcribe(serving: Serving, asked: _Asked, cancel: threading.Event,
                 on_text: Callable[[Transcript], None] | None = None) -> Answer:
@@ -175,6 +178,7 @@ def _transcribe(serving: Serving, asked: _Asked, cancel: threading.Event,
         if asked.checkpoint is None:
             return serving.transcribe(request, cancel=cancel, on_text=on_text)
         return serving.transcribe_with(asked.checkpoint, request, cancel=cancel, on_text=on_text)
+
 
 def _read(form: FormData, task: str, serving: Serving) -> _Asked:
     """What the fields of a form mean. Raises UserError."""
@@ -200,9 +204,11 @@ def _read(form: FormData, task: str, serving: Serving) -> _Asked:
     return _Asked(upload, _checkpoint(_text(form, "model"), serving), options, wanted, tuple(given) or ("segment",),
                   (_text(form, "stream") or "").lower() in ("true", "1"))
 
+
 def _text(form: FormData, name: str) -> str | None:
     value = form.get(name)
     return value.strip() or None if isinstance(value, str) else None
+
 
 def _checkpoint(name: str | None, serving: Serving) -> Checkpoint | None:
     """None: whichever serves the language. Raises ModelNotFound."""
@@ -214,6 +220,7 @@ def _checkpoint(name: str | None, serving: Serving) -> Checkpoint | None:
                             hint="choose one of those")
     return known[name]
 
+
 def _known(serving: Serving) -> dict[str, Checkpoint]:
     known = {"base": serving.base.checkpoint, serving.base.checkpoint.name: serving.base.checkpoint}
     if serving.fine_tuned is not None:
@@ -221,17 +228,21 @@ def _known(serving: Serving) -> dict[str, Checkpoint]:
         known |= {"fine-tuned": tuned, tuned.name: tuned}
     return known
 
+
 def _names(serving: Serving) -> list[str]:
     return ["whisper-1", *_known(serving)]
 
+
 def _model(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "whisper-spaces"}
+
 
 def _headers(found: Answer) -> dict[str, str]:
     """Which checkpoint answered, and why not the fine-tuned one; headers hold ASCII only."""
     notes = [note for note in (found.notice, *found.transcript.warnings) if note]
     headers = {"x-checkpoint": str(found.checkpoint)} | ({"x-notice": " ".join(notes)} if notes else {})
     return {name: value.encode("ascii", "replace").decode().replace("\n", " ") for name, value in headers.items()}
+
 
 def _refused(settings: Settings, request: HttpRequest) -> Response | None:
     """The answer to a wrong or missing key, None to a right one."""
@@ -242,10 +253,12 @@ def _refused(settings: Settings, request: HttpRequest) -> Response | None:
         return None
     return _error(401, "Incorrect API key provided", None, "invalid_api_key")
 
+
 def _busy(waiting: Queue) -> Response:
     response = _error(429, f"{waiting.places} requests are waiting already; try again later", None, "queue_full")
     response.headers["retry-after"] = "5"
     return response
+
 
 def _failed(error: UserError | Cancelled) -> Response:
     if isinstance(error, TooLarge):
@@ -256,14 +269,18 @@ def _failed(error: UserError | Cancelled) -> Response:
         return _error(400, str(error), None, "invalid_value")
     return Response(status_code=499)  # the client has left: nobody reads this
 
+
 def _words(error: Exception) -> str:
     return str(error) or type(error).__name__
+
 
 def _error(status: int, message: str, param: str | None, code: str | None) -> JSONResponse:
     return JSONResponse({"error": _error_body(message, param, code)}, status)
 
+
 def _error_body(message: str, param: str | None, code: str | None) -> dict[str, Any]:
     return {"message": message, "type": "invalid_request_error", "param": param, "code": code}
+
 
 def _event(event: dict[str, Any]) -> str:
     return f"data: {json.dumps(event, ensure_ascii=False)}\n\n"

@@ -96,7 +96,7 @@ class Linear:
         if int8:
             narrow = not has_vnni()
             self._kernel = (kernel or (Fbgemm if Fbgemm.is_there() else OneDnn))(weight, narrow)
-            self._sums = (_rounded(weight) * _scale(weight)[:, None]).sum(1) if narrow else None  # of each output
+            self._sums = _rounded(weight).sum(1).mul_(_scale(weight)) if narrow else None  # of each output
             self._weight = None
 
     def __call__(self, x: Tensor) -> Tensor:
