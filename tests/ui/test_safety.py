@@ -17,7 +17,7 @@ from shared.options import Options
 from shared.serving import Serving
 from shared.system.files import cache_folder
 from shared.ui import RESULTS, UPLOADS
-from shared.ui.server import jobs, live_sessions, messages
+from shared.ui.server import jobs, live_sessions, messages, uploads
 from shared.ui.server.launch import Page, build, start
 from shared.ui.server.names import KnownNames, served_names
 from shared.ui.server.uploads import ARRIVING
@@ -60,7 +60,9 @@ def work(monkeypatch) -> Work:
 
 
 @pytest.fixture
-def app(work) -> Iterator[str]:
+def app(work, monkeypatch, tmp_path) -> Iterator[str]:
+    """Its uploads lie apart: what other tests of this process left behind would count towards the limit."""
+    monkeypatch.setattr(uploads, "UPLOADS", tmp_path)
     demo = build("Work", [Page("Work", "work", work.page)], None)
     yield start(demo, max_bytes=MAX_FILE, max_total_bytes=MAX_TOTAL, block=False).rstrip("/")
     demo.close()
@@ -101,10 +103,10 @@ def test_what_is_no_path_of_this_machine_stays():
 def test_only_its_own_names_are_answered(app, headers, status):
     assert httpx.get(f"{app}/config", headers=headers).status_code == status
     if status == 403:
-        before = set(UPLOADS.iterdir())
+        before = set(uploads.UPLOADS.iterdir())
         assert httpx.post(f"{app}/gradio_api/upload", headers=headers, files=[("files", b"x")]).status_code == 403
         assert httpx.post(f"{app}/gradio_api/call/wait", headers=headers, json={"data": []}).status_code == 403
-        assert set(UPLOADS.iterdir()) == before
+        assert set(uploads.UPLOADS.iterdir()) == before
 
 
 @pytest.mark.parametrize(("server", "environment", "known", "unknown"), [
@@ -144,7 +146,7 @@ def test_uploads_that_are_never_started_have_a_total_limit(app):
     for response in kept:
         Path(response.json()[0]).unlink()
     assert send(app, bytes(90_000)).status_code == 200
-    assert not list(UPLOADS.glob(f"{ARRIVING}*"))
+    assert not list(uploads.UPLOADS.glob(f"{ARRIVING}*"))
 
 
 def test_an_upload_that_does_not_say_how_long_it_is_ends_at_the_limit(app):
@@ -160,7 +162,7 @@ def test_an_upload_that_does_not_say_how_long_it_is_ends_at_the_limit(app):
         assert response.status_code == 413
     except httpx.TransportError:
         pass  # the app closed the connection before all was sent
-    assert time.monotonic() - begun < 15 and not list(UPLOADS.glob(f"{ARRIVING}*"))
+    assert time.monotonic() - begun < 15 and not list(uploads.UPLOADS.glob(f"{ARRIVING}*"))
 
 
 def test_a_body_that_is_no_upload_is_small(app):
