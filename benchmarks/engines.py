@@ -23,6 +23,7 @@ from shared.audio.features import log_mel, pad_or_trim
 from shared.checkpoint import Checkpoint
 from shared.errors import UserError
 from shared.inference import Transcriber
+from shared.whisper_constants import N_FRAMES_FULL
 
 ROUNDS = 3
 DATA = Path(__file__).parents[1] / "tests" / "data"
@@ -36,8 +37,8 @@ def inputs(n_mels: int) -> dict[str, tuple[np.ndarray, int]]:
     joined = np.concatenate(clips * 4)[: 28 * SAMPLE_RATE]
     short, long = (log_mel(samples, n_mels) for samples in (clips[0], joined))
     short = pad_or_trim(short, short.shape[1] // 2 * 2 + 40)
-    return {"4 s": (short, 1), "4 s × 16": (short, 16), "30 s": (pad_or_trim(long, 3000), 1),
-            "30 s × 8": (pad_or_trim(long, 3000), 8)}
+    return {"4 s": (short, 1), "4 s × 16": (short, 16), "30 s": (pad_or_trim(long, N_FRAMES_FULL), 1),
+            "30 s × 8": (pad_or_trim(long, N_FRAMES_FULL), 8)}
 
 
 def main(arguments: list[str]) -> None:

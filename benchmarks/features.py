@@ -29,6 +29,7 @@ from feature_pipeline.build import build  # noqa: E402
 from feature_pipeline.config import Clean, Config, Source, Split  # noqa: E402
 from feature_pipeline.rows import AudioRef, Row  # noqa: E402
 from feature_pipeline.sources.debian import Debian  # noqa: E402
+from shared.whisper_constants import SAMPLE_RATE  # noqa: E402
 
 SECONDS = 0.32  # of a synthetic clip: just above the limit
 
@@ -61,14 +62,14 @@ class Synthetic:
         from corpora import speech
 
         samples = (speech() * 32767).astype("<i2")
-        length = int(SECONDS * 16_000)
+        length = int(SECONDS * SAMPLE_RATE)
         for n in range(self.n_rows):
             path = self._path(n)
             if n % 1000 == 0:
                 path.parent.mkdir(parents=True, exist_ok=True)
             start = n * 3 % (len(samples) - length)
             with wave.open(str(path), "wb") as file:
-                file.setparams((1, 2, 16_000, length, "NONE", ""))
+                file.setparams((1, 2, SAMPLE_RATE, length, "NONE", ""))
                 file.writeframes(samples[start : start + length].tobytes())
 
     def _path(self, n: int) -> Path:

@@ -31,15 +31,15 @@ import transformers
 from benchmarks.gpu_checks import checks
 from benchmarks.gpu_models import SHAPES, Pair, pair, saved
 from benchmarks.gpu_timing import measured, wait
-from shared.audio.features import log_mel
+from shared.audio.features import frames_for, log_mel
 from shared.checkpoint.embedded import embedded_base_transformers
 from shared.engines import torch_features
 from shared.engines.engine import Engine
 from shared.engines.torch_decoding import greedy
+from shared.whisper_constants import CROPPED_SILENCE_SECONDS, N_FRAMES_FULL, SAMPLE_RATE
 
 Row = dict[str, Any]
 CLIPS = {30.0: 100, 4.0: 16}  # seconds of audio → tokens of its text, some 3 to 4 a second
-AFTER = 0.4  # seconds of silence that a cropped clip gets
 
 
 @dataclass(frozen=True)
@@ -104,11 +104,11 @@ def _pair_rows(plan: Plan, both: Pair, batches: tuple[int, ...], detailed: bool)
     for batch in batches:
         for seconds, n_tokens in plan.tokens.items():
             mels = [clip(both.shape.n_mels, seconds, i) for i in range(batch)]
-            cropped, audio = _at(mels, min(3000, int(100 * (seconds + AFTER)))), batch * seconds
+            cropped, audio = _at(mels, frames_for(seconds + CROPPED_SILENCE_SECONDS)), batch * seconds
             row = {"part": "inference", "model": both.name, "batch": batch, "clip_seconds": seconds,
                    "tokens": n_tokens, "compute_type": plan.compute_type}
             yield row | _attempt(ours, both.engine, both.prompt, cropped, audio, n_tokens)
-            yield row | _attempt(theirs, both, _at(mels, 3000), audio, n_tokens, plan.device)
+            yield row | _attempt(theirs, both, _at(mels, N_FRAMES_FULL), audio, n_tokens, plan.device)
             if detailed:
                 yield row | _attempt(before, both, cropped, audio, n_tokens)
     if detailed:
@@ -200,7 +200,7 @@ def feature_rows(plan: Plan) -> Iterator[Row]:
     """Log-mel of one clip: numpy on the CPU, torch on the device."""
     device = torch.device(plan.device)
     for seconds in plan.tokens:
-        samples = np.random.default_rng(1).normal(0, 0.1, int(16000 * seconds)).astype(np.float32)
+        samples = np.random.default_rng(1).normal(0, 0.1, int(SAMPLE_RATE * seconds)).astype(np.float32)
         for name, run in (("numpy", lambda samples=samples: log_mel(samples, 128)),
                           ("torch", lambda samples=samples: torch_features.log_mel(samples, 128, device))):
             yield {"part": "log-mel", "system": name, "clip_seconds": seconds,
@@ -246,7 +246,7 @@ def ctranslate2_rows(plan: Plan, name: str) -> Iterator[Row]:
             for seconds, n_tokens in plan.tokens.items():
                 row = {"part": "inference", "model": name, "batch": batch, "clip_seconds": seconds,
                        "tokens": n_tokens, "compute_type": plan.compute_type}
-                padded = _at([clip(n_mels, seconds, i) for i in range(batch)], 3000)
+                padded = _at([clip(n_mels, seconds, i) for i in range(batch)], N_FRAMES_FULL)
                 yield row | ours(engine, prompt, padded, batch * seconds, n_tokens) | {
                     "system": "ctranslate2, padded to 30 s"}
 

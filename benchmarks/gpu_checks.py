@@ -21,6 +21,7 @@ from shared.engines.packed_encoder import encode_packed
 from shared.engines.static_ops import Choice, Field
 from shared.engines.torch_decoding import greedy
 from shared.engines.torch_model import Norm
+from shared.whisper_constants import DECODER_POSITIONS, ENCODER_POSITIONS, MAX_FIRST_STAMP, N_FRAMES_FULL
 
 Row = dict[str, Any]
 # ‖got − wanted‖ / ‖wanted‖. Half precision keeps 11 bits (bfloat16: 8), and rounding adds up over the layers.
@@ -78,12 +79,12 @@ def _outputs(ops: Any, rounding: torch.dtype, dtype: torch.dtype) -> dict[str, T
         return torch.randn(*shape, device="cuda").to(rounding).to(dtype)
 
     state = _state([0, 3, 70, -1, 130], 8)
-    lengths = torch.tensor([1500, 220, 7, 300, 129], dtype=torch.int32, device="cuda")
+    lengths = torch.tensor([ENCODER_POSITIONS, 220, 7, 300, 129], dtype=torch.int32, device="cuda")
     state[Field.PAST_START, :n_rows] = torch.arange(n_rows, dtype=torch.int32, device="cuda") * 200
     state[Field.CROSS_LENGTH, :n_rows] = lengths
     state[Field.CROSS_START, :n_rows] = (lengths.cumsum(0) - lengths).int()
     norm, x, h, later = Norm(random(width), random(width)), *(random(n_rows, width) for _ in range(3))
-    ops.embed_norm(state, random(1000, width), random(448, width), norm, x, h)
+    ops.embed_norm(state, random(1000, width), random(DECODER_POSITIONS, width), norm, x, h)
     embedded = x.clone()
     ops.add_norm(x, random(n_rows, width), norm, later)
     past, starts, n_past = random(1000, 2 * width), state[Field.PAST_START], state[Field.N_PAST]
@@ -124,7 +125,8 @@ def _choices_differ(ops: Any, seed: int) -> bool:
     for chosen in (static_ops, ops):
         table, tokens = state.clone(), torch.zeros((8, 10), dtype=torch.int32, device="cuda")
         logprobs = torch.zeros(8, device="cuda")
-        chosen.choose(logits.clone(), table, Choice(forbidden, logprobs, tokens, end, first, 50, bool(seed % 2)))
+        how = Choice(forbidden, logprobs, tokens, end, first, MAX_FIRST_STAMP, bool(seed % 2))
+        chosen.choose(logits.clone(), table, how)
         found.append((table, tokens, logprobs))
     (table, tokens, logprobs), (other, others, sums) = found
     same = torch.equal(table, other) and torch.equal(tokens, others)
@@ -136,7 +138,7 @@ def token_rows(both: Pair) -> Iterator[Row]:
     """In float32, the graph's tokens are those of plain greedy: mixed lengths, with and without timestamps."""
     engine = both.engine
     static = StaticDecoder(engine._network, engine._rules(0))
-    mels = [_noise(both.shape.n_mels, n, i) for i, n in enumerate((3000, 440, 800, 200, 1200))]
+    mels = [_noise(both.shape.n_mels, n, i) for i, n in enumerate((N_FRAMES_FULL, 440, 800, 200, 1200))]
     states = engine.join([engine.encode([mel]) for mel in mels])
     for stamps in (False, True):
         prompt = both.tokens.prompt("en", "transcribe", timestamps=stamps)
@@ -153,7 +155,7 @@ def token_rows(both: Pair) -> Iterator[Row]:
 def network_rows(both: Pair, compute_type: str, device: str) -> Iterator[Row]:
     """Encoder states, logits, and the graph's log-probabilities, against transformers on the same weights."""
     engine, model, tolerance = both.engine, both.reference, OF_NETWORK[compute_type]
-    mels = [_noise(both.shape.n_mels, 3000, i) for i in range(3)]
+    mels = [_noise(both.shape.n_mels, N_FRAMES_FULL, i) for i in range(3)]
     given = torch.from_numpy(np.stack(mels)).to(device, model.dtype)
     states = engine.encode(mels)
     hidden = model.model.encoder(given).last_hidden_state

@@ -16,6 +16,7 @@ from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalG
 
 from shared.checkpoint.tokenizer import Tokens, tokens_of
 from shared.engines.torch_engine import TorchEngine
+from shared.whisper_constants import DECODER_POSITIONS
 
 VOCABULARY = 51865  # of all sizes here; the large ones have one language token more
 START, END = 50258, 50257
@@ -93,8 +94,8 @@ def pair(name: str, tokenizer: Path, folder: Path, device: str, compute_type: st
 def generation_config(tokens: Tokens) -> GenerationConfig:
     """Whisper's, with the end token suppressed."""
     config = GenerationConfig(
-        max_length=448, bos_token_id=END, eos_token_id=END, pad_token_id=END, decoder_start_token_id=START,
-        is_multilingual=True, return_timestamps=False, suppress_tokens=[tokens.end],
+        max_length=DECODER_POSITIONS, bos_token_id=END, eos_token_id=END, pad_token_id=END,
+        decoder_start_token_id=START, is_multilingual=True, return_timestamps=False, suppress_tokens=[tokens.end],
         lang_to_id={f"<|{code}|>": number for code, number in tokens.languages.items()},
         task_to_id={"transcribe": tokens.transcribe, "translate": tokens.translate},
         no_timestamps_token_id=tokens.no_timestamps, prev_sot_token_id=tokens.previous)

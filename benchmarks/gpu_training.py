@@ -15,13 +15,14 @@ from torch import nn
 
 from benchmarks.gpu_models import END, SHAPES, START, random_model
 from benchmarks.gpu_timing import Timed, measured
+from shared.audio.features import frames_for
 from shared.checkpoint import Checkpoint
+from shared.whisper_constants import CROPPED_SILENCE_SECONDS, N_FRAMES_FULL
 from training.config import Config, Method
-from training.data import EVAL_TAIL_SECONDS
 from training.model import accept_short_context, token_loss, trainable
 
 CLIP_SECONDS, N_TOKENS = 4.0, 20  # of one clip: a sentence
-CROPPED, PADDED = int(100 * (CLIP_SECONDS + EVAL_TAIL_SECONDS)), 3000  # log-mel frames
+CROPPED, PADDED = frames_for(CLIP_SECONDS + CROPPED_SILENCE_SECONDS), N_FRAMES_FULL  # log-mel frames
 
 
 def training_rows(names: tuple[str, ...], batch_size: int, device: str) -> Iterator[dict[str, Any]]:

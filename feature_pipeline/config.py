@@ -15,6 +15,7 @@ from typing import Any, Literal
 from feature_pipeline.settings import Language, Many, parsed, plain, read, unknown_key
 from feature_pipeline.sources import CORPORA
 from shared.errors import UserError
+from shared.whisper_constants import DECODER_POSITIONS, WINDOW_SECONDS
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,8 @@ class Clean:
     """What is dropped; every drop is counted under its reason."""
 
     min_seconds: float = 0.3  # shorter clips hold no word
-    max_seconds: float = 30.0  # Whisper's window
-    max_label_tokens: int = 448  # the decoder's positions
+    max_seconds: float = WINDOW_SECONDS
+    max_label_tokens: int = DECODER_POSITIONS
     min_letters_per_second: float = 0.7  # below: the text is missing words, or the clip is mostly silence
     max_letters_per_second: float = 30.0  # above: the clip is cut off, or the text is another clip's
     silent_below_dbfs: float = -60.0  # loudest tenth of a second

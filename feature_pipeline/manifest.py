@@ -17,9 +17,10 @@ from feature_pipeline.rows import SPLITS
 from feature_pipeline.selection import Selection
 from feature_pipeline.text import style_warnings
 from shared.audio import ffmpeg_executable
+from shared.whisper_constants import N_FRAMES_FULL
 
-# The usual recipe stores log-mel padded to 30 s: 80 bins × 3000 frames × 4 bytes for every clip, however short.
-SPECTROGRAM_BYTES = 80 * 3000 * 4
+# The usual recipe stores log-mel padded to 30 s: 80 bins of float32 for every clip, however short.
+SPECTROGRAM_BYTES = 80 * N_FRAMES_FULL * 4
 
 
 def manifest(selection: Selection, config: Config, data: Path, counts: dict[str, int]) -> dict[str, Any]:

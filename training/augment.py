@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from shared.audio import SAMPLE_RATE
+from shared.whisper_constants import SAMPLE_RATE, WINDOW_SAMPLES
 from training.config import Augment
-
-MAX_SAMPLES = 30 * SAMPLE_RATE
 
 
 def wave_augment(samples: np.ndarray, chances: Augment, rng: np.random.Generator) -> np.ndarray:
@@ -28,7 +26,7 @@ def wave_augment(samples: np.ndarray, chances: Augment, rng: np.random.Generator
 
 def change_speed(samples: np.ndarray, factor: float) -> np.ndarray:
     """Faster (factor > 1) or slower, pitch with it: linear interpolation, cut at 30 s."""
-    n_samples = min(int(len(samples) / factor), MAX_SAMPLES)
+    n_samples = min(int(len(samples) / factor), WINDOW_SAMPLES)
     return np.interp(np.arange(n_samples) * factor, np.arange(len(samples)), samples).astype(np.float32)
 
 

@@ -15,6 +15,7 @@ import yaml
 
 from feature_pipeline.settings import Language, Many, parsed, plain, read
 from shared.errors import UserError
+from shared.whisper_constants import WINDOW_SECONDS
 
 
 @dataclass(frozen=True)
@@ -152,9 +153,9 @@ def save(config: Config, path: Path) -> None:
 def checked(config: Config) -> Config:
     """The config itself, if its values fit together. Raises UserError."""
     context, steps = config.context, config.steps
-    if len(context.tail_seconds) != 2 or not 0 <= context.tail_seconds[0] <= context.tail_seconds[1] <= 30:
+    if len(context.tail_seconds) != 2 or not 0 <= context.tail_seconds[0] <= context.tail_seconds[1] <= WINDOW_SECONDS:
         raise UserError("context.tail_seconds must be two lengths, the shorter first", got=context.tail_seconds,
-                        limit="0 to 30 s", hint="for example [0.2, 3.0]")
+                        limit=f"0 to {WINDOW_SECONDS:g} s", hint="for example [0.2, 3.0]")
     for part in (config.augment, config.extra):
         for key, value in plain(part).items():
             if not 0 <= value <= 1:

@@ -17,16 +17,22 @@ import torch
 from transformers import WhisperTokenizer
 
 from shared.audio import SAMPLE_RATE, load_audio
-from shared.audio.features import FRAMES_PER_SECOND, N_FRAMES_FULL, log_mel
+from shared.audio.features import frames_for, log_mel
 from shared.errors import UserError
+from shared.whisper_constants import (
+    CROPPED_SILENCE_SECONDS,
+    DECODER_POSITIONS,
+    MAX_PROMPT_TOKENS,
+    N_FRAMES_FULL,
+    N_STAMPS,
+    POSITION_SECONDS,
+    WINDOW_SECONDS,
+)
 from training.augment import noise, spec_augment, wave_augment
 from training.config import Config, Data
-from training.schedule import MAX_SECONDS, Draw
+from training.schedule import Draw
 
 IGNORED = -100  # labels the loss does not count, as torch's cross entropy has it
-EVAL_TAIL_SECONDS = 0.4  # what serving leaves after a clip
-MAX_LABELS = 448  # the decoder's positions
-MAX_PROMPT = 223  # half of them less one, as in Whisper's reference decoder
 QUIET = 0.01  # 40 dB below the loudest sample: before and after it a clip is taken to be silent
 
 
@@ -129,7 +135,7 @@ class Clips(torch.utils.data.Dataset):
         for index in (draw.row, *draw.others):
             row = self.rows[index]
             samples = wave_augment(self._waveform(index, row), self.config.augment, rng)
-            if pieces and n_samples + len(samples) > MAX_SECONDS * SAMPLE_RATE:  # slowed down: no room left
+            if pieces and n_samples + len(samples) > WINDOW_SECONDS * SAMPLE_RATE:  # slowed down: no room left
                 break
             begin, end = _spoken(samples)
             texts.append(TimedText(row["text"], (n_samples + begin) / SAMPLE_RATE, (n_samples + end) / SAMPLE_RATE))
@@ -147,11 +153,11 @@ class Clips(torch.utils.data.Dataset):
         if index in self._decoded:
             return self._decoded[index]
         try:
-            samples = load_audio(row["audio"]["bytes"], max_seconds=MAX_SECONDS + 1).samples
+            samples = load_audio(row["audio"]["bytes"], max_seconds=WINDOW_SECONDS + 1).samples
         except UserError as error:
             raise UserError(f"Clip {row['id']} cannot be read: {error.what}", got=error.got,
                             hint="build the data set again; it drops such clips") from error
-        samples = samples[: int(MAX_SECONDS * SAMPLE_RATE)]
+        samples = samples[: int(WINDOW_SECONDS * SAMPLE_RATE)]
         self._decoded[index] = samples
         self._decoded_bytes += samples.nbytes
         while self._decoded_bytes > self.config.steps.keep_decoded_mb * 1e6 and len(self._decoded) > 1:
@@ -199,9 +205,9 @@ class Collator:
         else:
             prefix.append("<|notimestamps|>")
             body = of(" ".join(one.text.strip() for one in example.texts))
-        whole = ids(prefix) + body[: MAX_LABELS - len(prefix)] + [self.tokenizer.eos_token_id]
-        room = MAX_LABELS + 1 - len(whole)
-        earlier = of(example.prompt)[-min(MAX_PROMPT, room) + 1 :] if example.prompt and room > 1 else []
+        whole = ids(prefix) + body[: DECODER_POSITIONS - len(prefix)] + [self.tokenizer.eos_token_id]
+        room = DECODER_POSITIONS + 1 - len(whole)
+        earlier = of(example.prompt)[-min(MAX_PROMPT_TOKENS, room) + 1 :] if example.prompt and room > 1 else []
         if earlier:
             return [ids("<|startofprev|>"), *earlier, *whole[:-1]], [IGNORED] * (len(earlier) + 1) + whole[1:]
         return whole[:-1], whole[1:]
@@ -216,12 +222,11 @@ class Collator:
         context = self.config.context
         if not context.crop:
             return N_FRAMES_FULL
-        tail = EVAL_TAIL_SECONDS
+        tail = CROPPED_SILENCE_SECONDS
         if self.training:
             shortest, longest = context.tail_seconds
-            tail = MAX_SECONDS if rng.random() < context.full_probability else rng.uniform(shortest, longest)
-        n_frames = int(np.ceil((n_samples / SAMPLE_RATE + tail) * FRAMES_PER_SECOND / 2)) * 2
-        return min(n_frames, N_FRAMES_FULL)
+            tail = WINDOW_SECONDS if rng.random() < context.full_probability else rng.uniform(shortest, longest)
+        return frames_for(n_samples / SAMPLE_RATE + tail)
 
 
 def _spoken(samples: np.ndarray) -> tuple[int, int]:
@@ -233,7 +238,7 @@ def _spoken(samples: np.ndarray) -> tuple[int, int]:
 
 def _stamp(seconds: float) -> str:
     """Whisper's token for a time: steps of 20 ms, 0 to 30 s."""
-    return f"<|{min(round(seconds / 0.02), 1500) * 0.02:.2f}|>"
+    return f"<|{min(round(seconds / POSITION_SECONDS), N_STAMPS - 1) * POSITION_SECONDS:.2f}|>"
 
 
 def _stacked(rows: tuple[list[int], ...], padding: int) -> torch.Tensor:

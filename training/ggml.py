@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from shared.audio.features import mel_filters
 from shared.checkpoint import weight_files
 from shared.errors import UserError
+from shared.whisper_constants import DECODER_POSITIONS, ENCODER_POSITIONS
 
 MAGIC = 0x67676D6C
 FLOAT32, FLOAT16 = 0, 1
@@ -66,8 +67,10 @@ def _check_shape(config: dict[str, Any]) -> None:
     wrong = [
         (config["vocab_size"] not in N_TEXT_TOKENS, f"{config['vocab_size']} tokens", "51864, 51865 or 51866"),
         (config["num_mel_bins"] not in (80, 128), f"{config['num_mel_bins']} mel channels", "80 or 128"),
-        (config["max_source_positions"] != 1500, f"{config['max_source_positions']} encoder positions", "1500"),
-        (config["max_target_positions"] != 448, f"{config['max_target_positions']} decoder positions", "448"),
+        (config["max_source_positions"] != ENCODER_POSITIONS, f"{config['max_source_positions']} encoder positions",
+         str(ENCODER_POSITIONS)),
+        (config["max_target_positions"] != DECODER_POSITIONS, f"{config['max_target_positions']} decoder positions",
+         str(DECODER_POSITIONS)),
         (any(config["d_model"] % n for n in heads.values()), f"{config['d_model']} values for {heads} heads",
          "a whole number of values a head"),
         (set(widths) != {4 * config["d_model"]}, f"feed-forward layers of {widths}",

@@ -32,8 +32,9 @@ from shared.checkpoint.embedded import write_preprocessor_config
 from shared.checkpoint.info import copy_facts
 from shared.checkpoint.tokenizer import Tokens
 from shared.errors import UserError
+from shared.whisper_constants import DECODER_POSITIONS, MAX_FIRST_STAMP
 from training.config import Config
-from training.data import IGNORED, MAX_LABELS
+from training.data import IGNORED
 
 
 def accept_short_context(encoder: WhisperEncoder) -> None:
@@ -117,9 +118,10 @@ def _complete_generation_config(model: WhisperForConditionalGeneration, folder: 
     generation, tokens = model.generation_config, Tokens(folder)
     known = {
         "is_multilingual": tokens.is_multilingual, "no_timestamps_token_id": tokens.no_timestamps,
-        "prev_sot_token_id": tokens.previous, "max_initial_timestamp_index": 50, "return_timestamps": False,
-        "decoder_start_token_id": tokens.start, "eos_token_id": tokens.end, "pad_token_id": tokens.end,
-        "bos_token_id": tokens.end, "begin_suppress_tokens": [*tokens.encode(" "), tokens.end],
+        "prev_sot_token_id": tokens.previous, "max_initial_timestamp_index": MAX_FIRST_STAMP,
+        "return_timestamps": False, "decoder_start_token_id": tokens.start, "eos_token_id": tokens.end,
+        "pad_token_id": tokens.end, "bos_token_id": tokens.end,
+        "begin_suppress_tokens": [*tokens.encode(" "), tokens.end],
         "suppress_tokens": sorted({*tokens.non_speech, *range(tokens.start, tokens.no_timestamps)}),
     }
     if tokens.is_multilingual:
@@ -129,7 +131,7 @@ def _complete_generation_config(model: WhisperForConditionalGeneration, folder: 
     for key, value in known.items():
         if not complete or getattr(generation, key, None) is None:
             setattr(generation, key, value)
-    if not getattr(generation, "max_length", None) or generation.max_length < MAX_LABELS:
+    if not getattr(generation, "max_length", None) or generation.max_length < DECODER_POSITIONS:
         generation.max_length = model.config.max_target_positions
     generation.forced_decoder_ids = None
     for key in ("forced_decoder_ids", "suppress_tokens", "begin_suppress_tokens"):

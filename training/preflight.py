@@ -22,9 +22,10 @@ from transformers import WhisperTokenizer
 from shared.errors import UserError
 from shared.units import spoken_time
 from shared.wer import normalise
+from shared.whisper_constants import DECODER_POSITIONS
 from training.batch_fit import N_MEASURED, SECONDS_UNSAID, Trial, device_of_this_process, fitted, free_mb
 from training.config import Config
-from training.data import MAX_LABELS, Clips, Collator
+from training.data import Clips, Collator
 
 ROWS_CHECKED = 20_000  # of text; more would take longer than the answer is worth
 Say = Callable[[str], None]
@@ -117,17 +118,18 @@ def _check_labels(config: Config, tokenizer: WhisperTokenizer, rows: datasets.Da
         if tokenizer.decode(ids).strip() != text.strip():
             raise UserError("The tokenizer does not give the text back", got=text[:80], hint="choose another base, or "
                             "clean the text (feature_pipeline)")
-    too_long = sum(length > MAX_LABELS - 5 for length in lengths)
+    too_long = sum(length > DECODER_POSITIONS - 5 for length in lengths)
     if too_long:
         raise UserError("Labels are longer than the decoder", got=f"{too_long} of {len(texts)} clips",
-                        limit=f"{MAX_LABELS} tokens", hint="build the data set again; it drops such clips")
+                        limit=f"{DECODER_POSITIONS} tokens", hint="build the data set again; it drops such clips")
     empty = [text for text, spoken in zip(texts, languages, strict=True)
              if text.strip() and not normalise(text, config.text_of(spoken))]
     if len(empty) > 0.05 * len(texts):
         raise UserError("The normaliser leaves nothing of the labels", got=f"{len(empty)} of {len(texts)}, such as "
                         f"{empty[0][:40]!r}", hint="check that the text and the language belong together")
     words = sum(len(text.split()) for text in texts)
-    say(f"labels: {sum(lengths) / max(words, 1):.1f} tokens a word, at most {max(lengths)} of {MAX_LABELS} in one clip")
+    say(f"labels: {sum(lengths) / max(words, 1):.1f} tokens a word, "
+        f"at most {max(lengths)} of {DECODER_POSITIONS} in one clip")
 
 
 def _check_held_out(config: Config, *parts: datasets.Dataset) -> None:

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-MAX_SECONDS = 30.0  # Whisper's window
+from shared.whisper_constants import WINDOW_SECONDS
+
 BATCHES_SORTED_TOGETHER = 50  # as in Trainer's own length-grouped sampler, so that batches differ between epochs
 
 
@@ -61,7 +62,7 @@ class LengthGrouped(torch.utils.data.Sampler):
     def _joined_after(self, index: int, rng: np.random.Generator) -> tuple[int, ...]:
         if rng.random() >= self.join:
             return ()
-        room = MAX_SECONDS - self.durations[index]
+        room = WINDOW_SECONDS - self.durations[index]
         others = []
         for other in rng.choice(len(self), 30, p=self.shares):
             if self.durations[other] > room:

@@ -19,6 +19,7 @@ from feature_pipeline.rows import SPLITS
 from feature_pipeline.selection import Selection
 from shared.charts import histogram
 from shared.units import spoken_time
+from shared.whisper_constants import WINDOW_SECONDS
 
 SAMPLES = {"train": 9, "validation": 3, "test": 3}
 TOP_WORDS = 40
@@ -66,7 +67,7 @@ def report(selection: Selection, facts: dict[str, Any], samples: Sequence[Sample
     ]
     sections = [
         ("Splits", _splits(splits) + _notes(facts)),
-        ("Length of the clips", _histogram(selection, "duration", 0.5, 30, "seconds")),
+        ("Length of the clips", _histogram(selection, "duration", 0.5, int(WINDOW_SECONDS), "seconds")),
         ("Speaking rate", _histogram(selection, "letters_per_second", 1, 30, "letters per second")),
         ("Speakers", _speakers(selection)),
         ("Dropped rows", _drops(facts["drops"])),

@@ -13,12 +13,15 @@ import functools
 
 import numpy as np
 
-from shared.audio.waveform import SAMPLE_RATE
+from shared.whisper_constants import (
+    FRAMES_PER_POSITION,
+    FRAMES_PER_SECOND,
+    HOP_LENGTH,
+    N_FFT,
+    N_FRAMES_FULL,
+    SAMPLE_RATE,
+)
 
-N_FFT = 400  # samples in one window: 25 ms
-HOP_LENGTH = 160  # samples between windows: 10 ms
-FRAMES_PER_SECOND = SAMPLE_RATE // HOP_LENGTH  # 100
-N_FRAMES_FULL = 30 * FRAMES_PER_SECOND  # 3000, the encoder's full context
 POWER_FLOOR = 1e-10  # what log10 sees of digital silence
 DYNAMIC_RANGE = 8.0  # decades kept below the loudest bin
 
@@ -27,7 +30,7 @@ def log_mel(samples: np.ndarray, n_mels: int = 80, n_frames: int | None = None) 
     """Log-mel spectrogram of a clip: float32 (n_samples,) -> float32 (n_mels, n_frames).
 
     n_frames: how many frames of 10 ms to return; the clip is followed by digital silence, or cut. By default
-    as many as begin within the clip: ceil(n_samples / 160), at least 1. With n_frames=3000 the result is that of
+    as many as begin within the clip: ceil(n_samples / HOP_LENGTH), at least 1. With N_FRAMES_FULL the result is that of
     Whisper's own feature extractor, and any shorter one is its beginning.
     Raises ValueError unless samples is one-dimensional.
     """
@@ -42,6 +45,12 @@ def log_mel(samples: np.ndarray, n_mels: int = 80, n_frames: int | None = None) 
     log += 4.0
     log /= 4.0
     return log
+
+
+def frames_for(seconds: float) -> int:
+    """How many log-mel frames the encoder gets for so much sound: whole positions, at most those of a full window."""
+    n_positions = int(np.ceil(seconds * FRAMES_PER_SECOND / FRAMES_PER_POSITION))
+    return min(N_FRAMES_FULL, n_positions * FRAMES_PER_POSITION)
 
 
 def pad_or_trim(mel: np.ndarray, n_frames: int) -> np.ndarray:
@@ -89,7 +98,7 @@ def _window() -> np.ndarray:
 
 
 def _power_spectrum(samples: np.ndarray, n_frames: int) -> np.ndarray:
-    """float32 (n_samples,) -> float32 (1 + N_FFT / 2, n_frames); frame i is centred on sample 160 i."""
+    """float32 (n_samples,) -> float32 (1 + N_FFT / 2, n_frames); frame i is centred on sample HOP_LENGTH · i."""
     half = N_FFT // 2
     n_samples = n_frames * HOP_LENGTH
     clip = samples[: n_samples + half]

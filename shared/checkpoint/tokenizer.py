@@ -19,10 +19,9 @@ from shared.checkpoint.weights import read_json
 from shared.errors import UserError
 from shared.languages import LANGUAGES, NO_SPACES
 from shared.system.files import made_once
+from shared.whisper_constants import MAX_PROMPT_TOKENS, N_STAMPS, POSITION_SECONDS
 
-SECONDS_PER_STAMP = 0.02
 LANGUAGE_TOKEN = re.compile(r"<\|([a-z]{2,3}(?:-[a-z0-9]+)*)\|>")
-MAX_PROMPT_TOKENS = 223  # half the decoder's 448 positions less one, as in Whisper's reference decoder
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Tokens:
         self.no_timestamps = ids["<|notimestamps|>"]
         self.no_speech = ids.get("<|nospeech|>", ids.get("<|nocaptions|>"))
         self.first_stamp = self.no_timestamps + 1
-        self.last_stamp = self.first_stamp + round(30 / SECONDS_PER_STAMP)  # behind it come added tokens, if any
+        self.last_stamp = self.first_stamp + N_STAMPS - 1  # behind it come added tokens, if any
         self.translate, self.transcribe = ids["<|translate|>"], ids["<|transcribe|>"]
         # English-only checkpoints keep the token names but start their vocabulary one lower.
         self.is_multilingual = self.end != 50256
@@ -101,7 +100,7 @@ class Tokens:
         opened: list[int] = []
         for i in ids:
             if self.first_stamp <= i <= self.last_stamp:
-                seconds = (i - self.first_stamp) * SECONDS_PER_STAMP
+                seconds = (i - self.first_stamp) * POSITION_SECONDS
                 if opened:
                     pieces.append(Piece(start, seconds, tuple(opened)))
                     opened, start = [], None

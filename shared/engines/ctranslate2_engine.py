@@ -16,8 +16,7 @@ import numpy as np
 from shared.audio.features import log_mel
 from shared.engines.engine import Decoded
 from shared.errors import Cancelled, UserError
-
-FRAME_SECONDS = 0.02  # the encoder halves the 10 ms log-mel frames
+from shared.whisper_constants import POSITION_SECONDS
 
 
 class CTranslate2Engine:
@@ -83,7 +82,7 @@ class CTranslate2Engine:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         result = self._model.align(self.row(states, row), list(prompt), [list(tokens)], n_frames)[0]
         path = np.array(result.alignments, dtype=np.int64).reshape(-1, 2)
-        return path[:, 0], path[:, 1] * FRAME_SECONDS, np.array(result.text_token_probs, dtype=np.float32)
+        return path[:, 0], path[:, 1] * POSITION_SECONDS, np.array(result.text_token_probs, dtype=np.float32)
 
 
 def _decoded(result: ctranslate2.models.WhisperGenerationResult, max_tokens: int) -> Decoded:

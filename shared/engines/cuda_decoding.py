@@ -21,9 +21,10 @@ from torch.nn import functional
 from shared.engines import static_ops
 from shared.engines.engine import Decoded
 from shared.engines.static_ops import Choice, Field
-from shared.engines.torch_decoding import MAX_FIRST_STAMP, Rules, no_speech_probabilities
+from shared.engines.torch_decoding import Rules, no_speech_probabilities
 from shared.engines.torch_model import States, WhisperNetwork
 from shared.errors import Cancelled
+from shared.whisper_constants import MAX_FIRST_STAMP
 
 BUCKETS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128)  # numbers of rows that a graph is made for; above: whole 64s
 ROOM = 1.25  # a buffer that is outgrown is made so much larger than what is asked for

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from shared.whisper_constants import POSITION_SECONDS
+
 MEDIAN_FRAMES = 7
-FRAME_SECONDS = 0.02
 
 
 def token_path(attention: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -23,7 +24,7 @@ def token_path(attention: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         padded = np.pad(weights, [(0, 0), (0, 0), (pad, pad)], mode="reflect")
         weights = np.median(np.lib.stride_tricks.sliding_window_view(padded, MEDIAN_FRAMES, axis=-1), axis=-1)
     tokens, frames = warp(-weights.mean(0))
-    return tokens, frames * FRAME_SECONDS
+    return tokens, frames * POSITION_SECONDS
 
 
 def warp(cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

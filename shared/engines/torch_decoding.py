@@ -18,8 +18,8 @@ from shared.checkpoint.tokenizer import Tokens
 from shared.engines.engine import Decoded
 from shared.engines.torch_model import Memory, States, WhisperNetwork
 from shared.errors import Cancelled
+from shared.whisper_constants import MAX_FIRST_STAMP
 
-MAX_FIRST_STAMP = 50  # 1 s: speech is taken to begin within it, as in Whisper's reference decoder
 SHRINK_BELOW = 0.75  # of the rows still open: fewer, and the others are let go (copying the rest costs a step)
 NEVER = -torch.inf
 

@@ -25,6 +25,7 @@ from shared.engines.packed_encoder import encode_packed
 from shared.engines.torch_decoding import Rules, beam, greedy
 from shared.engines.torch_model import States, WhisperNetwork
 from shared.errors import UserError
+from shared.whisper_constants import ENCODER_POSITIONS
 
 COMPUTE_TYPES = {"cpu": ("int8", "float32", "bfloat16"), "cuda": ("float16", "bfloat16", "float32")}
 MEMORY_BYTES = 300e6  # of cross-attention keys and values in one batch; 8 full windows of whisper-base
@@ -56,7 +57,7 @@ class TorchEngine:
         self.batch_size, self.encoder_batch = (16, 1) if device == "cpu" else (64, 16)
         size = 2 if compute_type in ("float16", "bfloat16") else 4
         per_position = 2 * self._network.n_layers * self._network.d_model * size
-        self.max_positions = max(1500, int(_memory_bytes(device) / per_position))
+        self.max_positions = max(ENCODER_POSITIONS, int(_memory_bytes(device) / per_position))
 
     def log_mel(self, samples: np.ndarray) -> np.ndarray:
         if self.device == "cuda":

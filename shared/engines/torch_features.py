@@ -10,12 +10,10 @@ from torch import Tensor
 
 from shared.audio.features import (
     DYNAMIC_RANGE,
-    HOP_LENGTH,
-    N_FFT,
-    N_FRAMES_FULL,
     POWER_FLOOR,
     mel_filters,
 )
+from shared.whisper_constants import HOP_LENGTH, N_FFT, N_FRAMES_FULL
 
 
 @torch.inference_mode()

@@ -16,11 +16,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from shared.audio import SAMPLE_RATE
-from shared.audio.features import FRAMES_PER_SECOND, N_FRAMES_FULL, pad_or_trim
-from shared.audio.vad import WINDOW_SECONDS
+from shared.audio.features import frames_for, pad_or_trim
 from shared.audio.windows import Window
 from shared.checkpoint import Facts
 from shared.checkpoint.tokenizer import Tokens
@@ -31,10 +28,15 @@ from shared.inference.silence import crosses, parted, seams
 from shared.inference.word_times import align_words
 from shared.options import Options
 from shared.transcript import Segment, Word, sentences
+from shared.whisper_constants import (
+    CROPPED_SILENCE_SECONDS,
+    DECODER_POSITIONS,
+    MAX_NEW_TOKENS,
+    N_FRAMES_FULL,
+    WINDOW_SECONDS,
+)
 
-MAX_TOKENS = 224  # half the decoder's 448 positions, as in Whisper's reference decoder
 TOKENS_PER_SECOND = 30  # no language is spoken at more of Whisper's tokens; a runaway clip ends there
-SILENCE_SECONDS = 0.4  # follows a cropped clip; tuned checkpoints have seen 0.2 s and more
 ROOM_SECONDS = 5.0  # with it stock whisper-base ends where it does at 30 s; with 3 s it loops (docs/inference.md)
 # A checkpoint not trained on cropped clips is asked again at full context when it is less sure than this (chosen
 # on 324 clips of four languages, docs/inference.md).
@@ -51,7 +53,7 @@ class WindowDecoder:
     def __init__(self, engine: Engine, tokens: Tokens, facts: Facts) -> None:
         self.engine, self.tokens, self.facts = engine, tokens, facts
         # Seconds of context a clip needs behind it; None: all of 30 s.
-        self.after = {"any": SILENCE_SECONDS, "room": ROOM_SECONDS}.get(facts.short_context)
+        self.after = {"any": CROPPED_SILENCE_SECONDS, "room": ROOM_SECONDS}.get(facts.short_context)
         self._lock = threading.Lock()
         self.n_windows = self.n_again = 0  # how many clips were decoded, and how many of them a second time
 
@@ -98,7 +100,7 @@ class WindowDecoder:
         """Encoder states of a batch; cropped where the checkpoint allows it, unless `full`. room: seconds of silence
         after a clip that is not cropped."""
         full = full or not self.crops
-        lengths = [_even(window.duration + room) if full else self._n_frames(window) for window in windows]
+        lengths = [frames_for(window.duration + room) if full else self._n_frames(window) for window in windows]
         if not self.engine.ragged:
             lengths = [max(lengths)] * len(windows)
         states = []
@@ -115,7 +117,7 @@ class WindowDecoder:
     def decode(self, states: Any, prompt: list[int], seconds: float, cancel: threading.Event | None = None,
                **how: Any) -> list[Decoded]:
         """seconds: the longest clip's. how: beam_size, no_repeat_ngram."""
-        max_tokens = min(MAX_TOKENS, 448 - len(prompt), int(16 + TOKENS_PER_SECOND * seconds))
+        max_tokens = min(MAX_NEW_TOKENS, DECODER_POSITIONS - len(prompt), int(16 + TOKENS_PER_SECOND * seconds))
         with self._lock:
             return self.engine.decode(states, prompt, max_tokens=max_tokens, cancel=cancel, **how)
 
@@ -141,7 +143,7 @@ class WindowDecoder:
 
     def _n_frames(self, window: Window) -> int:
         """Log-mel frames a window needs."""
-        return N_FRAMES_FULL if self.after is None else _even(window.duration + self.after)
+        return N_FRAMES_FULL if self.after is None else frames_for(window.duration + self.after)
 
     def _decode_batch(
         self, batch: Sequence[Window], options: Options, cancel: threading.Event | None, states: Any = None,
@@ -223,11 +225,6 @@ class WindowDecoder:
         if shared_words:
             segments = _own(segments, window)
         return segments if options.words else [replace(segment, words=()) for segment in segments], reached
-
-
-def _even(seconds: float) -> int:
-    """Log-mel frames for so much sound, at most 30 s: an even number, since the encoder halves them."""
-    return min(N_FRAMES_FULL, 2 * int(np.ceil(seconds * FRAMES_PER_SECOND / 2)))
 
 
 def _rest(window: Window, seconds: float) -> Window:

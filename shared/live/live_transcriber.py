@@ -27,6 +27,7 @@ from shared.live.endpointer import Endpointer, Utterance
 from shared.live.partial_decoder import PartialDecoder
 from shared.options import Options
 from shared.transcript import Word
+from shared.whisper_constants import WINDOW_SAMPLES
 
 SOFT_SECONDS = 10.0  # of uncommitted sound: from here on it is split at the best border there is
 HARD_SECONDS = 27.0  # and here in any case; with what follows a clip it must stay under the encoder's 30 s
@@ -132,11 +133,11 @@ class LiveTranscriber:
         """Up to 30 s from the inbox to the endpointer; a backlog comes piece by piece, so that memory stays bounded."""
         blocks, n_samples = [], 0
         with self._inbox_lock:
-            while self._inbox and n_samples < 30 * SAMPLE_RATE:
+            while self._inbox and n_samples < WINDOW_SAMPLES:
                 block = self._inbox.popleft()
-                if len(block) > 30 * SAMPLE_RATE:
-                    self._inbox.appendleft(block[30 * SAMPLE_RATE :])
-                    block = block[: 30 * SAMPLE_RATE]
+                if len(block) > WINDOW_SAMPLES:
+                    self._inbox.appendleft(block[WINDOW_SAMPLES :])
+                    block = block[: WINDOW_SAMPLES]
                 blocks.append(block)
                 n_samples += len(block)
         if blocks and not self._is_behind:
@@ -149,7 +150,7 @@ class LiveTranscriber:
     def _is_behind(self) -> bool:
         """More than two windows came in and are not committed: work those off first."""
         utterances = self._endpointer.utterances
-        return bool(utterances) and self._endpointer.n_samples - utterances[0].start > 60 * SAMPLE_RATE
+        return bool(utterances) and self._endpointer.n_samples - utterances[0].start > 2 * WINDOW_SAMPLES
 
     def _work(self) -> bool:
         """Decode once at most; whether there was something to do."""

@@ -12,9 +12,10 @@ import torch
 from speech import clips, joined
 
 from shared.audio import SAMPLE_RATE, load_audio
-from shared.audio.vad import FRAME, WINDOW_SECONDS, SpeechDetector
+from shared.audio.vad import FRAME, SpeechDetector
 from shared.audio.windows import Window, _spoken, windows
 from shared.errors import UserError
+from shared.whisper_constants import WINDOW_SECONDS
 
 CONVERSATION = joined([clip.path for clip in clips()] * 2, pause=1.2).samples  # about 100 s
 

@@ -9,7 +9,7 @@ from speech import clips
 from shared.audio import SAMPLE_RATE, AudioSource, Waveform, load_audio
 from shared.engines import Decoded
 from shared.inference.window_decoder import Options
-from shared.inference.word_times import _by_sound
+from shared.inference.word_borders import by_sound
 from shared.transcript import Segment, Transcript
 
 CLIPS = clips("it")
@@ -70,9 +70,9 @@ def test_borders_move_to_the_dip_and_ends_leave_the_silence():
     noise[: SAMPLE_RATE // 2] *= 1e-3  # silence, a word, a dip of 40 ms, a word, silence
     noise[int(0.98 * SAMPLE_RATE) : int(1.02 * SAMPLE_RATE)] *= 1e-2
     noise[int(1.5 * SAMPLE_RATE) :] *= 1e-3
-    first, second = _by_sound([(0.0, 0.9), (0.9, 2.0)], noise.astype(np.float32))
+    first, second = by_sound([(0.0, 0.9), (0.9, 2.0)], noise.astype(np.float32))
     assert first == pytest.approx((0.5, 0.98), abs=0.02) and second == pytest.approx((1.02, 1.5), abs=0.02)
-    steady = _by_sound([(0.2, 0.9), (0.9, 1.8)], np.random.default_rng(0).normal(0, 0.1, 2 * SAMPLE_RATE))
+    steady = by_sound([(0.2, 0.9), (0.9, 1.8)], np.random.default_rng(0).normal(0, 0.1, 2 * SAMPLE_RATE))
     assert steady[0][1] == pytest.approx(0.9, abs=0.15) and steady[0][1] == steady[1][0]
 
 

@@ -42,7 +42,7 @@ def test_the_spaces_folder_shadows_nothing():
 
 LEVELS = {
     **dict.fromkeys(("charts", "errors", "language_names", "languages", "options", "system", "tables", "transcript",
-                     "units", "wer"), 0),
+                     "units", "wer", "whisper_constants"), 0),
     **dict.fromkeys(("audio", "checkpoint"), 1),
     **dict.fromkeys(("engines", "diarization", "testset", "link"), 2),
     **dict.fromkeys(("inference",), 3),
