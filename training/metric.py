@@ -1,7 +1,7 @@
 """python -m training.metric FOLDER/honest_wer: this project's WER and CER as a module of the `evaluate` library.
 
 Leaves a folder that `evaluate.load` opens offline, and that `evaluate.load("user/honest_wer")` finds once it is pushed
-as a Space: the module, and copies of `shared.wer` and `shared.languages`, so that it gives the same numbers.
+as a Space: the module, and copies of `shared.wer` and of Whisper's languages, so that it gives the same numbers.
 Defines nothing itself.
 """
 
@@ -82,9 +82,11 @@ def write_metric(folder: str | Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     name = folder.name
     package = Path(shared.__file__).parent
-    for part in [package / "languages.py", *sorted((package / "wer").glob("[a-z]*.py"))]:
-        text = part.read_text(encoding="utf-8").replace("from shared.wer.", "from .").replace("from shared.", "from .")
-        (folder / part.name).write_text(text, encoding="utf-8")
+    parts = {path.name: path for path in sorted((package / "wer").glob("[a-z]*.py"))}
+    parts["languages.py"] = package / "languages" / "whisper.py"
+    for file, path in parts.items():
+        text = path.read_text(encoding="utf-8").replace("from shared.wer.", "from .").replace("from shared.", "from .")
+        (folder / file).write_text(text, encoding="utf-8")
     camel = "".join(part.title() for part in name.split("_"))
     files = {f"{name}.py": MODULE.format(name=camel), "app.py": APP.format(name=name),
              "README.md": CARD.format(name=name), "requirements.txt": REQUIREMENTS}

@@ -23,12 +23,12 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import tqdm
 
+from shared.checkpoint.identity import COMMIT
 from shared.checkpoint.weights import check_one_kind
 from shared.errors import UserError
 
 # Connecting takes well under a second on a working line; without one, this is how long a person waits for the answer.
 CONNECT_SECONDS, ANSWER_SECONDS = 1.5, 15.0
-COMMIT = re.compile(r"[0-9a-f]{40}")
 SMALL_FILES = (
     "config.json", "generation_config.json", "preprocessor_config.json", "processor_config.json", "tokenizer.json",
     "tokenizer_config.json", "vocab.json", "merges.txt", "normalizer.json", "added_tokens.json",

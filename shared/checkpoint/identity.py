@@ -12,6 +12,7 @@ from shared.errors import UserError
 
 EMBEDDED = "embedded:"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+COMMIT = re.compile(r"[0-9a-f]{40}")
 MODELS = Path(__file__).parents[1] / "models"  # adapters this project ships
 
 

@@ -12,9 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from shared.checkpoint.embedded import embedded_base, embedded_base_transformers
-from shared.checkpoint.hub import COMMIT, fetch
-from shared.checkpoint.identity import EMBEDDED, HUB_ID, MODELS, Checkpoint
+from shared.checkpoint.identity import COMMIT, EMBEDDED, HUB_ID, MODELS, Checkpoint
 from shared.checkpoint.weights import check_one_kind, header, read_json, weight_files
 from shared.errors import OtherForm, UserError
 from shared.system.files import made_once
@@ -65,6 +63,8 @@ def files(checkpoint: Checkpoint, form: Form, progress: Progress | None = None, 
 def _resolved(request: Request) -> tuple[Checkpoint, Path]:
     checkpoint, form = request.checkpoint, request.form
     if checkpoint.origin == "embedded" and checkpoint.name == "whisper-base":
+        from shared.checkpoint.embedded import embedded_base, embedded_base_transformers
+
         return checkpoint, embedded_base() if form == "ctranslate2" else embedded_base_transformers()
     checkpoint, folder = _local(request)
     if (folder / "adapter_config.json").is_file():
@@ -89,6 +89,8 @@ def _local(request: Request) -> tuple[Checkpoint, Path]:
         if not folder.is_dir():
             raise UserError("The checkpoint's folder is gone", got=folder, hint="check the path")
         return checkpoint, folder
+    from shared.checkpoint.hub import fetch  # here: it imports huggingface_hub, which takes half a second
+
     snapshot = fetch(checkpoint.model_id, checkpoint.revision, request.progress, request.max_bytes,
                      request.token)
     return replace(checkpoint, revision=snapshot.commit), snapshot.folder

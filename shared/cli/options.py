@@ -276,7 +276,7 @@ def _options(given: argparse.Namespace, words: bool, speakers: bool | int = Fals
 
 def _model(given: argparse.Namespace) -> Model:
     if given.model is not None:
-        from shared.checkpoint import Checkpoint  # half a second
+        from shared.checkpoint import Checkpoint
 
         Checkpoint.parse(given.model)
     return Model(given.model, given.engine, given.device, given.compute_type)

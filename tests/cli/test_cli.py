@@ -184,16 +184,16 @@ def test_mistakes_are_one_line(tmp_path, arguments, message):
 def test_help_version_and_mistakes_import_nothing_heavy(tmp_path):
     """What is told at once costs no seconds: not one of these libraries is imported for it."""
     wrong = [["--help"], ["--version"], ["live", "--help"], ["x", "--langage", "en"], ["x", "--format", "docx"],
-             ["x", "--vad-onset", "7"], ["nothing.wav"], [str(CLIP.path), "--output", str(CLIP.path)],
-             ["x", "--compare", "y", "--words"], ["live", "--output", "x.docx"],
-             ["serve", "--port", "0"], ["serve", "--host", "0.0.0.0"]]
+             ["x", "--vad-onset", "7"], ["nothing.wav"], [str(CLIP.path), "--model", "no such"],
+             [str(CLIP.path), "--output", str(CLIP.path)], ["x", "--compare", "y", "--words"],
+             ["live", "--output", "x.docx"], ["serve", "--port", "0"], ["serve", "--host", "0.0.0.0"]]
     code = (f"import sys\nfrom shared.cli import main\nfor words in {wrong!r}:\n"
             "    try:\n        main(words)\n    except SystemExit as end:\n        print(end.code)\n"
             "print(sorted({'torch', 'transformers', 'gradio', 'huggingface_hub'} & set(sys.modules)))")
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120,
                           env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
     lines = done.stdout.splitlines()
-    assert [line for line in lines if line in ("0", "2")] == ["0"] * 3 + ["2"] * 9
+    assert [line for line in lines if line in ("0", "2")] == ["0"] * 3 + ["2"] * 10
     assert lines[-1] == "[]" and "transcribe 0." in done.stdout
 
 

@@ -41,7 +41,7 @@ def test_the_spaces_folder_shadows_nothing():
 
 
 LEVELS = {
-    **dict.fromkeys(("charts", "errors", "language_names", "languages", "options", "system", "tables", "transcript",
+    **dict.fromkeys(("charts", "errors", "languages", "options", "system", "tables", "transcript",
                      "units", "wer", "whisper_constants"), 0),
     **dict.fromkeys(("audio", "checkpoint"), 1),
     **dict.fromkeys(("engines", "diarization", "testset", "link"), 2),
@@ -51,7 +51,7 @@ LEVELS = {
     **dict.fromkeys(("cli", "ui"), 6),
 }
 WITHIN = {  # the order within the lowest level
-    ("wer", "languages"), ("transcript", "units"), ("languages", "language_names"),
+    ("wer", "languages"), ("transcript", "units"),
     *((name, "errors") for name in ("languages", "options", "system", "tables", "units")),
 }
 

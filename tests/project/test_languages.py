@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from shared.errors import UserError
-from shared.language_names import OTHERS, SPOKEN_BY_WHISPER
 from shared.languages import LANGUAGES, language_code, language_name
+from shared.languages.names import OTHERS, SPOKEN_BY_WHISPER
 
 LINES = [line.partition(" | ") for line in (SPOKEN_BY_WHISPER + OTHERS).splitlines()]
 

@@ -1,4 +1,4 @@
-"""Other codes and names of languages, for `languages.language_code`. Codes and English names: ISO 639-1, -2 and -3.
+"""Other codes and names of languages, for `language_code`. Codes and English names: ISO 639-1, -2 and -3.
 
 A line each: code, other codes (639-2/T or 639-3, 639-2/B, codes of the individual language that a macrolanguage's code
 usually means, codes in former use), then names after the bar: what speakers call it, and other English names.
@@ -6,7 +6,7 @@ usually means, codes in former use), then names after the bar: what speakers cal
 
 from __future__ import annotations
 
-# Languages that Whisper has a token for; their English names are `languages.LANGUAGES`.
+# Languages that Whisper has a token for; their English names are `LANGUAGES`.
 SPOKEN_BY_WHISPER = """\
 af afr | Afrikaans
 am amh | አማርኛ

@@ -1,4 +1,4 @@
-"""Whisper's languages by code, and what their scripts need."""
+"""Codes and names of languages: whichever way a person or a file names one, the code that Whisper uses."""
 
 from __future__ import annotations
 
@@ -7,41 +7,23 @@ import functools
 import unicodedata
 from collections.abc import Iterable
 
-# Whisper's languages by ISO 639-1 code (three letters where there is no shorter code), as its tokenizer names them.
-LANGUAGES = {
-    "af": "Afrikaans", "am": "Amharic", "ar": "Arabic", "as": "Assamese", "az": "Azerbaijani", "ba": "Bashkir",
-    "be": "Belarusian", "bg": "Bulgarian", "bn": "Bengali", "bo": "Tibetan", "br": "Breton", "bs": "Bosnian",
-    "ca": "Catalan", "cs": "Czech", "cy": "Welsh", "da": "Danish", "de": "German", "el": "Greek", "en": "English",
-    "es": "Spanish", "et": "Estonian", "eu": "Basque", "fa": "Persian", "fi": "Finnish", "fo": "Faroese",
-    "fr": "French", "gl": "Galician", "gu": "Gujarati", "ha": "Hausa", "haw": "Hawaiian", "he": "Hebrew",
-    "hi": "Hindi", "hr": "Croatian", "ht": "Haitian Creole", "hu": "Hungarian", "hy": "Armenian",
-    "id": "Indonesian", "is": "Icelandic", "it": "Italian", "ja": "Japanese", "jw": "Javanese", "ka": "Georgian",
-    "kk": "Kazakh", "km": "Khmer", "kn": "Kannada", "ko": "Korean", "la": "Latin", "lb": "Luxembourgish",
-    "ln": "Lingala", "lo": "Lao", "lt": "Lithuanian", "lv": "Latvian", "mg": "Malagasy", "mi": "Maori",
-    "mk": "Macedonian", "ml": "Malayalam", "mn": "Mongolian", "mr": "Marathi", "ms": "Malay", "mt": "Maltese",
-    "my": "Burmese", "ne": "Nepali", "nl": "Dutch", "nn": "Norwegian Nynorsk", "no": "Norwegian", "oc": "Occitan",
-    "pa": "Punjabi", "pl": "Polish", "ps": "Pashto", "pt": "Portuguese", "ro": "Romanian", "ru": "Russian",
-    "sa": "Sanskrit", "sd": "Sindhi", "si": "Sinhala", "sk": "Slovak", "sl": "Slovenian", "sn": "Shona",
-    "so": "Somali", "sq": "Albanian", "sr": "Serbian", "su": "Sundanese", "sv": "Swedish", "sw": "Swahili",
-    "ta": "Tamil", "te": "Telugu", "tg": "Tajik", "th": "Thai", "tk": "Turkmen", "tl": "Tagalog", "tr": "Turkish",
-    "tt": "Tatar", "uk": "Ukrainian", "ur": "Urdu", "uz": "Uzbek", "vi": "Vietnamese", "yi": "Yiddish",
-    "yo": "Yoruba", "yue": "Cantonese", "zh": "Chinese",
-}
-RIGHT_TO_LEFT = frozenset({"ar", "fa", "he", "ps", "sd", "ur", "yi"})
-# Written without spaces between words: a word would be what some segmenter says it is, so the unit is a character.
-NO_SPACES = frozenset({"ja", "zh", "yue", "th", "lo", "my", "km"})
+from shared.errors import UserError
+from shared.languages.names import OTHERS, SPOKEN_BY_WHISPER
+from shared.languages.whisper import LANGUAGES
 
 
 def language_name(code: str) -> str:
-    """The English name of a language code, or the code itself where it is no known language's."""
+    """The English name of a language code, or the code itself where it is no known language's.
+
+    Args:
+        code: as `language_code` returns it.
+    """
     return LANGUAGES.get(code) or _other_names().get(code, code)
 
 
 @functools.cache
 def _other_names() -> dict[str, str]:
     """English names of the languages that Whisper has no token for, by code."""
-    from shared.language_names import OTHERS
-
     lines = (line.partition(" | ") for line in OTHERS.splitlines())
     return {codes.split()[0]: names.split(",")[0] for codes, _, names in lines}
 
@@ -64,8 +46,6 @@ def language_code(text: str | bool, *, also: Iterable[str] = ()) -> str:
     >>> [language_code(text) for text in ("French", "fr-FR", "fra", "français", "zh_CN", "no")]
     ['fr', 'fr', 'fr', 'fr', 'zh', 'no']
     """
-    from shared.errors import UserError  # here: the evaluate module carries this file without the rest
-
     text = "no" if text is False else str(text)
     name = _folded(text)
     known = _names()
@@ -92,8 +72,6 @@ def _subtags(text: str) -> list[str]:
 @functools.cache
 def _names() -> dict[str, str]:
     """Every name and code of a language, folded, with the code it stands for."""
-    from shared.language_names import OTHERS, SPOKEN_BY_WHISPER
-
     found = {_folded(name): code for code, name in LANGUAGES.items()}
     for line in (*SPOKEN_BY_WHISPER.splitlines(), *OTHERS.splitlines()):
         codes, _, names = line.partition(" | ")
