@@ -1,5 +1,6 @@
 from shared.checkpoint.identity import EMBEDDED, MODELS, Checkpoint, configured
 from shared.checkpoint.info import Facts, ShortContext, facts
+from shared.checkpoint.measured import Measured, Rate, measured
 from shared.checkpoint.resolve import WITH_ROOM, Form, files
 from shared.checkpoint.weights import weight_files
 
@@ -10,9 +11,12 @@ __all__ = [
     "Checkpoint",
     "Facts",
     "Form",
+    "Measured",
+    "Rate",
     "ShortContext",
     "configured",
     "facts",
     "files",
+    "measured",
     "weight_files",
 ]

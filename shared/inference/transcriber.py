@@ -16,7 +16,7 @@ from typing import Any
 
 from shared.audio import AudioSource, Source
 from shared.audio.windows import Window, joined_windows, window_parts, windows
-from shared.checkpoint import WITH_ROOM, Checkpoint, Form, facts, files
+from shared.checkpoint import MODELS, WITH_ROOM, Checkpoint, Form, facts, files, measured
 from shared.checkpoint.tokenizer import tokens_of
 from shared.diarization import Diarizer, label
 from shared.engines import load_engine
@@ -60,6 +60,8 @@ class Transcriber:
         self.engine = load_engine(engine, device, compute_type, folder_of)
         self.tokens = tokens_of(folders["used"])
         self.facts = facts(folders["used"])
+        embedded = self.checkpoint.origin == "embedded"  # its card here may be newer than the copy beside what was made
+        self.measured = measured(MODELS / self.checkpoint.name if embedded else folders["used"])
         if full_context:
             self.facts = replace(self.facts, short_context="full")
         elif self.facts.short_context == "full" and self.checkpoint.model_id in WITH_ROOM:

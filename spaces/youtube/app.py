@@ -4,4 +4,4 @@ from shared.ui.pages.youtube import page
 from shared.ui.server.launch import Page, launch
 
 if __name__ == "__main__":
-    launch("Whisper for videos", [Page("Videos", "videos", page)])
+    launch("Whisper for links", [Page("Links", "links", page)])

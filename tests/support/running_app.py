@@ -11,7 +11,7 @@ from pathlib import Path
 from shared.api import Settings, routes
 from shared.serving import Limits, Serving
 from shared.ui import RESULTS, UPLOADS
-from shared.ui.pages.suite import PAGES
+from shared.ui.pages.suite import NAME, PAGES
 from shared.ui.server.launch import build, start
 
 MAX_SECONDS, MAX_BYTES = 4 * 3600.0, 300_000_000
@@ -42,7 +42,7 @@ class RunningApp:
 @functools.cache
 def running_app(fine_tuned: str = "embedded:whisper-base-it") -> RunningApp:
     served = Serving("embedded:whisper-base", fine_tuned, limits=Limits(MAX_SECONDS, MAX_BYTES))
-    demo = build("Whisper suite", PAGES, served)
+    demo = build(NAME, PAGES, served)
     address = start(demo, max_bytes=MAX_BYTES, block=False, api=routes(served, Settings()))
     atexit.register(demo.close)
     return RunningApp(address.rstrip("/"))

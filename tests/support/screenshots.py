@@ -42,7 +42,7 @@ def compare(page, link: str) -> None:
     page.locator("#compare-result .verdict").first.wait_for(timeout=PATIENCE_MS)
 
 
-PAGES = {"microphone": ("/", microphone), "upload": ("/files", upload), "youtube": ("/videos", youtube),
+PAGES = {"microphone": ("/microphone", microphone), "upload": ("/files", upload), "youtube": ("/links", youtube),
          "compare": ("/compare", compare)}
 
 

@@ -40,7 +40,7 @@ def speech(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("screen", SCREENS)
 def test_microphone(app, speech, screen, browsers):
-    with visit(browsers(speech), app.address, screen) as page:
+    with visit(browsers(speech), f"{app.address}/microphone", screen) as page:
         record(page, probe(speech).duration - 1.0)
         assert word_errors(MAILBOX, text_of(page, "microphone"), "it").wer <= 0.3
         assert "-->" in download(page, "microphone", ".srt")
@@ -58,7 +58,7 @@ def test_microphone(app, speech, screen, browsers):
 
 
 def test_without_a_microphone_the_page_says_so_and_goes_on(app, browsers):
-    with visit(browsers(), app.address, expected="accessing the microphone") as page:
+    with visit(browsers(), f"{app.address}/microphone", expected="accessing the microphone") as page:
         page.get_by_role("button", name="Record", exact=True).click()
         page.get_by_text("No microphone found").first.wait_for(state="attached")
         page.get_by_text("English: Jane Austen").click()

@@ -61,7 +61,7 @@ def committed(page) -> str:
 @marked
 def test_text_arrives_while_recording(app, speech, browsers):
     before = set(app.received())
-    with visit(browsers(speech), app.address) as page:
+    with visit(browsers(speech), f"{app.address}/microphone") as page:
         start(page)
         page.wait_for_function("document.querySelector('[data-live=tentative]').textContent.length > 5")
         page.wait_for_function("document.querySelector('[data-live=committed]').textContent.includes('interlocut')",
@@ -97,7 +97,7 @@ def test_text_arrives_while_recording(app, speech, browsers):
 @marked
 def test_stop_in_the_middle_of_a_word_loses_nothing_before_it(app, speech, browsers):
     """On a phone, so that the live box and the result are looked at there too: it may not scroll sideways."""
-    with visit(browsers(speech), app.address, "phone") as page:
+    with visit(browsers(speech), f"{app.address}/microphone", "phone") as page:
         start(page)
         page.wait_for_function("document.querySelector('[data-live=tentative]').textContent.length > 5")
         assert page.locator("[data-live=stop]").is_enabled(), "still recording"
@@ -112,7 +112,7 @@ def test_stop_in_the_middle_of_a_word_loses_nothing_before_it(app, speech, brows
 
 @marked
 def test_without_a_microphone_it_says_so_and_can_go_on(app, browsers):
-    with visit(browsers(), app.address) as page:
+    with visit(browsers(), f"{app.address}/microphone") as page:
         start(page)
         page.locator("[data-live=problem]").filter(has_text="No microphone").wait_for()
         page.locator("#microphone-start:enabled").wait_for()

@@ -63,7 +63,7 @@ def toast(page, text: str):
 
 @pytest.mark.parametrize("screen", SCREENS)
 def test_a_link(app, video, screen, browsers):
-    with visit(browsers(), f"{app}/videos", screen) as page:
+    with visit(browsers(), f"{app}/links", screen) as page:
         assert page.locator("#youtube-go").is_hidden()
         look_up(page, video)
         page.locator("#youtube-card").filter(has_text="talk.mp4").filter(has_text=re.compile(r"5\.[34] s")).wait_for()
@@ -77,7 +77,7 @@ def test_a_link(app, video, screen, browsers):
 
 
 def test_a_refused_link_is_a_message_and_offers_a_file(app, video, browsers):
-    with visit(browsers(), f"{app}/videos", "phone") as page:
+    with visit(browsers(), f"{app}/links", "phone") as page:
         look_up(page, "https://example.org/talk.mp4")
         toast(page, "Links to this host are not allowed here").wait_for()
         assert page.locator("#youtube-go").is_hidden()
@@ -138,7 +138,7 @@ def test_a_test_set(app, archive, screen, browsers):
 
 
 def test_two_visitors_at_once(app, video, browsers):
-    with visit(browsers(), f"{app}/compare") as first, visit(browsers(), f"{app}/videos", "phone") as second:
+    with visit(browsers(), f"{app}/compare") as first, visit(browsers(), f"{app}/links", "phone") as second:
         first.get_by_text("English: Jane Austen").click()
         look_up(second, video)
         second.locator("#youtube-go").click()

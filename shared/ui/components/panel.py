@@ -37,7 +37,8 @@ def heading(title: str, text: str, serving: Serving) -> None:
 
 def footing(serving: Serving) -> None:
     """A page's foot: what is kept and for how long, and which checkpoints are in use."""
-    gr.HTML(f'<div class="footing"><p>{escape(KEPT)}</p><p>{escape(without_paths(serving.line()))}</p></div>')
+    gr.HTML(f'<details class="footing"><summary>What is kept, and which models answer</summary><p>{escape(KEPT)}</p>'
+            f"<p>{escape(without_paths(serving.line()))}</p></details>")
 
 
 class Panel:

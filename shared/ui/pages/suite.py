@@ -1,13 +1,15 @@
-"""The suite: the four pages as pages of one app, with one model in memory and one queue."""
+"""The suite: a front page and the four pages as one app, with one model in memory and one queue."""
 
 from __future__ import annotations
 
-from shared.ui.pages import compare, microphone, upload, youtube
+from shared.ui.pages import compare, home, microphone, upload, youtube
 from shared.ui.server.launch import Page
 
+NAME = "Whisper Spaces"
 PAGES = (
+    Page(NAME, "", home.page),
     Page("Microphone", "microphone", microphone.page),
     Page("Files", "files", upload.page),
-    Page("Videos", "videos", youtube.page),
+    Page("Links", "links", youtube.page),
     Page("Compare", "compare", compare.page),
 )

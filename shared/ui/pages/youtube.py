@@ -61,7 +61,7 @@ class AskedFile:
 
 def page(serving: Serving) -> None:
     """Render the page into the Blocks that is open."""
-    heading("Videos", "Paste a link to a YouTube video, and read what is said in it. Only its sound is fetched.",
+    heading("Links", "Paste a link to a video, and read what is said in it. Only its sound is fetched.",
             serving)
     with gr.Row(elem_classes="page"):
         with gr.Column(scale=2, min_width=300):

@@ -21,7 +21,7 @@ from shared.serving import Limits, Serving, serving
 from shared.ui import RESULTS
 from shared.ui.server import jobs, live_sessions, received, results
 from shared.ui.server.names import KnownNames, served_names
-from shared.ui.server.theme import HEAD, STYLES, theme
+from shared.ui.server.theme import ICON, STYLES, head, pictures, theme
 from shared.ui.server.uploads import Uploads
 from shared.ui.server.visitors import PlacesForEach, WatchConnections
 
@@ -116,11 +116,11 @@ def start(demo: gr.Blocks, *, max_bytes: int | None, max_total_bytes: int | None
               Middleware(Uploads, max_file_bytes=max_bytes, max_total_bytes=max_total_bytes)]
     _, address, _ = demo.launch(
         server_name=server_name, prevent_thread_lock=True, quiet=True,
-        theme=theme(), css_paths=STYLES, head=HEAD, footer_links=["api", "settings"], max_file_size=max_bytes,
-        allowed_paths=[str(RESULTS)], app_kwargs={"middleware": around}, ssr_mode=False,
-        show_error=False, mcp_server=os.environ.get("MCP_SERVER") == "1", share=False)
-    if api is not None:
-        demo.app.router.routes[:0] = api.routes
+        theme=theme(), css_paths=STYLES, head=head(demo.title or ""), footer_links=["api", "settings"],
+        max_file_size=max_bytes, favicon_path=ICON, allowed_paths=[str(RESULTS)],
+        app_kwargs={"middleware": around}, ssr_mode=False, show_error=False,
+        mcp_server=os.environ.get("MCP_SERVER") == "1", share=False)
+    demo.app.router.routes[:0] = [*(api.routes if api is not None else ()), *pictures().routes]
     print(f"Listening on {address}", flush=True)
     if block:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the temporary folders go, as after Ctrl-C

@@ -1,0 +1,46 @@
+"""How the pages present themselves: the front page, the order of controls, what keys and screen readers find."""
+
+from __future__ import annotations
+
+import re
+import urllib.request
+
+import pytest
+from browser import MARKS, SCREENS, visit
+from paths import ROOT
+from running_app import running_app
+
+pytestmark = MARKS
+CARD = (ROOT / "shared/models/whisper-base-it/README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def app() -> str:
+    return running_app().address
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_the_front_page_leads_to_each_page_and_shows_what_the_card_says(app, screen, browsers):
+    with visit(browsers(), app, screen) as page:
+        numbers = page.locator("#home .score-number").all_inner_texts()
+        for name, shown in zip(("base", "fine-tuned"), numbers, strict=True):
+            in_card = re.search(rf"^\| {name} \| ([\d.]+)", CARD, re.M)[1]
+            assert shown.split("\u00a0")[0].strip() == f"{float(in_card):.1f}"
+        clips = re.search(r"(\d+) clips", CARD.partition("Split `test`")[2])[1]
+        assert page.locator("#home").get_by_text(f"{clips} clips").count() == 1
+        for title in ("Microphone", "Files", "Links", "Compare"):
+            page.locator("#home").get_by_role("link", name=title).first.click()
+            page.locator("h1").filter(has_text=title).wait_for()
+            page.go_back()
+            page.locator("#home").wait_for()
+
+
+def test_a_link_to_the_app_shows_a_picture_and_a_name_elsewhere(app, browsers):
+    with visit(browsers(), app) as page:
+        picture = page.locator("meta[property='og:image']").first.get_attribute("content")
+        assert page.locator("meta[property='og:title']").first.get_attribute("content") == "Whisper Spaces"
+        assert "/tmp" not in picture and str(ROOT) not in picture
+        with urllib.request.urlopen(app + picture) as answer:
+            assert answer.headers["content-type"] == "image/png" and len(answer.read()) > 5000
+        with urllib.request.urlopen(f"{app}/favicon.ico") as answer:
+            assert b"0f766e" in answer.read()
