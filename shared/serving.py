@@ -137,14 +137,45 @@ class Serving:
         begun = time.monotonic()
         chosen, notice = self.base, self.problem
         request = replace(request, source=with_header(request.source))
-        if self.fine_tuned is not None:
-            if request.options.language is None and self.fine_tuned.languages is not None:
-                language = self.fine_tuned.facts.tuned_for(self.detect(request, cancel=cancel))
-                request = replace(request, options=replace(request.options, language=language))
-            notice = self.refusal(self.fine_tuned, request.options)
-            chosen = self.fine_tuned if notice is None else self.base
+        tuned, asked = self.fine_tuned, request.options
+        if tuned is not None:
+            notice = self._task_refusal(tuned, asked)
+            if notice is None and tuned.languages is not None:
+                if asked.language is None:
+                    return self._by_language(tuned, request, progress, on_text, cancel)
+                notice = self.refusal(tuned, asked)
+            chosen = tuned if notice is None else self.base
         chosen = self.transcriber(chosen.checkpoint, request.engine)
         transcript = self._run(chosen, request, progress, on_text, cancel)
+        return Answer(transcript, chosen.checkpoint, notice, time.monotonic() - begun)
+
+    def _by_language(self, tuned: Transcriber, request: Request, progress: Progress | None, on_text: OnText | None,
+                     cancel: threading.Event | None) -> Answer:
+        """Each part of a recording by the checkpoint that serves its language, as the base detects it.
+
+        The answer names the checkpoint of the language that is spoken longest; the notice, what the base did.
+        """
+        begun = time.monotonic()
+        base, tuned = (self.transcriber(one.checkpoint, request.engine) for one in (self.base, tuned))
+        spoken: dict[str, None] = {}
+
+        def collect(new: Transcript) -> None:
+            spoken.setdefault(new.language)
+            if on_text is not None:
+                on_text(new)
+
+        transcript = base.run(
+            self._open(request, cancel), request.options, progress=progress, on_text=collect, cancel=cancel,
+            recognise=functools.partial(_recognise, base, tuned=tuned))
+        choose = _choice(base, tuned)
+        of_base = [language_name(code) for code in spoken if choose(code)[0] is base]
+        chosen, notice = choose(transcript.language)[0], None
+        if not spoken:
+            chosen = base
+        elif len(of_base) == len(spoken) == 1:
+            notice = self.refusal(tuned, replace(request.options, language=transcript.language))
+        elif of_base:
+            notice = f"{_tuned_for(tuned)}; what is {' and '.join(of_base)} was answered by the base model."
         return Answer(transcript, chosen.checkpoint, notice, time.monotonic() - begun)
 
     def transcribe_with(self, checkpoint: Checkpoint, request: Request, *, progress: Progress | None = None,
@@ -190,12 +221,14 @@ class Serving:
         """Why the fine-tuned checkpoint should not answer this, None if it should."""
         if tuned.languages is not None and options.language not in tuned.languages:
             spoken = language_name(options.language or "")
-            served = ", ".join(language_name(code) for code in tuned.languages)
-            return f"The fine-tuned model was tuned for {served}; this is {spoken}, so the base model answered."
-        if options.task != tuned.facts.task:
-            done = "translated" if options.task == "translate" else "transcribed"
-            return f"The fine-tuned model was tuned to {tuned.facts.task}, so the base model {done}."
-        return None
+            return f"{_tuned_for(tuned)}; this is {spoken}, so the base model answered."
+        return self._task_refusal(tuned, options)
+
+    def _task_refusal(self, tuned: Transcriber, options: Options) -> str | None:
+        if options.task == tuned.facts.task:
+            return None
+        done = "translated" if options.task == "translate" else "transcribed"
+        return f"The fine-tuned model was tuned to {tuned.facts.task}, so the base model {done}."
 
     def _check_allowed(self, checkpoint: Checkpoint) -> None:
         allowed = self.limits.allowed
@@ -290,30 +323,49 @@ def _key(transcriber: Transcriber) -> tuple[str, str]:
     return str(transcriber.checkpoint), transcriber.engine.name
 
 
+def _tuned_for(tuned: Transcriber) -> str:
+    served = ", ".join(language_name(code) for code in tuned.languages or ())
+    return f"The fine-tuned model was tuned for {served}"
+
+
+def _choice(base: Transcriber, tuned: Transcriber) -> Callable[[str], tuple[Transcriber, str]]:
+    """From a language that the base detected to the checkpoint that serves it, and the language to ask it for."""
+
+    def choose(detected: str) -> tuple[Transcriber, str]:
+        asked = tuned.facts.tuned_for(detected)
+        return (tuned, asked) if tuned.languages is None or asked in tuned.languages else (base, detected)
+
+    return choose
+
+
 def _recognise(chosen: Transcriber, parts: Iterable[Window], options: Options,
-               total: Callable[[int, float], int | None], cancel: threading.Event | None
-               ) -> Iterator[tuple[int, int | None, Transcript]]:
-    """`Transcriber.recognise`, on ZeroGPU in the process that holds the GPU."""
+               total: Callable[[int, float], int | None], cancel: threading.Event | None,
+               tuned: Transcriber | None = None) -> Iterator[tuple[int, int | None, Transcript]]:
+    """`Transcriber.recognise`, on ZeroGPU in the process that holds the GPU. tuned: decodes its languages."""
     if not ON_ZERO_GPU:
-        yield from chosen.recognise(parts, options, total, cancel)
+        choose = None if tuned is None else _choice(chosen, tuned)
+        yield from chosen.recognise(parts, options, total, cancel, choose)
         return
     parts = list(parts)  # crosses the process border whole; the app's length limit bounds it
-    for done, new in _recognise_on_gpu(_key(chosen), parts, options):
+    for done, new in _recognise_on_gpu(_key(chosen), parts, options, tuned and _key(tuned)):
         if cancel is not None and cancel.is_set():
             return
         yield done, len(parts), new
 
 
-def _gpu_seconds(key: tuple[str, str], parts: list[Window], options: Options | None = None) -> int:
+def _gpu_seconds(key: tuple[str, str], parts: list[Window], options: Options | None = None,
+                 tuned: tuple[str, str] | None = None) -> int:
     """What a ZeroGPU call may take: computed from the audio, because it is set against the visitor's quota."""
     audio = sum(window.duration for window in parts)
     return min(GPU_MOST_SECONDS, GPU_START_SECONDS + math.ceil(audio / GPU_RTFX))
 
 
 @spaces.GPU(duration=_gpu_seconds)  # type: ignore[attr-defined]  # set at run time
-def _recognise_on_gpu(key: tuple[str, str], parts: list[Window], options: Options
-                      ) -> Iterator[tuple[int, Transcript]]:
-    for done, _, new in _LOADED[key].recognise(parts, options, lambda done, reached: None):
+def _recognise_on_gpu(key: tuple[str, str], parts: list[Window], options: Options,
+                      tuned: tuple[str, str] | None = None) -> Iterator[tuple[int, Transcript]]:
+    base = _LOADED[key]
+    choose = None if tuned is None else _choice(base, _LOADED[tuned])
+    for done, _, new in base.recognise(parts, options, lambda done, reached: None, None, choose):
         yield done, new
 
 

@@ -93,6 +93,22 @@ def joined_windows(parts: Sequence[Window]) -> Window:
     return Window(np.concatenate([part.samples for part in parts]), tuple(pieces), parts[0].since, parts[-1].until)
 
 
+def repacked(parts: Sequence[Window], max_gap: float, max_seconds: float = WINDOW_SECONDS) -> list[Window]:
+    """Windows that follow one another, packed again as `windows` packs with this `max_gap`."""
+    limit, gap = max_seconds * SAMPLE_RATE, max_gap * SAMPLE_RATE
+    groups: list[list[Window]] = []
+    n_samples = last = 0
+    for piece in (piece for part in parts for piece in window_parts(part, 0)):
+        start, length = piece.pieces[0][1], len(piece.samples)
+        if groups and n_samples + length <= limit and start - last <= gap and piece.since is None:
+            groups[-1].append(piece)
+        else:
+            groups.append([piece])
+            n_samples = 0
+        n_samples, last = n_samples + length, start + length
+    return [joined_windows(group) for group in groups]
+
+
 def windows(
     blocks: Iterable[np.ndarray], *, onset: float = 0.5, max_seconds: float = WINDOW_SECONDS, max_gap: float = 1e9,
 ) -> Iterator[Window]:

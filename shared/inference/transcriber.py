@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.audio import AudioSource, Source
-from shared.audio.windows import Window, joined_windows, window_parts, windows
+from shared.audio.windows import Window, joined_windows, repacked, window_parts, windows
 from shared.checkpoint import MODELS, WITH_ROOM, Checkpoint, Form, facts, files, measured
 from shared.checkpoint.tokenizer import tokens_of
 from shared.diarization import Diarizer, label
@@ -29,6 +29,8 @@ from shared.transcript import Segment, Transcript
 
 Progress = Callable[[int, int | None], None]  # (windows done, of how many; None while a stream's length is unknown)
 OnText = Callable[[Transcript], None]  # the segments that are new
+# From a language that was detected to who decodes it, and the language to ask for.
+Choose = Callable[[str], tuple["Transcriber", str]]
 
 SHORT_GAP_SECONDS = 1.0  # a checkpoint that may be cropped gets each utterance for itself: padding costs it nothing
 HELD_SECONDS = 15 * 60  # a recording up to so long is windowed ahead, so that progress knows the exact total
@@ -151,18 +153,23 @@ class Transcriber:
 
     def windows(self, source: AudioSource, options: Options) -> Iterator[Window]:
         """The speech of a source, packed as this checkpoint reads it best."""
+        return windows(source, onset=options.vad_onset, max_gap=self._max_gap)
+
+    @property
+    def _max_gap(self) -> float:
+        """Seconds of silence over which this checkpoint's windows reach."""
         after = self.window_decoder.after
-        alone = after is not None and after <= SHORT_GAP_SECONDS
-        return windows(source, onset=options.vad_onset, max_gap=SHORT_GAP_SECONDS if alone else 1e9)
+        return SHORT_GAP_SECONDS if after is not None and after <= SHORT_GAP_SECONDS else 1e9
 
     def recognise(
         self, parts: Iterable[Window], options: Options, total: Callable[[int, float], int | None] | None = None,
-        cancel: threading.Event | None = None,
+        cancel: threading.Event | None = None, choose: Choose | None = None,
     ) -> Iterator[tuple[int, int | None, Transcript]]:
         """Decode windows batch by batch: yields (windows done, of how many, what was new, all in one language).
 
         This is the part that wants the GPU; it touches no file. total: (windows done, seconds reached) → estimate; None
-        where nobody watches, so that batches may be full from the first.
+        where nobody watches, so that batches may be full from the first. choose: who decodes what is in a language that
+        was detected here; this checkpoint does it all without.
         """
         done = 0
         # Several windows tell the language better than one. Unless ragged, padding and so the text depend on the batch.
@@ -178,10 +185,12 @@ class Transcriber:
             else:
                 n_whole = len(pool)
                 pool, languages, states = self._by_language(pool, votes, cancel)
+                if choose is not None:
+                    pool, languages, states = self._packed_for(choose, pool, languages, states)
                 done -= len(pool) - n_whole  # parts of one window count as one
             found: dict[int, list[Segment]] = {}
             given = 0  # windows of the pool whose text has been given: always the first ones, in their order
-            for new in self._decoded(pool, languages, states, options, cancel):
+            for new in self._decoded(pool, languages, states, options, cancel, choose):
                 found |= new
                 ready = next((i for i in range(given, len(pool)) if i not in found), len(pool))
                 done += len(new)
@@ -196,14 +205,31 @@ class Transcriber:
                 given = ready
 
     def _decoded(self, pool: Sequence[Window], languages: Sequence[str], states: Sequence[Any] | None, options: Options,
-                 cancel: threading.Event | None) -> Iterator[dict[int, list[Segment]]]:
+                 cancel: threading.Event | None, choose: Choose | None = None) -> Iterator[dict[int, list[Segment]]]:
         """Segments by window, those of one language after those of another."""
         for language in dict.fromkeys(languages):
             rows = [i for i, one in enumerate(languages) if one == language]
-            known = None if states is None else [states[i] for i in rows]
-            wanted = replace(options, language=language)
-            for new in self.window_decoder.recognise([pool[i] for i in rows], wanted, cancel, known):
+            who, code = (self, language) if choose is None else choose(language)
+            known = None if states is None or who is not self else [states[i] for i in rows]
+            wanted = replace(options, language=code)
+            for new in who.window_decoder.recognise([pool[i] for i in rows], wanted, cancel, known):
                 yield {rows[i]: segments for i, segments in new.items()}
+
+    def _packed_for(self, choose: Choose, pool: Sequence[Window], languages: Sequence[str],
+                    states: Sequence[Any] | None) -> tuple[list[Window], list[str], list[Any] | None]:
+        """Windows that another checkpoint decodes, packed as that one reads them best."""
+        windows: list[Window] = []
+        spoken: list[str] = []
+        kept: list[Any] = []
+        for language, group in groupby(range(len(pool)), key=languages.__getitem__):
+            places = list(group)
+            who, code = choose(language)
+            own = [pool[i] for i in places]
+            windows += own if who is self else repacked(own, who._max_gap)
+            if states is not None:
+                kept += [states[i] for i in places] if who is self else [None] * (len(windows) - len(kept))
+            spoken += [code] * (len(windows) - len(spoken))
+        return windows, spoken, None if states is None else kept
 
     def detect_language(self, parts: Sequence[Window], cancel: threading.Event | None = None) -> str:
         """The language most probable over the first of the given windows, among those the checkpoint serves."""

@@ -11,6 +11,14 @@ from shared.errors import UserError
 from shared.languages.names import OTHERS, SPOKEN_BY_WHISPER
 from shared.languages.whisper import LANGUAGES
 
+# What tables, tags and ISO 639-2 write where a language is not known, or where there are several.
+NO_LANGUAGES = frozenset({
+    "all", "any", "art", "detect", "auto", "empty", "i-default", "language", "mis", "misc", "mixed", "mul", "multi",
+    "multilingual", "multiple", "n/a", "nil", "none", "not applicable", "not specified", "null", "other", "tbd",
+    "und", "undefined", "undetermined", "unk", "unknown", "unspecified", "various", "xx", "zxx"})
+# By pandas and R. "nan" and "na" are codes of languages, Min Nan and Nauru, so case matters.
+EMPTY_CELLS = frozenset({"NaN", "NAN", "NA", "<NA>"})
+
 
 def language_name(code: str) -> str:
     """The English name of a language code, or the code itself where it is no known language's.
@@ -41,7 +49,7 @@ def language_code(text: str | bool, *, also: Iterable[str] = ()) -> str:
         Whisper has no token for; whether a checkpoint serves it, `Transcriber.check` says.
 
     Raises:
-        UserError: no language is called so; the nearest names are in the message.
+        UserError: no language is called so (the nearest names are in the message), or it stands for none (und, mul).
 
     >>> [language_code(text) for text in ("French", "fr-FR", "fra", "français", "zh_CN", "no")]
     ['fr', 'fr', 'fr', 'fr', 'zh', 'no']
@@ -49,7 +57,12 @@ def language_code(text: str | bool, *, also: Iterable[str] = ()) -> str:
     text = "no" if text is False else str(text)
     name = _folded(text)
     known = _names()
-    for code in (name, *_subtags(text)):
+    if _is_no_language(text, also):
+        raise UserError("That names no single language", got=text.strip(),
+                        hint="name the language that is spoken: a code such as en, sv, hi, or a name such as French")
+    # Marks within a code make it something else: n/a is not "na".
+    is_code_like = len(name) > 3 or not name.isascii() or name == text.strip().lower()
+    for code in (*([name] if is_code_like else []), *_subtags(text)):
         if code in also:
             return code
         if code in known:
@@ -58,6 +71,12 @@ def language_code(text: str | bool, *, also: Iterable[str] = ()) -> str:
     hint = f"did you mean {' or '.join(dict.fromkeys(f'{language_name(known[one])} ({known[one]})' for one in near))}?"
     raise UserError("There is no such language", got=text or "nothing",
                     hint=f"{hint if near else ''} Use a code such as en, sv, hi, or a name such as French".strip())
+
+
+def _is_no_language(text: str, also: Iterable[str]) -> bool:
+    plain = text.strip()
+    first = plain.lower().replace("_", "-").partition("-")[0]  # und-Latn
+    return plain not in also and (plain in EMPTY_CELLS or not NO_LANGUAGES.isdisjoint({plain.lower(), first}))
 
 
 def _subtags(text: str) -> list[str]:

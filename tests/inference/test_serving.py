@@ -8,7 +8,7 @@ import threading
 import time
 
 import pytest
-from speech import clips
+from speech import clips, joined
 
 from shared import serving as module
 from shared.audio import load_audio
@@ -177,3 +177,22 @@ def test_the_gpu_is_asked_for_by_the_length_of_the_audio(pair):
     key = ("embedded:whisper-base", "ctranslate2")
     short, long = module._gpu_seconds(key, one), module._gpu_seconds(key, one * 100)
     assert module.GPU_START_SECONDS < short < 20 < long <= module.GPU_MOST_SECONDS
+
+
+@pytest.mark.parametrize(("engine", "order", "pause"), [("torch", "en it", 4.0), ("ctranslate2", "it en", 0.5)])
+def test_each_part_of_a_recording_is_answered_by_the_checkpoint_of_its_language(pair, engine, order, pause):
+    spoken = [clip for code in order.split() for clip in {"en": ENGLISH[:2], "it": ITALIAN[:2]}[code]]
+    audio = joined([clip.path for clip in spoken], pause=pause)
+    answer = pair.transcribe(Request(audio, engine=engine))
+    assert "English 0:" in answer.transcript.warnings[0] and "Italian 0:" in answer.transcript.warnings[0]
+    assert answer.notice.endswith("tuned for Italian; what is English was answered by the base model.")
+    text = answer.transcript.text
+    assert word_errors(" ".join(clip.text for clip in spoken), text, None).wer < 0.3
+
+
+def test_a_recording_in_one_language_gets_what_the_checkpoint_of_that_language_gives(pair):
+    audio = joined([clip.path for clip in ITALIAN[:3]], pause=1.5)
+    blocks = (audio.samples[i : i + 8000] for i in range(0, len(audio.samples), 8000))
+    answer = pair.transcribe(Request(blocks))  # blocks come once: nothing may be taken off for a look ahead
+    assert answer.checkpoint == pair.fine_tuned.checkpoint and answer.notice is None
+    assert answer.transcript == pair.fine_tuned.transcribe(audio, language="it")
