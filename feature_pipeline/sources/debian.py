@@ -1,4 +1,4 @@
-"""Speech that Debian ships: voice prompts of Asterisk, dialogues of Fish Fillets, sentences of a Russian reader, names
+"""Speech that Debian ships: voice prompts of Asterisk, dialogues of three games, sentences of a Russian reader, names
 of Tux Paint's stamps.
 
 Each corpus is one package or two, sound and text, pinned to a version and its SHA-256, fetched with `apt-get download`
@@ -19,6 +19,7 @@ from typing import Literal
 from feature_pipeline.archives import corpora_folder, sha256, unpacked
 from feature_pipeline.rows import AudioRef, Row
 from feature_pipeline.settings import Language
+from feature_pipeline.sources import games
 from shared.errors import UserError
 
 # Name, version, SHA-256, from Debian's archive (`apt-cache show PACKAGE` gives the same hashes).
@@ -35,9 +36,13 @@ PACKAGES = {
     "fillets-ng-data-cs": ("1.0.1-1.1", "3ecef99b9456f1c80c9625c6f2418642b52d58e7167a46bad7a412db17991b14"),
     "fillets-ng-data-nl": ("1.0.1-1.1", "afb4443fda9ab507dee578b75be857d121718a1cd6017a474f30e0eb13dc9d10"),
     "festvox-ru": ("0.5+dfsg-6", "21ef3f0f2978ecf2e2eddb367cb0ff4a72572196d28dc69feb84f4177af5e6c4"),
+    "drascula": ("1.0+ds4-2", "ed4af8e2d41ad446e2f3b73533daa1804e2f13f62f596c0b02b8dc39544f22b4"),
+    "drascula-spanish": ("1.0+ds4-2", "87b5f12df3fcd7ca16097c802dff1ab55e40c9ebc21209fa3f031e1661b4b8e5"),
+    "flight-of-the-amazon-queen": ("1.0.0-9", "40c08fd258d6fe95c46c1eaf5e9137f84ba330657995a281bd887c94a560a0f1"),
     "tuxpaint-stamps-default": ("2022.06.04-1", "6db6c1bfc870a47f1499d6203b083522eacb57c5f9c87d468f2e92eb6d9d5f34"),
 }
 LANGUAGES = {"asterisk": ("en", "es", "it", "ru"), "fillets": ("cs", "nl"), "festvox": ("ru",),
+             "drascula": ("en", "es"), "amazon-queen": ("en",),
              "tuxpaint": ("be", "bg", "ca", "da", "el", "es", "fr", "ro", "ru")}
 
 _STRING = r'"((?:[^"\\]|\\.)*)"'
@@ -50,8 +55,8 @@ _UTTERANCE = re.compile(rf"^\(\s*(\S+)\s+{_STRING}\s*\)", re.M)  # ( ru_0001 "te
 class Debian:
     """Speech from Debian packages."""
 
-    corpus: Literal["asterisk", "fillets", "festvox", "tuxpaint"]
-    language: Language  # asterisk: en, es, it, ru; fillets: cs, nl; festvox: ru; tuxpaint: ca, fr, ro and others
+    corpus: Literal["asterisk", "fillets", "festvox", "tuxpaint", "drascula", "amazon-queen"]
+    language: Language  # of the speech, one of LANGUAGES[corpus]
     debs: str | None = None  # folder of .deb files; None: the cache, filled by `apt-get download`
 
     def __post_init__(self) -> None:
@@ -68,20 +73,24 @@ class Debian:
     def rows(self) -> Iterator[Row]:
         # The game's package holds 70 MB of pictures and music beside the dialogues.
         folders = [_unpacked_package(name, self.debs, _is_speech_or_text) / "usr/share" for name in self._packages()]
-        read = {"asterisk": _prompts, "fillets": _dialogues, "festvox": _sentences, "tuxpaint": _stamps}[self.corpus]
+        read = {"asterisk": _prompts, "fillets": _dialogues, "festvox": _sentences, "tuxpaint": _stamps,
+                "drascula": games.drascula, "amazon-queen": games.amazon_queen}[self.corpus]
         return read(folders[0], folders[-1], self.language)
 
     def _packages(self) -> tuple[str, ...]:
         """The package with the sound, then the one with the text, if they are two."""
         return {"asterisk": (f"asterisk-core-sounds-{self.language}-g722", f"asterisk-core-sounds-{self.language}"),
                 "fillets": (f"fillets-ng-data-{self.language}", "fillets-ng-data"),
-                "festvox": ("festvox-ru",), "tuxpaint": ("tuxpaint-stamps-default",)}[self.corpus]
+                "festvox": ("festvox-ru",), "amazon-queen": ("flight-of-the-amazon-queen",),
+                "drascula": ("drascula-spanish", "drascula") if self.language == "es" else ("drascula",),
+                "tuxpaint": ("tuxpaint-stamps-default",)}[self.corpus]
 
 
 def _is_speech_or_text(name: str) -> bool:
     if "/stamps/" in name:
         return name.endswith(".txt") or "_desc" in name
-    return name.endswith((".g722", ".ogg", ".wav", ".lua", ".txt.gz", "/txt.done.data")) and "/music/" not in name
+    return name.endswith((".g722", ".ogg", ".wav", ".lua", ".txt.gz", "/txt.done.data", ".ALS", "/drascula.dat",
+                          "/queen.1c")) and "/music/" not in name
 
 
 def _prompts(sounds: Path, texts: Path, language: str) -> Iterator[Row]:

@@ -138,7 +138,8 @@ def test_a_damaged_or_hostile_archive_leaves_nothing(tmp_path, cache):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "n_rows", "hours"), [("asterisk-it", 595, 0.34), ("fillets-cs", 1771, 1.58),
-                                                       ("festvox-ru", 620, 1.66), ("tuxpaint", 917, 0.2)])
+                                                       ("festvox-ru", 620, 1.66), ("tuxpaint", 917, 0.2),
+                                                       ("drascula", 742, 0.7), ("drascula-es", 739, 0.6)])
 def test_the_real_packages(name, n_rows, hours, tmp_path):
     """DEBS may name a folder of the .deb files; else apt-get fetches them."""
     overrides = [f"out={tmp_path}"] + ([f"sources.0.debs={os.environ['DEBS']}"] if os.environ.get("DEBS") else [])
