@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import platform
-import subprocess
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from feature_pipeline.rows import SPLITS
 from feature_pipeline.selection import Selection
 from feature_pipeline.text import style_warnings
 from shared.audio import ffmpeg_executable
+from shared.system import processes
 from shared.whisper_constants import N_FRAMES_FULL
 
 # The usual recipe stores log-mel padded to 30 s: 80 bins of float32 for every clip, however short.
@@ -48,8 +48,8 @@ def manifest(selection: Selection, config: Config, data: Path, counts: dict[str,
 
 
 def _ffmpeg_version() -> str:
-    done = subprocess.run([ffmpeg_executable(), "-version"], capture_output=True, text=True, check=True)
-    return done.stdout.split()[2]
+    found = processes.run([ffmpeg_executable(), "-version"]).output.decode("utf-8", "replace").split()
+    return found[2] if len(found) > 2 else "unknown"
 
 
 def _source(selection: Selection, source: Source, n_rows: int) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from shared.checkpoint import EMBEDDED, Checkpoint
 from shared.checkpoint.to_ctranslate2 import to_ctranslate2
 from shared.errors import UserError
 from shared.inference import Transcriber
+from shared.system import processes
 from shared.system.command import reported
 from training import config as settings
 from training.card import gather, write_card
@@ -37,6 +37,7 @@ from training.model import small_adapter
 FORMS = ("ctranslate2-int8", "ctranslate2-float16", "ggml", "adapter")
 Recognise = Callable[[np.ndarray, str], str]  # samples, language of the speech -> text
 CHILD_SECONDS = 600  # a large model takes its time to load
+CHILD_MEMORY = 4 << 30  # bytes beside the weights: Python and whisper.cpp's buffers
 
 
 @dataclass(frozen=True)
@@ -162,12 +163,13 @@ def check_in_whisper_cpp(path: Path) -> None:
     """
     code = ("import sys, numpy; from pywhispercpp.model import Model; "
             "Model(sys.argv[1], print_progress=False).transcribe(numpy.zeros(32000, numpy.float32))")
-    tried = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, errors="replace",
-                           timeout=CHILD_SECONDS, check=False)
-    if tried.returncode:
+    limits = processes.Limits(memory=CHILD_MEMORY + 4 * path.stat().st_size, seconds=CHILD_SECONDS)
+    tried = processes.run([sys.executable, "-c", code, str(path)], limits)
+    if tried.code:
         path.unlink(missing_ok=True)
-        lines = [line for line in tried.stderr.splitlines() if line.strip()] or ["no message"]
-        raise UserError("whisper.cpp refuses this model", got=f"{lines[-1][:160]} (exit status {tried.returncode})",
+        lines = [line for line in tried.messages.splitlines() if line.strip()] or ["no message"]
+        status = f"not done after {CHILD_SECONDS} s" if tried.ended_by else f"exit status {tried.code}"
+        raise UserError("whisper.cpp refuses this model", got=f"{lines[-1][:160]} ({status})",
                         hint="export the other forms: forms=[ctranslate2-int8,ctranslate2-float16]")
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import gzip
 import re
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from feature_pipeline.rows import AudioRef, Row
 from feature_pipeline.settings import Language
 from feature_pipeline.sources import games
 from shared.errors import UserError
+from shared.system import processes
 
 # Name, version, SHA-256, from Debian's archive (`apt-cache show PACKAGE` gives the same hashes).
 PACKAGES = {
@@ -41,6 +41,7 @@ PACKAGES = {
     "flight-of-the-amazon-queen": ("1.0.0-9", "40c08fd258d6fe95c46c1eaf5e9137f84ba330657995a281bd887c94a560a0f1"),
     "tuxpaint-stamps-default": ("2022.06.04-1", "6db6c1bfc870a47f1499d6203b083522eacb57c5f9c87d468f2e92eb6d9d5f34"),
 }
+APT = processes.Limits(memory=1 << 30, written=1 << 30, seconds=3600)  # the largest package has 161 MB
 LANGUAGES = {"asterisk": ("en", "es", "it", "ru"), "fillets": ("cs", "nl"), "festvox": ("ru",),
              "drascula": ("en", "es"), "amazon-queen": ("en",),
              "tuxpaint": ("be", "bg", "ca", "da", "el", "es", "fr", "ro", "ru")}
@@ -164,8 +165,9 @@ def _download(name: str, version: str, folder: Path) -> None:
         raise UserError("Debian packages are fetched with apt-get, which is not here", got=name,
                         hint="set `debs` to a folder that holds the .deb files")
     folder.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run(["apt-get", "download", f"{name}={version}"], cwd=folder, capture_output=True, text=True)
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+    done = processes.run(["apt-get", "download", f"{name}={version}"], APT, cwd=folder,
+                        extra=processes.network())
+    if done.code:
+        reason = "no answer" if done.ended_by else (done.messages.strip().splitlines() or ["no reason given"])[-1]
         raise UserError("apt-get could not fetch a package", got=f"{name} {version}: {reason}",
                         hint="run `apt-get update`, or set `debs` to a folder that holds the .deb files")

@@ -38,8 +38,7 @@ HOSTS = (*link_hosts.YOUTUBE, "googlevideo.com", "ytimg.com", "ggpht.com", "goog
 SOCKET_SECONDS = 10
 TAIL_BYTES = 2000  # of its messages, for the log
 LIMITS = processes.Limits(memory=2 << 30, written=4 << 30)  # YouTube's JavaScript; the sound of many hours
-PASSED_ON = ("SSL_CERT_FILE", "VIRTUAL_ENV", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy",
-             "no_proxy")
+PASSED_ON = ("VIRTUAL_ENV", *processes.NETWORK)
 
 log = logging.getLogger(__name__)
 

@@ -30,6 +30,8 @@ PASSED_ON = frozenset({
     "PATH", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT",
     "WINDIR", "COMSPEC", "PATHEXT",
 })  # and LC_*
+# What a program that goes to the network itself needs beside it; for `extra`.
+NETWORK = ("SSL_CERT_FILE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 MEGABYTE = 1 << 20
 POLL_SECONDS = 0.1
 PIPE_BYTES = 1 << 20  # Linux: sixteen times the usual, so that a child waits less often for us
@@ -93,6 +95,11 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The variables that a child gets: paths and the locale, and `extra`."""
     kept = {name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith("LC_")}
     return kept | dict(extra or {})
+
+
+def network() -> dict[str, str]:
+    """The variables of NETWORK that are set here."""
+    return {name: os.environ[name] for name in NETWORK if name in os.environ}
 
 
 @contextlib.contextmanager

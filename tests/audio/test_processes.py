@@ -92,3 +92,27 @@ def test_ffmpeg_inherits_no_token(tmp_path, monkeypatch):
     environments = [Path(f"/proc/{pid}/environ").read_bytes() for pid in pids if int(pid) != os.getpid()]
     blocks.close()
     assert environments and not any(b"hf_secret" in one for one in environments)
+
+
+def test_no_other_module_starts_a_child_by_itself():
+    """Pools of Python's own workers aside, which run nothing that came from outside."""
+    starts = re.compile(r"\bsubprocess\.(run|Popen|call|check_call|check_output|getoutput)\(|\bPopen\(|"
+                        r"\bos\.(system|popen|spawn\w+|exec\w+|posix_spawnp?|fork)\(|create_subprocess_")
+    found = {path.relative_to(ROOT).as_posix() for folder in ("shared", "feature_pipeline", "training", "spaces")
+             for path in (ROOT / folder).rglob("*.py") if starts.search(path.read_text(encoding="utf-8"))}
+    assert found == {"shared/system/processes.py"}
+
+
+def test_apt_gets_no_token_and_its_last_words_are_told(tmp_path, monkeypatch):
+    from feature_pipeline.sources.debian import Debian
+    from shared.errors import UserError
+
+    (tmp_path / "bin").mkdir()
+    apt = tmp_path / "bin" / "apt-get"
+    apt.write_text('#!/bin/sh\necho "E: token=$HF_TOKEN proxy=$https_proxy" >&2\nexit 100\n')
+    apt.chmod(0o755)
+    for name, value in {"PATH": f"{apt.parent}:{os.environ['PATH']}", "HF_TOKEN": "secret", "https_proxy": "http://p:1",
+                        "WHISPER_SPACES_CACHE": str(tmp_path / "cache")}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=r"could not fetch a package.*token= proxy=http://p:1"):
+        next(Debian("asterisk", "it").rows())
