@@ -11,6 +11,9 @@ from feature_pipeline.rows import SPLIT_NAMES, AudioRef, Row, stamp
 from feature_pipeline.settings import Language, Many
 from feature_pipeline.sources.tables import ID_COLUMNS, SPEAKER_COLUMNS, TEXT_COLUMNS, column, optional
 from shared.errors import UserError
+from shared.system.processes import own_memory_limit
+
+READING_BYTES = 4 << 30  # beside what the program has: a row group of long recordings takes half of it
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,15 @@ class Hub:
         return stamp(sorted(folder.rglob("*.parquet"))) if folder.is_dir() else ""
 
     def rows(self) -> Iterator[Row]:
-        for split in self.splits:
-            yield from self._split_rows(split)
+        from datasets.exceptions import DatasetGenerationError
+        from pyarrow import ArrowException
+
+        with own_memory_limit(READING_BYTES):
+            for split in self.splits:
+                try:
+                    yield from self._split_rows(split)
+                except (DatasetGenerationError, ArrowException, MemoryError, OSError) as error:
+                    raise _unreadable(f"{self.repo} ({split})", error) from error
 
     def _split_rows(self, split: str) -> Iterator[Row]:
         data, features = self._open(split)
@@ -73,12 +83,15 @@ class Hub:
     def _open(self, split: str) -> tuple[Any, dict[str, Any]]:
         from datasets import Audio, get_dataset_config_names, load_dataset
         from datasets.exceptions import DatasetNotFoundError
+        from pyarrow import ArrowException
 
         try:
             data = load_dataset(self.repo, self.config, revision=self.revision, split=split, streaming=self.streaming)
         except DatasetNotFoundError as error:
             raise UserError("The data set cannot be found on the Hub", got=f"{self.repo}: {error}",
                             hint="check its name; a private one needs `hf auth login` or HF_TOKEN") from None
+        except ArrowException:  # a kind of ValueError
+            raise
         except ValueError as error:  # how `datasets` says that a split or configuration is unknown, with the known ones
             names = ", ".join(get_dataset_config_names(self.repo, revision=self.revision)[:20])
             raise UserError("The data set has no such split or configuration", got=f"{split}, {self.config}: {error}",
@@ -89,6 +102,19 @@ class Hub:
         for name in _audio_columns(features):
             data = data.cast_column(name, Audio(decode=False))
         return data, features
+
+
+def _unreadable(where: str, error: BaseException) -> UserError:
+    """What `datasets` or Arrow failed with, in words: the reason lies at the bottom of what they raised."""
+    reason = error
+    while (below := reason.__cause__ or reason.__context__) is not None:
+        reason = below
+    if isinstance(reason, MemoryError):
+        return UserError("The data set takes more memory than clips do", got=where,
+                         limit=f"{READING_BYTES / 1e9:.0f} GB for what is read at a time",
+                         hint="publish it with the clips as encoded files, in smaller row groups")
+    return UserError("The data set could not be read", got=f"{where}: {' '.join(str(reason).split())[:200]}",
+                     hint="fetch it again; if it stays, a file of it is damaged")
 
 
 def _audio_columns(features: dict[str, Any]) -> list[str]:

@@ -7,6 +7,7 @@ at that commit are read; no address and no path that the data set's card or its 
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import os
 import re
@@ -29,14 +30,14 @@ from shared.testset.clips import (
     find_column,
     some,
 )
+from shared.testset.parquet_rows import MEMORY_BYTES, Cell, Damaged, ParquetRows, TooMuchMemory, parquet_rows
 
 CONVERTED = "refs/convert/parquet"  # the branch on which the Hub keeps a Parquet copy of most data sets
-ROWS_AT_ONCE = 4  # a row may hold a clip of MAX_CLIP_BYTES
 # Encoded audio hardly compresses, and silence in WAV by 200 times at most of what is here: more is a trap.
 MAX_RATIO, MAX_UNPACKED_BYTES = 100, 300_000_000
 MAX_GROUP_BYTES = 4_000_000_000  # of one row group's wanted columns
 CONNECT_SECONDS, ANSWER_SECONDS = 3.0, 30.0
-_BROKEN = (OSError, ValueError, httpx2.HTTPError, HfHubHTTPError)
+_BROKEN = (OSError, ValueError, httpx2.HTTPError, HfHubHTTPError, Damaged)
 _ID_COLUMNS = ("id", "path", "file", "file_name")
 # Names of splits as they occur in file names: https://huggingface.co/docs/hub/datasets-file-names-and-splits
 _SPLITS = {"train": "train", "training": "train", "validation": "validation", "valid": "validation",
@@ -230,73 +231,60 @@ class _Reader:
     """Rows of some Parquet files of one repository, a few at a time."""
 
     def __init__(self, repository: _Repository, paths: Sequence[str], columns: tuple[str | None, str | None]) -> None:
-        """Opens the first file: an unknown column is told before any clip is read. Raises UserError."""
+        """Looks at the first file: an unknown column is told before any clip is read. Raises UserError."""
         self._repository, self._paths = repository, paths
         self._files = HfFileSystem(token=repository.token, use_listings_cache=False)
-        first = self._parquet(paths[0])
-        names = first.schema_arrow.names
-        self._audio = find_column(names, AUDIO_COLUMNS, columns[0], "audio")
-        self._text = find_column(names, TEXT_COLUMNS, columns[1], "reference")
-        self._id = next((column for column in _ID_COLUMNS if column in names and column != self._audio), None)
-        self.n_rows: int = first.metadata.num_rows
-        if not self.n_rows and len(paths) == 1:
-            raise UserError("The split is empty", got=repository.name, hint="choose another split")
-        self._check(first, paths[0])
-        self._first = first
+        with self._parquet(paths[0]) as first:
+            names = first.names
+            self._audio = find_column(names, AUDIO_COLUMNS, columns[0], "audio")
+            self._text = find_column(names, TEXT_COLUMNS, columns[1], "reference")
+            self._id = next((column for column in _ID_COLUMNS if column in names and column != self._audio), None)
+            self._wanted = list(dict.fromkeys(filter(None, (self._audio, self._text, self._id))))
+            self.n_rows: int = first.n_rows
+            if not self.n_rows and len(paths) == 1:
+                raise UserError("The split is empty", got=repository.name, hint="choose another split")
+            self._check(first, paths[0])
 
     def clips(self, max_rows: int) -> Iterator[Clip]:
         """Raises UserError where a file is damaged or the connection breaks off; what came before it is good."""
         number = 0
-        for n_file, path in enumerate(self._paths):
-            file = self._first if n_file == 0 else self._parquet(path)
-            self._check(file, path)
-            wanted = [column for column in (self._audio, self._text, self._id) if column is not None]
-            if missing := [column for column in wanted if column not in file.schema_arrow.names]:
-                raise UserError("A file of the data set has other columns than its first", got=path,
-                                limit=some(missing), hint="publish it with the same columns in every file")
-            batches = file.iter_batches(batch_size=ROWS_AT_ONCE, columns=wanted)
-            while True:
-                try:
-                    batch = next(batches, None)
-                    rows = batch.to_pylist() if batch is not None else []
-                except _BROKEN as error:
-                    raise self._broken_off(path) from error
-                if batch is None:
-                    break
-                for row in rows:
+        for path in self._paths:
+            with self._parquet(path) as file:
+                self._check(file, path)
+                if missing := [column for column in self._wanted if column not in file.names]:
+                    raise UserError("A file of the data set has other columns than its first", got=path,
+                                    limit=some(missing), hint="publish it with the same columns in every file")
+                for given, row in file.rows(self._audio, self._wanted[1:]):
                     if number >= max_rows:
                         return
-                    yield self._clip(row, number)
+                    yield self._clip(given, row, number)
                     number += 1
 
-    def _clip(self, row: Mapping[str, Any], number: int) -> Clip:
-        given = row[self._audio]
+    def _clip(self, given: Cell, row: Mapping[str, Any], number: int) -> Clip:
         named = row.get(self._id) if self._id else None
-        title = str(named) if isinstance(named, str | int) else _path(given)
-        return Clip(os.path.basename(title) or f"row {number}", str(row[self._text] or "").strip(),
-                    lambda: self._bytes(given), audio_suffix(_path(given)))
+        title = given.path if named is None else str(named)
+        reference = given.path if self._text == self._audio else str(row[self._text] or "")
+        return Clip(os.path.basename(title) or f"row {number}", reference.strip(),
+                    lambda: self._bytes(given), audio_suffix(given.path))
 
-    def _parquet(self, path: str) -> Any:
-        import pyarrow.parquet as pq  # a third of a second, and only for this
-
+    @contextlib.contextmanager
+    def _parquet(self, path: str) -> Iterator[ParquetRows]:
         place = f"datasets/{self._repository.name}@{self._repository.commit}/{path}"
         try:
-            return pq.ParquetFile(self._files.open(place, "rb", block_size=1 << 20), buffer_size=1 << 20,
-                                  thrift_string_size_limit=100_000_000, thrift_container_size_limit=1_000_000)
+            with self._files.open(place, "rb", block_size=1 << 20) as file, \
+                    parquet_rows(file, file.size, MAX_CLIP_BYTES) as rows:
+                yield rows
+        except TooMuchMemory as error:
+            raise UserError("A file of the data set unpacks to far more than audio does", got=path,
+                            limit=f"{MEMORY_BYTES / 1e6:.0f} MB at a time",
+                            hint="publish it with the clips as encoded files, in smaller row groups") from error
         except _BROKEN as error:
             raise self._broken_off(path) from error
 
-    def _check(self, file: Any, path: str) -> None:
+    def _check(self, file: ParquetRows, path: str) -> None:
         """Refuse what unpacks to far more than it takes, from the file's own list of its parts."""
-        wanted = {column for column in (self._audio, self._text, self._id) if column is not None}
-        for n_group in range(file.metadata.num_row_groups):
-            group = file.metadata.row_group(n_group)
-            packed = unpacked = 0
-            for n_column in range(group.num_columns):
-                column = group.column(n_column)
-                if column.path_in_schema.split(".")[0] in wanted:
-                    packed += column.total_compressed_size
-                    unpacked += column.total_uncompressed_size
+        for group in file.groups:
+            packed, unpacked = (sum(sizes[i] for name, sizes in group.items() if name in self._wanted) for i in (0, 1))
             swells = unpacked > MAX_UNPACKED_BYTES and unpacked > MAX_RATIO * max(packed, 1)
             if swells or unpacked > MAX_GROUP_BYTES:
                 raise UserError("A file of the data set unpacks to far more than audio does",
@@ -304,20 +292,18 @@ class _Reader:
                                 limit=f"{MAX_RATIO} times, or {MAX_UNPACKED_BYTES / 1e6:.0f} MB",
                                 hint="publish it with the clips as encoded files, in smaller row groups")
 
-    def _bytes(self, given: object) -> bytes:
+    def _bytes(self, given: Cell) -> bytes:
         """The encoded audio of a cell: {'bytes', 'path'}, where the path may be a file that the Hub lists only."""
-        data = given.get("bytes") if isinstance(given, dict) else given
-        if not isinstance(data, bytes):
-            data = self._listed(_path(given), given)
+        data = given.data if given.data is not None else self._listed(given)
         if len(data) > MAX_CLIP_BYTES:
-            raise UserError("The clip is too large", got=f"{len(data) / 1e6:.0f} MB",
+            raise UserError("The clip is too large", got=f"over {MAX_CLIP_BYTES / 1e6:.0f} MB",
                             limit=f"{MAX_CLIP_BYTES / 1e6:.0f} MB", hint="leave it out")
         return data
 
-    def _listed(self, path: str, given: object) -> bytes:
-        inside = re.sub(rf"^hf://datasets/{re.escape(self._repository.name)}@[^/]+/", "", path)
+    def _listed(self, given: Cell) -> bytes:
+        inside = re.sub(rf"^hf://datasets/{re.escape(self._repository.name)}@[^/]+/", "", given.path)
         if inside not in self._repository.files:
-            raise UserError("The row holds no audio", got=type(given).__name__, hint="name another audio column")
+            raise UserError("The row holds no audio", got=given.kind, hint="name another audio column")
         place = f"datasets/{self._repository.name}@{self._repository.commit}/{inside}"
         try:
             with self._files.open(place, "rb") as file:
@@ -328,8 +314,3 @@ class _Reader:
     def _broken_off(self, path: str) -> UserError:
         return UserError("Reading the data set from the Hub broke off", got=f"{self._repository.name}, {path}",
                          hint="try again; if it stays, the file is damaged or is not Parquet")
-
-
-def _path(given: object) -> str:
-    path = given.get("path") if isinstance(given, dict) else given
-    return path if isinstance(path, str) else ""

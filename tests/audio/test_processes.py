@@ -94,6 +94,22 @@ def test_ffmpeg_inherits_no_token(tmp_path, monkeypatch):
     assert environments and not any(b"hf_secret" in one for one in environments)
 
 
+@LINUX
+def test_a_program_may_limit_itself_for_a_while():
+    code = """
+from shared.system.processes import own_memory_limit
+with own_memory_limit(100 << 20):
+    bytes(50 << 20)
+    try:
+        bytes(200 << 20)
+    except MemoryError:
+        print("refused")
+print(len(bytes(200 << 20)))
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert found.stdout.split() == ["refused", str(200 << 20)]
+
+
 def test_no_other_module_starts_a_child_by_itself():
     """Pools of Python's own workers aside, which run nothing that came from outside."""
     starts = re.compile(r"\bsubprocess\.(run|Popen|call|check_call|check_output|getoutput)\(|\bPopen\(|"

@@ -198,6 +198,20 @@ def test_a_private_data_set_on_the_hub(streaming, hub, tmp_path):
     assert [row.text for row in source.rows()] == [sentence(n) for n in range(9)]
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("damage", ["end", "pages"])
+def test_damaged_parquet_is_told_as_such(tmp_path, streaming, damage):
+    """It was "no such split", or a traceback."""
+    path = tmp_path / "train.parquet"
+    table = pa.Table.from_pylist([{"audio": {"bytes": bytes(range(256)) * 99, "path": "a.wav"}, "text": "x"}] * 40)
+    pq.write_table(table, path, compression="zstd", use_dictionary=False)
+    data = path.read_bytes()
+    path.write_bytes(data[:-100] if damage == "end" else data[:6] + bytes(40) + data[46:])
+    with pytest.raises(UserError, match="could not be read"):
+        list(Hub(str(tmp_path), "en", splits=("train",), streaming=streaming).rows())
+
+
+
 def test_a_data_set_that_is_not_there(hub):
     with pytest.raises(UserError, match="cannot be found on the Hub"):
         Hub("tester/nothing", "en").provenance()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import resource
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
@@ -193,3 +196,33 @@ def test_behind_a_script_the_parquet_copy_of_the_hub_is_read(hub: HubServer, tmp
                         repo_type="dataset", revision=branch)
     found = evaluate(hub_clips(name, config="it", columns=(None, "it")), {"one": knows(TEXTS)}, language="it")
     assert (len(found.clips), found.scores[0].wer) == (4, 0)
+
+
+WRITE_BOMB = """
+import sys, pyarrow as pa, pyarrow.parquet as pq
+rows = pa.Table.from_pylist([{"audio": {"bytes": bytes(140_000_000), "path": "a.wav"}, "text": "x"}])
+pq.write_table(rows, sys.argv[1], compression="zstd", use_dictionary=False, write_statistics=False)
+"""
+
+
+def thrift(number: int, length: int) -> bytes:
+    """A size as Thrift's compact protocol writes it, on so many bytes."""
+    digits = [(2 * number >> 7 * i) & 0x7F | (0x80 if i < length - 1 else 0) for i in range(length)]
+    assert 2 * number >> 7 * length == 0
+    return bytes(digits)
+
+
+@pytest.mark.parametrize("claimed", [2**31 - 1, 1000])
+def test_parquet_whose_pages_lie_about_their_size_costs_its_own_process_only(hub: HubServer, tmp_path, claimed):
+    path = tmp_path / "bomb.parquet"
+    subprocess.run([sys.executable, "-c", WRITE_BOMB, str(path)], check=True)
+    data = path.read_bytes()
+    told = pq.read_metadata(path).row_group(0).column(0).total_uncompressed_size  # with the page's header
+    page = next(size for size in range(told, told - 100, -1) if thrift(size, 5) in data[:200])
+    assert len(data) < 100_000
+    hub.add("dataset", f"tester/lies{claimed}",
+            {"test.parquet": data.replace(thrift(page, 5), thrift(claimed, 5), 1)})
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UserError, match="unpacks to far more" if claimed > page else "broke off"):
+        list(hub_clips(f"tester/lies{claimed}").clips)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
