@@ -1,4 +1,4 @@
-from shared.languages.codes import language_code, language_name
+from shared.languages.codes import Names, language_code, language_name, names_of
 from shared.languages.whisper import LANGUAGES, NO_SPACES, RIGHT_TO_LEFT
 
-__all__ = ["LANGUAGES", "NO_SPACES", "RIGHT_TO_LEFT", "language_code", "language_name"]
+__all__ = ["LANGUAGES", "NO_SPACES", "RIGHT_TO_LEFT", "Names", "language_code", "language_name", "names_of"]

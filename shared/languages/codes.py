@@ -6,6 +6,7 @@ import difflib
 import functools
 import unicodedata
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from shared.errors import UserError
 from shared.languages.names import OTHERS, SPOKEN_BY_WHISPER
@@ -18,6 +19,25 @@ NO_LANGUAGES = frozenset({
     "und", "undefined", "undetermined", "unk", "unknown", "unspecified", "various", "xx", "zxx"})
 # By pandas and R. "nan" and "na" are codes of languages, Min Nan and Nauru, so case matters.
 EMPTY_CELLS = frozenset({"NaN", "NAN", "NA", "<NA>"})
+
+
+class Names(NamedTuple):
+    """What a language is called besides its English name. codes: its own first, then others of ISO 639."""
+
+    codes: tuple[str, ...]
+    names: tuple[str, ...]
+
+
+def names_of(code: str) -> Names:
+    """Other codes and names of a language that Whisper has a token for, what its speakers call it first."""
+    return _spoken()[code]
+
+
+@functools.cache
+def _spoken() -> dict[str, Names]:
+    lines = (line.partition(" | ") for line in SPOKEN_BY_WHISPER.splitlines())
+    return {codes.split()[0]: Names(tuple(codes.split()), tuple(name.strip() for name in names.split(",")))
+            for codes, _, names in lines}
 
 
 def language_name(code: str) -> str:

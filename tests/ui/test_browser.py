@@ -49,12 +49,13 @@ def test_microphone(app, speech, screen, browsers):
         page.wait_for_function(f"{player}.currentTime > 0.3")
         page.wait_for_function("document.querySelector('#microphone-result .segment.now') !== null")
         page.wait_for_function("document.querySelector('#microphone-result .caption').innerText.length > 10")
-        page.locator("#microphone-again").click()  # the same recording, without recording it again
+        page.locator("#microphone-go").click()  # the same recording, without recording it again
         page.locator("#microphone-result .facts").wait_for(state="detached")
         assert word_errors(MAILBOX, text_of(page, "microphone"), "it").wer <= 0.3
         page.locator("#microphone-recording").get_by_role("button", name="Clear").click()
         page.get_by_role("button", name="Record", exact=True).wait_for()  # ready for the next one
-        page.locator("#microphone-again").wait_for(state="hidden")
+        page.locator("#microphone-go:disabled").wait_for()
+        page.get_by_text("Record something first").wait_for()
 
 
 def test_without_a_microphone_the_page_says_so_and_goes_on(app, browsers):
@@ -88,8 +89,8 @@ def test_a_bad_file_alone_is_a_message(app, tmp_path, browsers):
     bad = tmp_path / "empty.wav"
     bad.write_bytes(b"")
     with visit(browsers(), f"{app.address}/files") as page:
-        page.locator("#upload-go").click()
-        page.locator(".toast-body").filter(has_text="No file was chosen").wait_for()
+        assert page.locator("#upload-go").is_disabled()
+        page.get_by_text("Choose a file first").wait_for()
         choose(page, bad)
         page.locator("#upload-go").click()
         page.locator(".toast-body").filter(has_text="empty").wait_for(timeout=PATIENCE_MS)

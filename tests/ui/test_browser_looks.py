@@ -44,3 +44,44 @@ def test_a_link_to_the_app_shows_a_picture_and_a_name_elsewhere(app, browsers):
             assert answer.headers["content-type"] == "image/png" and len(answer.read()) > 5000
         with urllib.request.urlopen(f"{app}/favicon.ico") as answer:
             assert b"0f766e" in answer.read()
+
+
+FIELDS = {"microphone": "microphone-go", "files": "upload-go", "links": "youtube-go", "compare": "compare-go"}
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+@pytest.mark.parametrize("path", FIELDS)
+def test_controls_then_one_button_with_its_reason_then_the_result(app, path, screen, browsers):
+    with visit(browsers(), f"{app}/{path}", screen) as page:
+        go = page.locator(f"#{FIELDS[path]}")
+        go.wait_for()
+        primary = page.locator("button.primary:visible")
+        assert primary.count() == 1 and go.is_disabled()
+        page.locator(f"#{FIELDS[path]}-why").filter(has_text="first").wait_for()
+        top = go.bounding_box()["y"]
+        for control in page.locator(".page input:visible, .page [role=combobox]:visible, .advanced:visible").all():
+            assert control.bounding_box()["y"] < top, "a control stands below the button"
+        if screen == "phone":
+            result = page.locator("[id$='-result']").bounding_box()["y"]
+            assert 0 < result - top < 130, "the result is directly under the button"
+
+
+def test_a_language_is_found_by_its_names_and_codes(app, browsers):
+    """With real keys: what begins so comes first, and accents do not matter."""
+    with visit(browsers(), f"{app}/files") as page:
+        field = page.get_by_label("Spoken language").first
+        for typed, found in (("fr", "French"), ("af", "Afrikaans"), ("svenska", "Swedish"), ("Francais", "French"),
+                             ("中文", "Chinese"), ("farsi", "Persian"), ("deu", "German"), ("pt", "Portuguese")):
+            field.click()
+            page.keyboard.type(typed)
+            page.keyboard.press("Enter")
+            assert field.input_value() == found
+        field.click()
+        page.keyboard.type("xyzzy")
+        page.get_by_text("No such language").wait_for()
+        page.keyboard.press("Escape")
+        assert field.input_value() == "Portuguese"
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("Enter")
+        assert field.input_value() == "Punjabi"

@@ -64,7 +64,7 @@ def toast(page, text: str):
 @pytest.mark.parametrize("screen", SCREENS)
 def test_a_link(app, video, screen, browsers):
     with visit(browsers(), f"{app}/links", screen) as page:
-        assert page.locator("#youtube-go").is_hidden()
+        assert page.locator("#youtube-go").is_disabled()
         look_up(page, video)
         page.locator("#youtube-card").filter(has_text="talk.mp4").filter(has_text=re.compile(r"5\.[34] s")).wait_for()
         page.locator("#youtube-go").click()
@@ -80,7 +80,7 @@ def test_a_refused_link_is_a_message_and_offers_a_file(app, video, browsers):
     with visit(browsers(), f"{app}/links", "phone") as page:
         look_up(page, "https://example.org/talk.mp4")
         toast(page, "Links to this host are not allowed here").wait_for()
-        assert page.locator("#youtube-go").is_hidden()
+        assert page.locator("#youtube-go").is_disabled()
         page.locator("#youtube-file input[type=file]").set_input_files(AUSTEN.path)  # the fold has opened by itself
         assert word_errors(AUSTEN.text, text_of(page, "youtube"), "en").wer <= 0.3
         look_up(page, video.replace("talk", "none"))
@@ -110,8 +110,8 @@ def test_one_clip(app, screen, browsers):
 def test_a_test_set(app, archive, screen, browsers):
     with visit(browsers(), f"{app}/compare", screen) as page:
         page.get_by_role("tab", name="A test set").click()
-        page.locator("#compare-set-go").click()
-        toast(page, "No zip was chosen").wait_for()
+        page.get_by_text("Choose a zip, or name a data set").wait_for()
+        assert page.locator("#compare-set-go").is_disabled()
         page.get_by_label("A data set on the Hub").check()
         page.locator("#compare-dataset").locator("textarea, input").first.fill(GONE)
         page.locator("#compare-set-go").click()

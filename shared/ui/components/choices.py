@@ -14,10 +14,10 @@ import gradio as gr
 from gradio.context import Context
 
 from shared.errors import UserError
-from shared.languages import LANGUAGES, language_code
+from shared.languages import language_code
 from shared.options import ENGINES, Options
+from shared.ui.components.language import DETECT, language_field
 
-DETECT = "detect"
 TASKS = {"transcribe": "Transcribe", "translate": "Translate to English"}
 ENGINE_NAMES = {"auto": "Automatic", "torch": "PyTorch", "ctranslate2": "CTranslate2"}
 NO_SPEAKERS, FIND_SPEAKERS = "off", "find"
@@ -65,14 +65,12 @@ class Choices:
     def __init__(self, *, translate: bool = True) -> None:
         """translate: whether the task and telling speakers apart may be chosen."""
         with gr.Row(elem_classes="choices"):
-            self.language = gr.Dropdown(
-                [("Detect", DETECT), *sorted((name, code) for code, name in LANGUAGES.items())], value=DETECT,
-                label="Spoken language", filterable=True, min_width=140)
+            self.language = language_field()
             self.task = gr.Dropdown([(name, task) for task, name in TASKS.items()], value="transcribe", label="Task",
                                     visible=translate, filterable=False, min_width=140)
             self.speakers = gr.Dropdown(
-                [("Off", NO_SPEAKERS), ("Tell apart", FIND_SPEAKERS),
-                 *((f"There are {n}", str(n)) for n in range(2, MOST_SPEAKERS + 1))],
+                [("Off", NO_SPEAKERS), ("Find", FIND_SPEAKERS),
+                 *((str(n), str(n)) for n in range(2, MOST_SPEAKERS + 1))],
                 value=NO_SPEAKERS, label="Speakers", visible=translate, filterable=False, min_width=140)
         with gr.Accordion("Advanced", open=False, elem_classes="advanced"):
             self.initial_prompt = gr.Textbox(

@@ -15,9 +15,10 @@ from shared.errors import UserError
 from shared.serving import Request, Serving
 from shared.ui.components import example_clips
 from shared.ui.components.form import clearable, handler
+from shared.ui.components.go import QUIET, Go
 from shared.ui.components.panel import MODEL_QUEUE, footing, heading, with_stop
 from shared.ui.pages import compare_clip, compare_set
-from shared.ui.pages.compare_inputs import AskedTestSet, ClipSource, CompareChoices, CompareHow, clips_of, pair
+from shared.ui.pages.compare_inputs import ZIP, AskedTestSet, ClipSource, CompareChoices, CompareHow, clips_of, pair
 from shared.ui.render.transcript import EMPTY
 from shared.ui.server import jobs, messages
 from shared.ui.server.jobs import Job
@@ -36,17 +37,17 @@ def page(serving: Serving) -> None:
     with gr.Row(elem_classes="page"):
         with gr.Column(scale=2, min_width=300):
             with gr.Tabs():
-                with gr.Tab("One clip"):
+                with gr.Tab("One clip") as clip_tab:
                     one = _OneClip()
-                with gr.Tab("A test set"):
+                with gr.Tab("A test set") as set_tab:
                     many = ClipSource()
-                    go = gr.Button("Compare on all clips", variant="primary", elem_id="compare-set-go")
             chosen = CompareChoices(serving, serving.fine_tuned)
+            go = _Buttons(one, many, clip_tab, set_tab)
         with gr.Column(scale=3, min_width=300):
             shown = _Shown()
     footing(serving)
-    _compare_clips(serving, one, chosen, shown)
-    _compare_test_sets(serving, many, go, chosen, shown)
+    _compare_clips(serving, one, go.clip, chosen, shown)
+    _compare_test_sets(serving, many, go.set, chosen, shown)
 
 
 class _OneClip:
@@ -55,11 +56,32 @@ class _OneClip:
     def __init__(self) -> None:
         self.clip = gr.Audio(sources=["upload", "microphone"], type="filepath", label="Speech", buttons=[],
                              editable=False, elem_id="compare-clip")
+        self.examples = example_clips.row()
         self.reference = gr.Textbox(label="Its text, word for word", lines=3, elem_id="compare-reference",
                                     info="If you know it. Without it the two texts are set against each other.",
                                     max_length=compare_clip.MAX_LETTERS)
-        self.go = gr.Button("Compare", variant="primary", elem_id="compare-go")
-        self.examples = example_clips.row()
+
+
+class _Buttons:
+    """One button for each tab, of which one is seen: a clip, or a test set. Rendered where this is made."""
+
+    def __init__(self, one: _OneClip, many: ClipSource, clip_tab: gr.Tab, set_tab: gr.Tab) -> None:
+        self.clip = Go("Compare", "Record or choose a clip first, or try an example.", elem_id="compare-go")
+        self.set = Go("Compare on all clips", "Choose a zip, or name a data set, first.", elem_id="compare-set-go",
+                      visible=False)
+        given, parts = [one.clip, many.source, many.archive, many.dataset], [*self.clip.parts, *self.set.parts]
+
+        def of(is_set: bool) -> Callable[..., list[Any]]:
+            def ready(clip: str | None, source: str, archive: str | None, dataset: str | None) -> list[Any]:
+                has_set = bool(archive) if source == ZIP else bool((dataset or "").strip())
+                return [*self.clip.ready(clip is not None, shown=not is_set), *self.set.ready(has_set, shown=is_set)]
+
+            return ready
+
+        for is_set, triggers in ((False, [clip_tab.select, one.clip.change]),
+                                 (True, [set_tab.select, many.source.change, many.archive.change,
+                                         many.dataset.change])):
+            gr.on(triggers, of(is_set), given, parts, trigger_mode="always_last", **QUIET)
 
 
 class _Shown:
@@ -99,7 +121,7 @@ class AskedExample:
     how: CompareHow
 
 
-def _compare_clips(serving: Serving, one: _OneClip, chosen: CompareChoices, shown: _Shown) -> None:
+def _compare_clips(serving: Serving, one: _OneClip, go: Go, chosen: CompareChoices, shown: _Shown) -> None:
     def read(path: str, reference: str, how: CompareHow, work: Job) -> list[Any]:
         compared = compare_clip.compare_clip(serving, Request(path, how.options, how.engine), reference,
                                              pair(serving, how, work), work)
@@ -114,7 +136,7 @@ def _compare_clips(serving: Serving, one: _OneClip, chosen: CompareChoices, show
         clip = example_clips.clip(asked.example)
         return read(clip.path, clip.text, asked.how, work)
 
-    shown.runs(one.go.click, handler(AskedClip, compare, files=("clip",)), [one.clip, one.reference, *chosen.inputs],
+    shown.runs(go.click, handler(AskedClip, compare, files=("clip",)), [one.clip, one.reference, *chosen.inputs],
                api_name="compare",
                api_description="Both checkpoints on one clip; with a reference, both aligned to it and counted.")
     shown.runs(one.examples.click, handler(AskedExample, compare_example), [one.examples, *chosen.inputs],
@@ -124,7 +146,7 @@ def _compare_clips(serving: Serving, one: _OneClip, chosen: CompareChoices, show
     one.clip.input(lambda: "", None, one.reference, queue=False, show_progress="hidden", api_visibility="private")
 
 
-def _compare_test_sets(serving: Serving, many: ClipSource, go: gr.Button, chosen: CompareChoices, shown: _Shown
+def _compare_test_sets(serving: Serving, many: ClipSource, go: Go, chosen: CompareChoices, shown: _Shown
                        ) -> None:
     def compare_test_set(asked: AskedTestSet, work: Job) -> list[Any]:
         both = pair(serving, asked.how, work)

@@ -14,6 +14,7 @@ from shared.ui.components import example_clips
 from shared.ui.components.choices import Choices, How, LiveHow
 from shared.ui.components.example_clips import AskedExample
 from shared.ui.components.form import clearable, handler, quick_handler
+from shared.ui.components.go import Go
 from shared.ui.components.panel import Panel, footing, heading
 from shared.ui.server import live_sessions, results
 from shared.ui.server.jobs import Job, job
@@ -64,10 +65,10 @@ def page(serving: Serving) -> None:
                                   info=live_sessions.OFF if ON_ZERO_GPU else "Read while you speak.")
             recording = gr.Audio(sources=["microphone"], type="filepath", label="Your recording", buttons=[],
                                  editable=False, elem_id="microphone-recording")
-            start = gr.Button("Record live", variant="primary", visible=False, elem_id="microphone-start")
-            chosen = Choices()
-            again = gr.Button("Transcribe again", visible=False, elem_id="microphone-again")
             examples = example_clips.row()
+            chosen = Choices()
+            start = gr.Button("Record live", variant="primary", visible=False, elem_id="microphone-start")
+            go = Go("Transcribe", "Record something first, or try an example.", elem_id="microphone-go")
         with gr.Column(scale=3, min_width=300):
             live_text = gr.HTML("", html_template=LIVE_TEXT, css_template=LIVE_STYLE, elem_id="microphone-listening",
                                 js_on_load=(STATIC / "live.js").read_text(encoding="utf-8"),
@@ -90,12 +91,12 @@ def page(serving: Serving) -> None:
         return read(clip.path, clip.file, asked.how, work)
 
     clearable(recording=recording)
-    panel.runs([recording.stop_recording, again.click], handler(AskedRecording, transcribe, files=("recording",)),
+    panel.runs([recording.stop_recording, go.click], handler(AskedRecording, transcribe, files=("recording",)),
                [recording, *chosen.inputs],
                api_name="transcribe_microphone", api_description="Transcribe a recording.")
     panel.runs([examples.click], handler(AskedExample, transcribe_example), [examples, *chosen.inputs],
                api_name="transcribe_example", api_description="Transcribe one of the clips that come with the app.")
-    _live(serving, panel, _LiveControls(is_live, recording, again, start, live_text, chosen))
+    _live(serving, panel, _LiveControls(is_live, recording, go, start, live_text, chosen))
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class _LiveControls:
 
     switch: gr.Checkbox
     recording: gr.Audio
-    again: gr.Button
+    go: Go
     start: gr.Button
     text: gr.HTML
     chosen: Choices
@@ -127,13 +128,13 @@ def _live(serving: Serving, panel: Panel, controls: _LiveControls) -> None:
     def lose(value: str) -> None:
         sessions.drop(value.removeprefix("lost:"))
 
-    def shown(on: bool, path: str | None) -> tuple[gr.Audio, gr.Button, gr.Button]:
-        return gr.Audio(visible=not on), gr.Button(visible=not on and path is not None), gr.Button(visible=on)
+    def shown(on: bool, path: str | None) -> list[Any]:
+        return [gr.Audio(visible=not on), gr.Button(visible=on), *go.ready(path is not None, shown=not on)]
 
-    switch, recording, start, text = controls.switch, controls.recording, controls.start, controls.text
+    switch, recording, start, text, go = (controls.switch, controls.recording, controls.start, controls.text,
+                                          controls.go)
     quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    switch.change(shown, [switch, recording], [recording, controls.again, start], **quiet)
-    recording.change(lambda path: gr.Button(visible=path is not None), recording, controls.again, **quiet)
+    gr.on([switch.change, recording.change], shown, [switch, recording], [recording, start, *go.parts], **quiet)
     start.click(quick_handler(AskedLive, begin), controls.chosen.named(LiveHow.VALUES), [text, start], **quiet)
     done = panel.runs([text.submit], finish, [text], outputs=[text], api_name=False, queue="live",
                       at_once=live_sessions.MAX_SESSIONS)

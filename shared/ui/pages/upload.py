@@ -15,6 +15,7 @@ from shared.ui.components import example_clips
 from shared.ui.components.choices import Choices, How
 from shared.ui.components.example_clips import AskedExample
 from shared.ui.components.form import clearable, handler
+from shared.ui.components.go import Go
 from shared.ui.components.panel import Panel, footing, heading
 from shared.ui.server import messages, results
 from shared.ui.server.jobs import Job
@@ -46,9 +47,10 @@ def page(serving: Serving) -> None:
         with gr.Column(scale=2, min_width=300):
             files = gr.File(label="Audio or video files", file_count="multiple", type="filepath", height=170,
                             elem_id="upload-files")
-            chosen = Choices()
-            go = gr.Button("Transcribe", variant="primary", elem_id="upload-go")
             examples = example_clips.row()
+            chosen = Choices()
+            go = Go("Transcribe", "Choose a file first, or try an example.", elem_id="upload-go")
+            go.needs(files)
         with gr.Column(scale=3, min_width=300):
             overview = gr.HTML(visible=False, elem_id="upload-overview")
             with gr.Row(visible=False) as many:

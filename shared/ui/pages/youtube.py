@@ -21,6 +21,7 @@ from shared.serving import Answer, Request, Serving
 from shared.ui import ROOT
 from shared.ui.components.choices import Choices, How
 from shared.ui.components.form import clearable, handler
+from shared.ui.components.go import Go
 from shared.ui.components.panel import Panel, footing, heading, with_stop
 from shared.ui.render import alignment as diff
 from shared.ui.server import results
@@ -67,7 +68,7 @@ def page(serving: Serving) -> None:
         with gr.Column(scale=2, min_width=300):
             link = gr.Textbox(label="Link", placeholder="https://www.youtube.com/watch?v=…", max_length=2000,
                               elem_id="youtube-link")
-            look = gr.Button("Look it up", variant="primary", elem_id="youtube-look")
+            look = gr.Button("Look it up", elem_id="youtube-look")
             with gr.Column(visible=False) as about:
                 card = gr.HTML(elem_id="youtube-card")
             found = gr.JSON(visible=False)
@@ -80,11 +81,11 @@ def page(serving: Serving) -> None:
                 captions = gr.Dropdown([("Do not compare", NO_REFERENCE)], value=NO_REFERENCE, visible=False,
                                        label="Compare with the video's own captions",
                                        info="Those that people wrote; automatic ones come from a program.")
-            chosen = Choices()
-            go = gr.Button("Transcribe", variant="primary", visible=False, elem_id="youtube-go")
             with gr.Accordion("Or choose a file instead", open=False, elem_id="youtube-file-fold") as fold:
                 file = gr.File(label="Audio or video file", type="filepath", height=140, elem_id="youtube-file")
                 again = gr.Button("Transcribe the file again", visible=False, elem_id="youtube-again")
+            chosen = Choices()
+            go = Go("Transcribe", "Paste a link and look it up first.", elem_id="youtube-go")
         with gr.Column(scale=3, min_width=300):
             panel = Panel("youtube", serving=serving)
             with gr.Column(visible=False) as below:
@@ -101,7 +102,7 @@ def page(serving: Serving) -> None:
         return [{**asdict(info), "reference_languages": info.reference_languages},
                 _card(info, max_seconds, max_bytes), short_clock(info.start) if info.start else "", "",
                 gr.Column(visible=True), gr.Column(visible=ready),
-                gr.Dropdown(languages, value=NO_REFERENCE, visible=len(languages) > 1), gr.Button(visible=ready)]
+                gr.Dropdown(languages, value=NO_REFERENCE, visible=len(languages) > 1), *go.ready(ready)]
 
     def transcribe(asked: AskedLink, work: Job) -> list[Any]:
         with tempfile.TemporaryDirectory(prefix="link-", dir=ROOT) as folder:
@@ -136,14 +137,11 @@ def page(serving: Serving) -> None:
     file.change(lambda path: gr.Button(visible=path is not None), file, again, queue=False, show_progress="hidden",
                 api_visibility="private")
     looked = with_stop(panel.stop, panel.view, [look.click, link.submit], handler(AskedLookUp, look_up), [link],
-                       [found, card, start, end, about, part, captions, go], concurrency_id=LINK_QUEUE,
+                       [found, card, start, end, about, part, captions, *go.parts], concurrency_id=LINK_QUEUE,
                        concurrency_limit=AT_ONCE, api_name="look_up_link",
                        api_description="Title, length, size and captions of a link, before anything is fetched.")
-    looked.success(lambda: gr.Button(variant="secondary"), None, look, queue=False, show_progress="hidden",
-                   api_visibility="private")
-    link.input(lambda: [gr.Column(visible=False), gr.Column(visible=False), gr.Button(visible=False),
-                        gr.Button(variant="primary")], None, [about, part, go, look], queue=False,
-               show_progress="hidden", api_visibility="private")
+    link.input(lambda: [gr.Column(visible=False), gr.Column(visible=False), *go.ready(False)], None,
+               [about, part, *go.parts], queue=False, show_progress="hidden", api_visibility="private")
     hidden = {below: gr.Column(visible=False)}
     read = panel.runs([go.click], handler(AskedLink, transcribe), [link, start, end, captions, *chosen.inputs],
                       outputs=[score, below], clear=hidden, queue=LINK_QUEUE, at_once=AT_ONCE,
