@@ -9,6 +9,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 from shared.audio import MEDIA_SUFFIXES
 from shared.errors import UserError
@@ -36,11 +37,19 @@ class AudioFiles:
         Raises:
             UserError: Several files fit, or another name has led to the same file.
         """
-        name = unicodedata.normalize("NFC", written).replace("\\", "/").removeprefix("file://")
+        address = re.match(r"[a-z]+://", written)  # in which a space is %20, and ?… asks for a form
+        name = written.partition("?")[0] if address else written
+        name = unicodedata.normalize("NFC", name).replace("\\", "/").removeprefix("file://")
         direct = self._root / name
         for path in (direct, self._root / written):
             if os.path.isfile(path):  # unlike Path.is_file, no error for a name that is too long
                 return path
+        found = self._nearest(name, written, where)
+        if found is None and "%" in name:
+            found = self._nearest(unicodedata.normalize("NFC", unquote(name)), written, where)
+        return found or direct
+
+    def _nearest(self, name: str, written: str, where: str) -> Path | None:
         bare = re.sub(r"^[A-Za-z]:", "", name)
         parts = [part for part in bare.split("/") if part not in ("", ".")]
         foreign = bare != name or name.startswith(("/", "../")) or not self._has_folder(parts)
@@ -53,7 +62,7 @@ class AudioFiles:
             for index, key in ((self._by_name, parts[0]), (self._by_name, os.path.splitext(parts[0])[0])):
                 if found := index.get(_folded(key)):
                     return self._only(found, written, where)
-        return direct
+        return None
 
     def _has_folder(self, parts: Sequence[str]) -> bool:
         return len(parts) > 1 and os.path.isdir(self._root / parts[0])

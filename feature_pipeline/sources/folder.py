@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from feature_pipeline.rows import SPLIT_NAMES, AudioRef, Row, stamp
@@ -21,6 +21,8 @@ from shared.audio import MEDIA_SUFFIXES
 from shared.errors import UserError
 from shared.tables import decoded, read_file
 
+UNREAD_TABLES = (".xlsx", ".xls", ".ods", ".numbers", ".parquet", ".arrow", ".feather", ".textgrid", ".eaf", ".ass",
+                 ".docx", ".xml", ".txt")  # that may hold the texts, where none is found
 TABLE_SUFFIXES = (".csv", ".tsv", ".psv", ".jsonl", ".ndjson", ".json")
 PEEK = 100  # rows from which the columns of a table are known: in JSON not every row has all
 
@@ -53,6 +55,8 @@ class Folder:
         clips = _clips(root)
         if not clips:
             raise UserError("The folder holds no audio", got=root, hint="choose the folder with the recordings")
+        if not any(clip.with_suffix(suffix).is_file() for clip in clips for suffix in (".txt", ".srt", ".vtt")):
+            raise _no_texts(root)
         for clip in clips:
             yield from self._from_neighbours(root, clip)
 
@@ -84,7 +88,7 @@ class Folder:
                 good.append(path)
             except UserError as error:
                 refusals.append(error)
-        if len(good) > 1 and not all(path.stem.lower() in SPLIT_NAMES for path in good):
+        if len(good) > 1 and not all(_stem(path) in SPLIT_NAMES for path in good):
             raise UserError("The folder holds several tables", got=_names(good), hint="set `table` to one of them")
         if not good and refusals and not any(root.rglob("*.txt")) and not any(root.rglob("*.[sv][rt]t")):
             raise refusals[0]
@@ -99,9 +103,21 @@ class Folder:
         if not first:
             raise UserError("The table has no row", got=table.name, hint="give it a line for each clip")
         columns = Columns.find(first, self._named(), table.relative_to(root).as_posix())
-        files, split = AudioFiles(table.parent), SPLIT_NAMES.get(table.stem.lower())
+        files, split = AudioFiles(table.parent), SPLIT_NAMES.get(_stem(table))
+        whole: dict[Path, Entry] = {}  # files that a row takes from beginning to end
+        ids: dict[str, Path] = {}
         for record in itertools.chain(first, records):
-            yield self._row(root, files, split, entry(record, columns))
+            item = entry(record, columns)
+            row = self._row(root, files, split, item)
+            clip = row.audio.path
+            assert clip is not None
+            other = whole.setdefault(clip, item) if not item.start and item.end is None else item
+            if other.text.strip() != item.text.strip():
+                raise _two_texts(clip, other, item, columns)
+            # An id that numbers sentences comes more than once; the file tells the rows apart.
+            if item.id and ids.setdefault(item.id, clip) != clip:
+                row = replace(row, id=f"{item.id}-{_id_of(clip, root)}")
+            yield row
 
     def _row(self, root: Path, files: AudioFiles, split: str | None, item: Entry) -> Row:
         clip = files.find(item.audio, item.where)
@@ -129,18 +145,40 @@ class Folder:
         return clip.parent.name if self.speaker_from_folder else None
 
 
+def _no_texts(root: Path) -> UserError:
+    near = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in UNREAD_TABLES and path.is_file()]
+    return UserError("No clip has a text: there is no table, and no .txt, .srt or .vtt of a clip's name beside it",
+                     got=_names(near) if near else f"clips only in {root}",
+                     hint="save the table as metadata.csv (“CSV UTF-8”) with columns file_name and text")
+
+
+def _two_texts(clip: Path, one: Entry, other: Entry, columns: Columns) -> UserError:
+    """Rows that share a recording without saying which part is theirs: each text would label all of it."""
+    texts = f"“{one.text.strip()[:40]}” ({one.where}) and “{other.text.strip()[:40]}” ({other.where})"
+    told = f"; the column {columns.other_times} is not in seconds" if columns.other_times else ""
+    return UserError("Two rows give one recording two texts", got=f"{clip.name}: {texts}{told}",
+                     hint="say which part each is, in columns `offset` and `duration` in seconds, or remove one")
+
+
+def _stem(table: Path) -> str:
+    return table.name.lower().partition(".")[0]
+
+
 def _clips(root: Path) -> list[Path]:
     return [path for path in sorted(root.rglob("*")) if path.suffix.lower() in MEDIA_SUFFIXES and path.is_file()]
 
 
 def _is_table(path: Path) -> bool:
-    return path.suffix.lower() in TABLE_SUFFIXES and path.is_file() and not path.name.endswith(".verdicts.csv")
+    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
+    kind = suffixes[0] if suffixes[-1:] == [".gz"] else suffixes[-1] if suffixes else ""
+    return kind in TABLE_SUFFIXES and path.is_file() and not path.name.endswith(".verdicts.csv")
 
 
 def _all_tables(root: Path) -> list[Path]:
     """The tables in the folder itself that are not the neighbour of a clip."""
     clips = {path.stem for path in root.iterdir() if path.suffix.lower() in MEDIA_SUFFIXES}
-    return [path for path in sorted(root.iterdir()) if _is_table(path) and path.stem not in clips]
+    return [path for path in sorted(root.iterdir())
+            if _is_table(path) and clips.isdisjoint((path.stem, path.name.partition(".")[0]))]
 
 
 def _names(paths: list[Path]) -> str:

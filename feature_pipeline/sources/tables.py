@@ -6,6 +6,8 @@ that names file and line. Knows nothing of files on disk.
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,9 +21,15 @@ AUDIO_COLUMNS = ("audio", "file_name", "path", "file", "filename", "audio_path",
 TEXT_COLUMNS = ("text", "sentence", "transcription", "transcript", "raw_transcription", "normalized_text", "label")
 SPEAKER_COLUMNS = ("speaker", "speaker_id", "client_id", "spk_id")
 ID_COLUMNS = ("id", "utt_id", "utterance_id", "segment_id")
-START_COLUMNS = ("offset", "start", "start_time")  # seconds
-END_COLUMNS = ("end", "end_time")
-DURATION_COLUMNS = ("duration",)
+SECONDS = ("", "_s", "_sec", "_secs", "_seconds")
+MILLISECONDS = ("_ms", "_msec", "_milliseconds")
+# Each also with a unit of these behind it.
+START_COLUMNS = ("offset", "start", "start_time", "begin", "begin_time", "onset")
+END_COLUMNS = ("end", "end_time", "stop", "stop_time")
+DURATION_COLUMNS = ("duration", "length", "dur")
+# Columns that place a clip in a longer recording in a unit that needs more than the table to read.
+UNREADABLE_TIMES = ("start_sample", "start_samples", "start_frame", "start_frames", "frame_offset", "sample_offset",
+                    "offset_samples", "offset_frames", "begin_sample", "begin_frame", "timestamps", "timestamp")
 
 
 def column(named: str | None, usual: Sequence[str], there: Sequence[str], what: str, where: str) -> str:
@@ -66,13 +74,15 @@ class Columns:
     start: str | None = None  # seconds; a clip is cut out of its file only if the row says where it begins
     end: str | None = None
     duration: str | None = None
+    other_times: str | None = None  # says where a clip begins, but not in seconds
 
     @classmethod
     def find(cls, records: Iterable[Record], named: Named, where: str) -> Columns:
         """The columns of a table, from its first rows. Raises UserError with the columns there are."""
         there = list(dict.fromkeys(name for record in records for name in record.cells))
-        usual = {"id": ID_COLUMNS, "split": ("split",), "language": ("language",), "start": START_COLUMNS,
-                 "end": END_COLUMNS, "duration": DURATION_COLUMNS}
+        usual = {"id": ID_COLUMNS, "split": ("split",), "language": ("language",), "start": _with_units(START_COLUMNS),
+                 "end": _with_units(END_COLUMNS), "duration": _with_units(DURATION_COLUMNS),
+                 "other_times": UNREADABLE_TIMES}
         return cls(column(named.audio, AUDIO_COLUMNS, there, "audio", where),
                    column(named.text, TEXT_COLUMNS, there, "text", where),
                    optional(named.speaker, SPEAKER_COLUMNS, there, "speaker", where),
@@ -118,16 +128,30 @@ def entry(record: Record, columns: Columns) -> Entry:
         extras={key: value for key, value in record.cells.items() if key not in columns.used}, where=record.where)
 
 
+def _with_units(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name + unit for name in names for unit in (*SECONDS, *MILLISECONDS))
+
+
 def _times(record: Record, columns: Columns) -> tuple[float, float | None]:
-    start = record.number(columns.start)
+    start = _seconds(record, columns.start)
     if start is None:
         return 0.0, None
-    duration = record.number(columns.duration)
-    end = start + duration if duration is not None else record.number(columns.end)
+    duration = _seconds(record, columns.duration)
+    end = start + duration if duration is not None else _seconds(record, columns.end)
     if end is not None and end <= start:
         raise UserError("A clip ends before it begins", got=f"{start:g} to {end:g} s in {record.where}",
                         hint="correct its times, in seconds")
     return start, end
+
+
+def _seconds(record: Record, name: str | None) -> float | None:
+    """A time in seconds, by the unit in its column's name; clock times (0:01:02.5) too."""
+    value = record.cells.get(name) if name else None
+    if isinstance(value, str) and re.fullmatch(r"\s*(\d+:)?[0-5]?\d:[0-5]?\d([.,]\d+)?\s*", value):
+        return math.fsum(float(part.replace(",", ".")) * 60**i for i, part in enumerate(reversed(value.split(":"))))
+    found = record.number(name)
+    milli = found is not None and name is not None and fold(name).endswith(MILLISECONDS)
+    return found / 1000 if found is not None and milli else found
 
 
 def _language(text: str, where: str) -> str:

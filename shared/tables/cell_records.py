@@ -20,6 +20,8 @@ COMMON_NAMES = frozenset((
     "audio", "path", "file", "file_name", "filename", "audio_path", "audio_file", "audio_filepath", "clip", "wav",
     "text", "sentence", "transcript", "transcription", "raw_transcription", "normalized_text", "reference", "label",
     "speaker", "speaker_id", "client_id", "id", "duration", "offset", "split", "language"))
+A_FILE = re.compile(r"\s*['\"]?\S[^|\t\n]*\.(wav|mp3|flac|ogg|oga|opus|m4a|aac|webm|mp4|mkv|wma|amr|aiff?|g722)"
+                    r"['\"]?\s*", re.I)
 LJSPEECH = {2: ("file_name", "text"), 3: ("file_name", "text", "normalized_text")}  # it has no line of names
 
 
@@ -65,9 +67,9 @@ def cell_records(opened: Callable[[], io.TextIOWrapper], start: str, name: str, 
         line = 1
         try:
             line, first = next(rows)
-            header = _header(first, delimiter, name)
-            if header is None:
-                header = list(LJSPEECH[len(first)])
+            is_header = _is_header(first, delimiter)
+            header = _header(first, name) if is_header else _names_of(first, name)
+            if not is_header:
                 rows = itertools.chain([(line, first)], rows)
             for number, (line, cells) in enumerate(rows, 1):
                 limits.check(name, number, len(header))
@@ -85,10 +87,26 @@ def _record(header: list[str], cells: list[str], where: str) -> Record:
     return Record(dict(zip(header, [*cells, *[""] * (len(header) - len(cells))], strict=False)), where)
 
 
-def _header(first: list[str], delimiter: str, name: str) -> list[str] | None:
-    """The column names; None for LJSpeech's form, which has none. Raises UserError for two columns of one name."""
-    if delimiter == "|" and len(first) in LJSPEECH and not COMMON_NAMES & set(map(fold, first)):
-        return None
+def _is_header(first: list[str], delimiter: str) -> bool:
+    """Whether the first line holds names of columns: it has a usual one, or at least no clip's file."""
+    if COMMON_NAMES & set(map(fold, first)):
+        return True
+    return not any(A_FILE.fullmatch(cell) for cell in first) and (delimiter != "|" or len(first) not in LJSPEECH)
+
+
+def _names_of(first: list[str], name: str) -> list[str]:
+    """Columns of a table without a line of names: LJSpeech's, or a file and its text. Raises UserError for others."""
+    files = [i for i, cell in enumerate(first) if A_FILE.fullmatch(cell)]
+    if len(first) == 2 and files == [1]:
+        return ["text", "file_name"]
+    if len(first) in LJSPEECH and (not files or (len(first) == 2 and files == [0])):
+        return list(LJSPEECH[len(first)])
+    raise UserError("The table has no line of column names", got=f"{name}, line 1: {', '.join(first)[:100]}",
+                    hint="put one above it, such as file_name,text")
+
+
+def _header(first: list[str], name: str) -> list[str]:
+    """The column names. Raises UserError for two columns of one name."""
     header = [cell.strip() for cell in first]
     while header and not header[-1]:  # Excel's empty columns at the end
         header.pop()

@@ -7,10 +7,12 @@ nothing of what the columns mean, beyond the names by which a line of column nam
 
 from __future__ import annotations
 
+import gzip
 import io
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from shared.errors import UserError
 from shared.tables.cell_records import cell_records
@@ -22,8 +24,17 @@ UNLIMITED = Limits()
 
 
 def read_file(path: Path, language: str | None = None, limits: Limits = UNLIMITED) -> Iterator[Record]:
-    """The records of a table on disk, see `read`."""
-    return read(lambda: path.open("rb"), path.name, language, limits)
+    """The records of a table on disk, packed with gzip or not, see `read`."""
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+
+    def opened() -> BinaryIO:
+        return cast(BinaryIO, gzip.GzipFile(path, "rb")) if packed else path.open("rb")
+
+    try:
+        yield from read(opened, path.name, language, limits)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError("The table cannot be unpacked", got=f"{path.name}: {error}", hint="pack it again") from None
 
 
 def read(source: Callable[[], BinaryIO], name: str, language: str | None = None, limits: Limits = UNLIMITED

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import math
 import re
 from collections.abc import Mapping
@@ -42,7 +44,7 @@ class Record:
     def text(self, name: str | None) -> str:
         """A cell as text: null is empty, 7 and 7.0 are "7". Raises UserError for lists and tables."""
         value = self.cells.get(name) if name else None
-        if value is None:
+        if value is None or value != value:  # null, and the NaN by which pandas marks an empty cell in JSON
             return ""
         if isinstance(value, bool | list | dict):
             raise UserError(f"“{name}” must be text", got=f"{str(value)[:60]} in {self.where}", hint="correct it")
@@ -65,6 +67,9 @@ class Record:
     def file(self, name: str) -> str:
         """A cell as a file's name, also as `datasets` writes it: {"path": …}. Raises UserError where there is none."""
         value = self.cells.get(name)
+        if isinstance(value, str) and value.lstrip().startswith("{"):  # as pandas writes such a cell
+            with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+                value = ast.literal_eval(value.strip())
         if isinstance(value, dict):
             value = value.get("path")
         if not isinstance(value, str) or not value.strip() or "\0" in value:

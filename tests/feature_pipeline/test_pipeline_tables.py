@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import random
@@ -69,6 +70,14 @@ TABLES = {
         for n, text in enumerate(TEXTS)).encode()),
     "a JSON list": ("metadata.json", json.dumps(
         [{"file": f"c{n}.wav", "sentence": text} for n, text in enumerate(TEXTS)], indent=1).encode()),
+    "packed with gzip": ("metadata.tsv.gz", gzip.compress(lines("path\tsentence", "c{n}.wav\t{text}").encode())),
+    "no line of names": ("metadata.csv", lines("", 'c{n}.wav,"{text}"').encode()),
+    "no line of names, the text first": ("metadata.tsv", lines("", "{text}\tc{n}.wav").encode()),
+    "addresses": ("metadata.csv", lines("path,text", 'https://example.org/my%20clips/c{n}.wav?dl=1,"{text}"').encode()),
+    "names as in an address": ("metadata.csv", lines("path,text", 'file:///home/me/%63{n}.wav,"{text}"').encode()),
+    "audio as pandas writes a table": ("metadata.csv", lines(
+        "audio,text", "\"{{'bytes': None, 'path': 'c{n}.wav'}}\",\"{text}\"").encode()),
+    "one id for all": ("metadata.csv", lines("id,file_name,text", '7,c{n}.wav,"{text}"').encode()),
     "a JSON list on one line": ("metadata.json", json.dumps(
         [{"file": f"c{n}.wav", "sentence": text} for n, text in enumerate(TEXTS)]).encode()),
 }
@@ -151,7 +160,7 @@ def test_a_text_in_another_encoding_is_refused_with_file_and_line(language, enco
     ("metadata.csv", "file_name,text\n,Hello\n", r"names no audio.*metadata.csv, line 2"),
     ("metadata.csv", "file_name,text\n", r"has no row.*metadata.csv"),
     ("metadata.csv", "", r"empty.*metadata.csv"),
-    ("metadata.csv", "c0.wav,Hello\nc1.wav,Hi\n", r"metadata.csv has no column for the audio.*c0.wav, Hello"),
+    ("metadata.csv", "clip one,words\nc1.wav,Hi\n", r"metadata.csv has no column for the audio.*clip one, words"),
     ("metadata.csv", "file_name,text,Text\nc0.wav,a,b\n", r"Two columns have one name.*text in metadata.csv, line 1"),
     ("metadata.csv", "file_name,text,split\nc0.wav,a,fold1\n", r"split is none.*'fold1' in metadata.csv, line 2"),
     ("metadata.csv", "file_name,text,language\nc0.wav,a,Klingonish\n", r"no such language.*metadata.csv, line 2"),
@@ -290,3 +299,40 @@ def test_three_hundred_damaged_tables_are_read_or_refused(home):
             n_refused += 1
         (home / name).unlink()
     assert n_read > 50 and n_refused > 50
+
+
+@pytest.mark.parametrize(("names", "form"), [
+    ("offset;duration", "{n},5;0,5"), ("start_ms;end_ms", "{n}500;{n}990"), ("Begin;End", "{n}.5;{n}.99"),
+    ("start_time_sec;duration_sec", "{n}.5;.49"), ("start;end", "0:0{n}.5;00:00:0{n}.99")])
+def test_parts_of_a_long_recording_in_every_unit_that_names_itself(home, names, form):
+    (home / "metadata.csv").write_text(lines(f"file_name;{names};text", "long.wav;" + form + ";{text}"))
+    found = rows(home)
+    assert [row.audio.start for row in found] == [0.5, 1.5, 2.5, 3.5] and len({row.id for row in found}) == 4
+    assert all(row.audio.end == pytest.approx(row.audio.start + 0.49, abs=0.02) for row in found)
+
+
+@pytest.mark.parametrize("names", ["start_sample;end_sample", "frame_offset;num_frames", "from;to"])
+def test_two_texts_for_one_recording_are_refused(home, names):
+    """Each would label all of it: the first did, and the others were dropped as duplicates."""
+    (home / "metadata.csv").write_text(lines(f"file_name;{names};text", "long.wav;{n}6000;{n}9000;{text}"))
+    with pytest.raises(UserError, match=r"one recording two texts.*long.wav.*line 2\).*line 3\).*offset"):
+        rows(home)
+
+
+@pytest.mark.parametrize("other", ["metadata.xlsx", "texts.ods", "train.parquet", "transcripts.txt", "c0.TextGrid"])
+def test_a_table_that_is_not_read_is_named(home, other):
+    (home / other).write_bytes(b"PK\x03\x04 or any other bytes")
+    with pytest.raises(UserError, match=rf"No clip has a text.*Got: {other}.*metadata.csv"):
+        rows(home)
+
+
+def test_nan_in_json_is_no_text(home):
+    (home / "metadata.jsonl").write_text('{"file_name": "c0.wav", "text": NaN}\n{"file_name": "c1.wav", "text": "x"}\n')
+    assert [row.text for row in rows(home)] == ["", "x"]
+
+
+@pytest.mark.parametrize("line", ["a,c0.wav,hello", "c0.wav,1.5,hello", "c0.wav"])
+def test_a_table_without_names_and_of_another_form_is_refused(home, line):
+    (home / "metadata.csv").write_text(f"{line}\n{line}\n")
+    with pytest.raises(UserError, match=r"no line of column names.*metadata.csv, line 1: .*c0.wav"):
+        rows(home)
