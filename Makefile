@@ -6,7 +6,7 @@ RUFF := $(VENV)/bin/ruff
 export BASE FINE_TUNED
 
 .DEFAULT_GOAL := help
-.PHONY: help app test test-all coverage check screenshots wheelhouse bundle deploy features train bench browser clean
+.PHONY: help app test test-all coverage check tools screenshots wheelhouse bundle deploy features train bench browser clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -29,6 +29,9 @@ coverage: $(VENV)/.test browser  ## the tests, and which lines of the packages n
 check: $(VENV)/.test  ## style, annotations, complexity (ruff) and types (mypy)
 	$(RUFF) check .
 	$(VENV)/bin/mypy
+
+tools: $(VENV)/.app  ## write docs/agents.md and docs/api.md again, after a change of the tools
+	$(PY) -m shared.ui.tools.document
 
 screenshots: $(VENV)/.test browser  ## take the pictures of docs/images again
 	$(PY) tests/support/screenshots.py

@@ -16,7 +16,8 @@ from link_world import encoded, media
 __all__ = ["base", "base_torch", "encoded", "hub", "media"]
 
 # Files that use the running app go together: two groups, so that each of two workers starts it once.
-SHARED = {"test_ui.py": "calls", "test_ui_api.py": "calls", "test_browser.py": "calls",
+SHARED = {"test_ui.py": "calls", "test_ui_api.py": "calls", "test_tools.py": "calls", "test_tools_docs.py": "calls",
+          "test_browser.py": "calls",
           "test_browser_pages.py": "looks", "test_browser_live.py": "looks"}
 # What takes longest begins first, so that no worker ends long after the other.
 LONGEST = ("calls", "looks", "test_training_run.py", "test_live.py", "test_ui_compare.py", "test_pipeline_ray.py",

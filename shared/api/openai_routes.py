@@ -37,12 +37,27 @@ AUTOMATIC = ("whisper-1", "auto", "gpt-4o-transcribe", "gpt-4o-mini-transcribe",
 PLACES = 64
 
 
+def _address(request: HttpRequest) -> str:
+    return request.client.host if request.client else ""
+
+
 @dataclass(frozen=True)
 class Settings:
-    """api_key: what clients must send as their key, None for none. places: requests that may wait at a time."""
+    """How requests are let in.
+
+    api_key: what clients must send as their key, None for none. places: requests that may be worked on or wait at a
+    time; places_for_each: of those, for one visitor, None for all. visitor: who sends a request; the network address
+    unless named.
+    """
 
     api_key: str | None = None
     places: int = PLACES
+    places_for_each: int | None = None
+    visitor: Callable[[HttpRequest], str] = _address
+
+    def queue(self) -> Queue:
+        """The queue these settings describe."""
+        return Queue(self.places, self.places_for_each)
 
 
 @dataclass(frozen=True)
@@ -57,14 +72,24 @@ class _Asked:
     stream: bool
 
 
+@dataclass(frozen=True)
+class _Inside:
+    """What the routes have in common."""
+
+    serving: Serving
+    waiting: Queue
+    visitor: Callable[[HttpRequest], str]
+
+
 class ModelNotFound(UserError):
     """The form names a model that there is not."""
 
 
-def routes(serving: Serving, settings: Settings) -> APIRouter:
-    """The API's routes, to be included in an application of any kind."""
-    router, waiting = APIRouter(tags=["OpenAI"]), Queue(settings.places)
-    refused = functools.partial(_refused, settings)
+def routes(serving: Serving, settings: Settings, waiting: Queue | None = None) -> APIRouter:
+    """The API's routes, to be included in an application of any kind. waiting: a queue that others use as well."""
+    router, waiting = APIRouter(tags=["OpenAI"]), waiting or settings.queue()
+    refused = functools.partial(refusal, settings)
+    inside = _Inside(serving, waiting, settings.visitor)
 
     @router.get("/health")
     async def health() -> dict[str, str]:
@@ -82,11 +107,11 @@ def routes(serving: Serving, settings: Settings) -> APIRouter:
 
     @router.post("/v1/audio/transcriptions")
     async def transcriptions(request: HttpRequest) -> Response:
-        return refused(request) or await _answered(request, "transcribe", serving, waiting)
+        return refused(request) or await _answered(request, "transcribe", inside)
 
     @router.post("/v1/audio/translations")
     async def translations(request: HttpRequest) -> Response:
-        return refused(request) or await _answered(request, "translate", serving, waiting)
+        return refused(request) or await _answered(request, "translate", inside)
 
     return router
 
@@ -114,11 +139,13 @@ def serve(serving: Serving, settings: Settings, *, host: str = "127.0.0.1", port
     uvicorn.run(app, host=host, port=port, log_level="warning")
 
 
-async def _answered(request: HttpRequest, task: str, serving: Serving, waiting: Queue) -> Response:
-    if waiting.full:  # before gigabytes are received
-        return _busy(waiting)
+async def _answered(request: HttpRequest, task: str, inside: _Inside) -> Response:
+    serving, waiting, visitor = inside.serving, inside.waiting, inside.visitor(request)
     try:
+        waiting.check(visitor)  # before gigabytes are received
         form = await read_form(request, serving.limits.max_bytes)
+    except Busy as error:
+        return _busy(error)
     except (UserError, Cancelled) as error:
         return _failed(error)
     streams = False
@@ -126,11 +153,11 @@ async def _answered(request: HttpRequest, task: str, serving: Serving, waiting: 
         asked = _read(form, task, serving)
         if asked.stream:
             streams = True  # the form is closed when the stream ends
-            return await _streamed(request, form, asked, serving, waiting)
-        found = await waiting.run(functools.partial(_transcribe, serving, asked), request.is_disconnected)
+            return await _streamed(request, form, asked, inside)
+        found = await waiting.run(functools.partial(_transcribe, serving, asked), request.is_disconnected, visitor)
         body, kind = answer(found.transcript, asked.form, asked.granularities, task)
-    except Busy:
-        return _busy(waiting)
+    except Busy as error:
+        return _busy(error)
     except (UserError, Cancelled) as error:
         return _failed(error)
     finally:
@@ -141,7 +168,7 @@ async def _answered(request: HttpRequest, task: str, serving: Serving, waiting: 
         body, headers=headers, media_type=kind)
 
 
-async def _streamed(request: HttpRequest, form: FormData, asked: _Asked, serving: Serving, waiting: Queue) -> Response:
+async def _streamed(request: HttpRequest, form: FormData, asked: _Asked, inside: _Inside) -> Response:
     """Server-sent events: text as it is decoded, then the whole. An error after the first event is an event too."""
 
     def work(cancel: threading.Event, put: Callable[[Any], None]) -> None:
@@ -154,13 +181,13 @@ async def _streamed(request: HttpRequest, form: FormData, asked: _Asked, serving
                 written += lead + new.text
                 put({"type": "transcript.text.delta", "delta": lead + new.text})
 
-        found = _transcribe(serving, asked, cancel, on_text)
+        found = _transcribe(inside.serving, asked, cancel, on_text)
         for event in events(found.transcript, diarized=asked.form == "diarized_json"):
             put(event)
 
     async def sent() -> AsyncIterator[str]:
         try:
-            async for event in waiting.stream(work, request.is_disconnected):
+            async for event in inside.waiting.stream(work, request.is_disconnected, inside.visitor(request)):
                 yield _event(event)
         except (UserError, Cancelled, Busy) as error:
             yield _event({"type": "error", "error": _error_body(_words(error), None, None)})
@@ -244,7 +271,7 @@ def _headers(found: Answer) -> dict[str, str]:
     return {name: value.encode("ascii", "replace").decode().replace("\n", " ") for name, value in headers.items()}
 
 
-def _refused(settings: Settings, request: HttpRequest) -> Response | None:
+def refusal(settings: Settings, request: HttpRequest) -> Response | None:
     """The answer to a wrong or missing key, None to a right one."""
     if settings.api_key is None:
         return None
@@ -254,8 +281,8 @@ def _refused(settings: Settings, request: HttpRequest) -> Response | None:
     return _error(401, "Incorrect API key provided", None, "invalid_api_key")
 
 
-def _busy(waiting: Queue) -> Response:
-    response = _error(429, f"{waiting.places} requests are waiting already; try again later", None, "queue_full")
+def _busy(error: Busy) -> Response:
+    response = _error(429, str(error), None, "queue_full")
     response.headers["retry-after"] = "5"
     return response
 

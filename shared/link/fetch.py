@@ -133,6 +133,24 @@ def download(
     return kept
 
 
+def download_archive(link: str, folder: str | os.PathLike, *, max_bytes: int, cancel: threading.Event | None = None
+                     ) -> Path:
+    """Fetch a test set's zip or table behind a direct link into `folder`; returns the file, which the caller removes.
+
+    Raises UserError or Cancelled; nothing is left in `folder` then. What is in the file is not looked at.
+    """
+    target = link_hosts.read_link(link)
+    link_hosts.check_media_host(target)
+    suffix = Path(urlsplit(target.path).path).suffix.lower()
+    with _job_folder(folder) as job_folder:
+        file = job_folder / f"archive{suffix if suffix in ('.zip', '.csv', '.tsv') else ''}"
+        link_media.fetch(target, file, max_bytes=max_bytes, progress=lambda fraction, text: None,
+                         cancel=cancel or threading.Event(), kinds=link_media.ARCHIVE_TYPES)
+        kept = Path(folder, f"link-{os.urandom(8).hex()}{file.suffix}")
+        file.rename(kept)
+    return kept
+
+
 def human_captions(link: str, language: str, *, cancel: threading.Event | None = None) -> str | None:
     """The captions that people wrote for a video in one language (ISO 639-1), as plain text, a line per caption.
 

@@ -4,7 +4,8 @@ Enters: an address somebody typed, or one a server redirected to. Leaves: its ch
 socket whose peer is known to be public. It knows nothing of HTTP, media or YouTube's pages.
 
 Environment: ALLOWED_HOSTS, the hosts of direct media links, separated by commas: `media.example.org`,
-`*.example.org` (its subdomains), `media.example.org:8443` (that port only; without one, 80 and 443).
+`*.example.org` (its subdomains), `media.example.org:8443` (that port only; without one, 80 and 443), `*` (every host;
+private addresses stay refused).
 LINK_ALLOW_LOOPBACK=1 lets links lead to this very machine: for tests only.
 """
 
@@ -82,7 +83,7 @@ def check_media_host(target: Target) -> None:
     for entry in re.split(r"[,\s]+", os.environ.get("ALLOWED_HOSTS", "").strip()):
         name, _, port = entry.rpartition(":") if re.search(r":\d+$", entry) else (entry, "", "")
         name = _plain(name.strip("[]"))
-        fits_name = target.host.endswith(name[1:]) if name.startswith("*.") else target.host == name
+        fits_name = target.host.endswith(name[1:]) if name.startswith("*.") else name in ("*", target.host)
         if name and fits_name and target.port in ((int(port),) if port else (80, 443)):
             return
     raise link_error("host", got=target.host if target.port in (80, 443) else f"{target.host}:{target.port}")

@@ -36,6 +36,9 @@ TAIL_BYTES = 1 << 22  # the index of an MP4 of some hours, which may be at its e
 # Servers often send audio and video as plain bytes; text and playlists are never what was meant.
 MEDIA_TYPES = re.compile(r"(audio|video)/(?!.*(mpegurl|scpls))|application/(octet-stream|ogg|mp4|x-matroska|mxf|"
                          r"vnd\.rn-realmedia|x-download|force-download)$|binary/octet-stream$|$")
+# A zip or a table of a test set, as servers call them.
+ARCHIVE_TYPES = re.compile(r"application/(zip|x-zip-compressed|octet-stream|x-download|force-download|vnd\.ms-excel)$|"
+                           r"binary/octet-stream$|text/(csv|tab-separated-values|plain)$|$")
 
 Progress = Callable[[float | None, str], None]
 
@@ -62,10 +65,11 @@ class _Connection(http.client.HTTPConnection):
                 socket.socket.shutdown(self.raw, socket.SHUT_RDWR)  # SSLSocket's own would pull TLS from under it
 
 
-def fetch(target: Target, path: Path, *, max_bytes: int, progress: Progress, cancel: threading.Event) -> None:
-    """Write the media behind `target` to `path`, at most `max_bytes`. Raises UserError or Cancelled; on either the
-    caller's folder may hold a part of the file."""
-    with _open(target, FETCH_SECONDS, cancel) as (response, _), path.open("wb") as out:
+def fetch(target: Target, path: Path, *, max_bytes: int, progress: Progress, cancel: threading.Event,
+          kinds: re.Pattern[str] = MEDIA_TYPES) -> None:
+    """Write the media behind `target` to `path`, at most `max_bytes`. kinds: content types that are taken. Raises
+    UserError or Cancelled; on either the caller's folder may hold a part of the file."""
+    with _open(target, FETCH_SECONDS, cancel, kinds=kinds) as (response, _), path.open("wb") as out:
         total = response.length
         if total is not None and total > max_bytes:
             raise too_large(total, max_bytes)
@@ -122,8 +126,8 @@ def suffix_of(target: Target) -> str:
 
 
 @contextlib.contextmanager
-def _open(target: Target, seconds: float, cancel: threading.Event, part: tuple[int, int] | None = None
-          ) -> Iterator[tuple[http.client.HTTPResponse, Target]]:
+def _open(target: Target, seconds: float, cancel: threading.Event, part: tuple[int, int] | None = None,
+          kinds: re.Pattern[str] = MEDIA_TYPES) -> Iterator[tuple[http.client.HTTPResponse, Target]]:
     """An answer with media in it and where it came from, after redirects. Reading it ends with `seconds`."""
     deadline = time.monotonic() + seconds
     for _ in range(MAX_REDIRECTS + 1):
@@ -137,7 +141,7 @@ def _open(target: Target, seconds: float, cancel: threading.Event, part: tuple[i
             connection.request("GET", target.path, headers=headers)
             response = connection.getresponse()
             if response.status not in (301, 302, 303, 307, 308):
-                _check_answer(response, target)
+                _check_answer(response, target, kinds)
                 with response:  # the connection alone would leave the socket open for it
                     yield response, target
                 return
@@ -177,12 +181,12 @@ def _watched(connection: _Connection, deadline: float, cancel: threading.Event) 
         raise broken
 
 
-def _check_answer(response: http.client.HTTPResponse, target: Target) -> None:
+def _check_answer(response: http.client.HTTPResponse, target: Target, kinds: re.Pattern[str]) -> None:
     if response.status not in (200, 206):
         raise link_error("answer", got=f"{response.status} {response.reason} from {target.host}"[:120])
     kind = response.getheader("Content-Type", "").partition(";")[0].strip().lower()
-    if not MEDIA_TYPES.match(kind):
-        raise link_error("not_media", got=kind[:80])
+    if not kinds.match(kind):
+        raise link_error("not_media" if kinds is MEDIA_TYPES else "not_archive", got=kind[:80])
     if response.getheader("Content-Encoding", "identity").lower() != "identity":
         raise link_error("answer", got=f"a packed file ({response.getheader('Content-Encoding')})"[:80])
 

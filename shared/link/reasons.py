@@ -64,6 +64,8 @@ REASONS: dict[str, Reason] = {
     "answer": Reason("The server behind the link did not give the file", f"check the link in a browser, {SEND_FILE}"),
     "not_media": Reason("There is no sound or video file behind this link",
                         f"paste the address of the media file itself, {SEND_FILE}"),
+    "not_archive": Reason("There is no zip or table behind this link",
+                          f"paste the address of the file itself, {SEND_FILE}"),
     # Limits.
     "long": Reason("The recording is too long", f"choose a shorter part by start and end, {SEND_FILE}"),
     "large": Reason("The recording is too large", f"choose a shorter one, {SEND_FILE} (its sound only: MP3 or M4A)"),

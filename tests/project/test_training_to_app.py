@@ -72,5 +72,5 @@ def compared(client, row: dict) -> tuple[dict, dict]:
     """The app's fine-tuned side of one clip, and the row."""
     (file,) = [CLIPS / name for name in SPLITS if Path(name).stem in row["id"]]
     answer = client.predict(clip=handle_file(file), language=row["language"], engine="auto", initial_prompt="", base="",
-                            fine_tuned="", reference=row["reference"], api_name="/compare")[0]
+                            fine_tuned="", reference=row["reference"], api_name="/compare_clip")[0]
     return answer["sides"][1], row

@@ -105,12 +105,12 @@ def heard(client: Client, app: str, clip: Clip, media: str) -> str:
     if app == "upload":
         return client.predict(files=[sound], api_name="/transcribe_files", **how)[0]
     if app == "youtube":
-        return client.predict(link=f"http://{media}/{clip.path.name}", start="", end="", api_name="/transcribe_link",
+        return client.predict(link=f"http://{media}/{clip.path.name}", start="", end="", api_name="/transcribe_video",
                               **how)[0]
     if app == "compare":
         del how["task"]
         how |= {"base": "", "fine_tuned": "", "reference": clip.text}  # "": the configured ones
-        return client.predict(clip=sound, api_name="/compare", **how)[0]["sides"][0]["text"]
+        return client.predict(clip=sound, api_name="/compare_clip", **how)[0]["sides"][0]["text"]
     return client.predict(recording=sound, api_name="/transcribe_microphone", **how)[0]
 
 

@@ -8,11 +8,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.api import Settings, routes
+from shared.api import Settings
 from shared.serving import Limits, Serving
 from shared.ui import RESULTS, UPLOADS
 from shared.ui.pages.suite import NAME, PAGES
 from shared.ui.server.launch import build, start
+from shared.ui.tools.programs import programs
 
 MAX_SECONDS, MAX_BYTES = 4 * 3600.0, 300_000_000
 
@@ -43,6 +44,6 @@ class RunningApp:
 def running_app(fine_tuned: str = "embedded:whisper-base-it") -> RunningApp:
     served = Serving("embedded:whisper-base", fine_tuned, limits=Limits(MAX_SECONDS, MAX_BYTES))
     demo = build(NAME, PAGES, served)
-    address = start(demo, max_bytes=MAX_BYTES, block=False, api=routes(served, Settings()))
+    address = start(demo, max_bytes=MAX_BYTES, block=False, api=programs(served, Settings()))
     atexit.register(demo.close)
     return RunningApp(address.rstrip("/"))

@@ -59,12 +59,12 @@ def client(app):
 
 
 def ask(client: Client, clip: Path, reference: str = "", how=HOW) -> tuple[dict, str]:
-    data, html, *_ = client.predict(handle_file(str(clip)), reference, *how, api_name="/compare")
+    data, html, *_ = client.predict(handle_file(str(clip)), reference, *how, api_name="/compare_clip")
     return data, html
 
 
 def ask_set(client: Client, source: str, *where, how=HOW) -> tuple:
-    return client.predict(source, *where, *COLUMNS, *how, api_name="/compare_test_set")
+    return client.predict(source, *where, *COLUMNS, *how, api_name="/compare_clips")
 
 
 def zipped(folder: Path, files: dict[str, bytes], rows: list[tuple[str, str]], copies: int = 1) -> Path:
@@ -83,8 +83,8 @@ def no_upload_left() -> bool:
 
 
 def test_every_action_is_a_named_endpoint(client):
-    named = set(client.view_api(return_format="dict", print_info=False)["named_endpoints"])
-    assert named >= {"/compare", "/compare_example", "/compare_test_set", "/stop_compare"}
+    named = set(client.view_api(all_endpoints=True, return_format="dict", print_info=False)["named_endpoints"])
+    assert named >= {"/compare_clip", "/compare_example", "/compare_clips", "/stop_compare"}
 
 
 def test_one_clip_with_its_reference(client):
@@ -137,7 +137,7 @@ def test_bad_input_gets_a_message_and_the_page_goes_on(client, tmp_path):
     with pytest.raises(AppError, match="What to do"):
         ask(client, tmp_path / "notes.mp3")
     with pytest.raises(AppError, match="There is no speech yet"):
-        client.predict(None, "", *HOW, api_name="/compare")
+        client.predict(None, "", *HOW, api_name="/compare_clip")
     with pytest.raises(AppError, match="No zip was chosen"):
         ask_set(client, "zip", None, None, "", "", "test", 10)
     with pytest.raises(AppError, match="not a zip file"):
@@ -232,7 +232,7 @@ def test_stop_ends_a_test_set_and_keeps_nothing(client, tmp_path):
     before = set(RESULTS.iterdir())
     archive = zipped(tmp_path, {MAILBOX.path.name: MAILBOX.path.read_bytes()}, [(MAILBOX.path.name, MAILBOX.text)], 60)
     running = client.submit("zip", handle_file(str(archive)), None, "", "", "test", 10, *COLUMNS, *HOW,
-                            api_name="/compare_test_set")
+                            api_name="/compare_clips")
     while "clips read" not in str(running.status().progress_data):
         assert not running.done(), running.exception()
         time.sleep(0.05)

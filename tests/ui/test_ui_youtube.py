@@ -82,12 +82,13 @@ def look(client: Client, link: str) -> tuple:
 
 
 def transcribe(client: Client, link: str, *part, choices=CHOICES) -> tuple:
-    return client.predict(link, *(part or WHOLE), *choices, api_name="/transcribe_link")
+    return client.predict(link, *(part or WHOLE), *choices, api_name="/transcribe_video")
 
 
 def test_every_action_is_a_named_endpoint(client):
-    named = set(client.view_api(return_format="dict", print_info=False)["named_endpoints"])
-    assert named >= {"/look_up_link", "/transcribe_link", "/transcribe_link_file", "/stop_youtube", "/correct_youtube"}
+    named = set(client.view_api(all_endpoints=True, return_format="dict", print_info=False)["named_endpoints"])
+    assert named >= {"/look_up_link", "/transcribe_video", "/transcribe_video_file", "/stop_youtube",
+                     "/correct_youtube"}
 
 
 def test_a_link_is_looked_up_and_read(client, link):
@@ -148,7 +149,7 @@ def test_too_long_for_this_app_unless_a_part_is_chosen(client, link, media, tmp_
 def test_stop_ends_a_download_and_keeps_nothing(client, link, media):
     before = set(RESULTS.iterdir())
     running = client.submit(f"{media}/slow/Sense and Sensibility.mp4".replace(" ", "%20"), *WHOLE, *CHOICES,
-                            api_name="/transcribe_link")
+                            api_name="/transcribe_video")
     while "Fetching" not in str(running.status().progress_data):
         assert not running.done(), running.exception()
         time.sleep(0.05)
@@ -185,10 +186,10 @@ def test_a_video_that_wants_a_sign_in_is_named_so(client, youtube_videos):
 
 
 def test_a_file_instead(client):
-    text, *_ = client.predict(handle_file(str(CLIP)), *CHOICES, api_name="/transcribe_link_file")
+    text, *_ = client.predict(handle_file(str(CLIP)), *CHOICES, api_name="/transcribe_video_file")
     assert word_errors(SAID, text, "en").wer <= 0.3
     with pytest.raises(AppError, match="No file was chosen"):
-        client.predict(None, *CHOICES, api_name="/transcribe_link_file")
+        client.predict(None, *CHOICES, api_name="/transcribe_video_file")
 
 
 @pytest.mark.parametrize(("text", "value"), [("90", 90), ("1:30", 90), ("01:02:03", 3723), ("2,5", 2.5), (" ", None)])

@@ -61,10 +61,9 @@ class Panel:
                 self.save = gr.Button("Save corrections", variant="primary", size="sm")
         self.data = gr.JSON(visible=False)
         self.state = gr.State(None, time_to_live=KEPT_SECONDS)
-        self.stop.click(_stop, api_name=f"stop_{page}", queue=False,
-                        api_description="End the work of this session.")
-        self.corrected = self.save.click(self._save, [self.state, self.text], self.outputs, api_name=f"correct_{page}",
-                        api_description="Put corrected text, one line per segment, into this session's last result.")
+        self.stop.click(_stop, api_name=f"stop_{page}", queue=False, api_visibility="undocumented")
+        self.corrected = self.save.click(self._save, [self.state, self.text], self.outputs,
+                                         api_name=f"correct_{page}", api_visibility="undocumented")
 
     @property
     def outputs(self) -> list[gr.components.Component | gr.blocks.BlockContext]:
@@ -123,6 +122,8 @@ def with_stop(
             "return []; }")  # what it returns would be the inputs
     shown = gr.on(triggers, lambda: {stop: gr.Button(visible=True), **cleared}, None, [stop, *cleared], queue=False,
                   show_progress="hidden", api_visibility="private", js=look)
+    # Programs have the five tools of `shared.ui.tools`; what a page does is the page's own.
+    event = {"api_visibility": "undocumented", **event}
     done = shown.then(work, list(inputs), list(outputs), show_progress_on=view, **event)
     for after in (done.success, done.failure):  # the browser runs `then` after a success only
         after(lambda: gr.Button(visible=False), None, stop, queue=False, show_progress="hidden",

@@ -95,7 +95,7 @@ class _Shown:
                                  elem_id="compare-downloads")
         self.data = gr.JSON(visible=False)
         self.outputs = [self.data, self.view, self.files, self.after]
-        self.stop.click(_stop, api_name="stop_compare", queue=False, api_description="End the work of this session.")
+        self.stop.click(_stop, api_name="stop_compare", queue=False, api_visibility="undocumented")
 
     def runs(self, trigger: Callable, work: Callable, inputs: Sequence[Any], **event: Any) -> None:
         """Wire an action. event: as for any of Gradio's."""
@@ -137,11 +137,9 @@ def _compare_clips(serving: Serving, one: _OneClip, go: Go, chosen: CompareChoic
         return read(clip.path, clip.text, asked.how, work)
 
     shown.runs(go.click, handler(AskedClip, compare, files=("clip",)), [one.clip, one.reference, *chosen.inputs],
-               api_name="compare",
-               api_description="Both checkpoints on one clip; with a reference, both aligned to it and counted.")
+               api_name="compare_clip")
     shown.runs(one.examples.click, handler(AskedExample, compare_example), [one.examples, *chosen.inputs],
-               api_name="compare_example",
-               api_description="Both checkpoints on one of the clips that come with the app, with its known text.")
+               api_name="compare_example")
     clearable(clip=one.clip)
     one.clip.input(lambda: "", None, one.reference, queue=False, show_progress="hidden", api_visibility="private")
 
@@ -159,9 +157,7 @@ def _compare_test_sets(serving: Serving, many: ClipSource, go: Go, chosen: Compa
 
     clearable(archive=many.archive, table=many.table)
     shown.runs(go.click, handler(AskedTestSet, compare_test_set, files=("archive", "table")),
-               [*many.inputs, *chosen.inputs], api_name="compare_test_set",
-               api_description="Both checkpoints on every clip of a zip or of a Hub data set: pooled rates, intervals, "
-                               "and whether the difference is real. Files: rows as CSV and JSON lines; the summary.")
+               [*many.inputs, *chosen.inputs], api_name="compare_clips")
 
 
 def _stop(request: gr.Request) -> None:

@@ -93,9 +93,9 @@ def page(serving: Serving) -> None:
     clearable(recording=recording)
     panel.runs([recording.stop_recording, go.click], handler(AskedRecording, transcribe, files=("recording",)),
                [recording, *chosen.inputs],
-               api_name="transcribe_microphone", api_description="Transcribe a recording.")
+               api_name="transcribe_microphone")
     panel.runs([examples.click], handler(AskedExample, transcribe_example), [examples, *chosen.inputs],
-               api_name="transcribe_example", api_description="Transcribe one of the clips that come with the app.")
+               api_name="transcribe_example")
     _live(serving, panel, _LiveControls(is_live, recording, go, start, live_text, chosen))
 
 

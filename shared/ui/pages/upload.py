@@ -93,13 +93,10 @@ def page(serving: Serving) -> None:
     own = [overview, many, which, archive, report, outcomes]
     hidden = {overview: gr.HTML(visible=False), many: gr.Row(visible=False)}
     panel.runs([go.click], handler(AskedFiles, transcribe, files=("files",)), [files, *chosen.inputs],
-               outputs=own, clear=hidden, api_name="transcribe_files",
-               api_description="Transcribe files. Returns text, transcript and files of the first that could be read, "
-                               "a zip of all, and a report with text or error of each.")
+               outputs=own, clear=hidden, api_name="transcribe_files")
     panel.runs([examples.click], handler(AskedExample, transcribe_example), [examples, *chosen.inputs], outputs=own,
                clear=hidden,
-               api_name="transcribe_file_example",
-               api_description="Transcribe one of the clips that come with the app.")
+               api_name="transcribe_file_example")
     which.input(lambda number, outcomes: panel.show(outcomes[number].result), [which, outcomes], panel.outputs,
                 queue=False, api_visibility="private")
     panel.corrected.success(_take_over, [panel.state, outcomes], [outcomes, archive], api_visibility="private")

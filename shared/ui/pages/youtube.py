@@ -138,18 +138,15 @@ def page(serving: Serving) -> None:
                 api_visibility="private")
     looked = with_stop(panel.stop, panel.view, [look.click, link.submit], handler(AskedLookUp, look_up), [link],
                        [found, card, start, end, about, part, captions, *go.parts], concurrency_id=LINK_QUEUE,
-                       concurrency_limit=AT_ONCE, api_name="look_up_link",
-                       api_description="Title, length, size and captions of a link, before anything is fetched.")
+                       concurrency_limit=AT_ONCE, api_name="look_up_link")
     link.input(lambda: [gr.Column(visible=False), gr.Column(visible=False), *go.ready(False)], None,
                [about, part, *go.parts], queue=False, show_progress="hidden", api_visibility="private")
     hidden = {below: gr.Column(visible=False)}
     read = panel.runs([go.click], handler(AskedLink, transcribe), [link, start, end, captions, *chosen.inputs],
                       outputs=[score, below], clear=hidden, queue=LINK_QUEUE, at_once=AT_ONCE,
-                      api_name="transcribe_link",
-                      api_description="Transcribe what is behind a link, or the part from start to end.")
+                      api_name="transcribe_video")
     panel.runs([file.upload, again.click], handler(AskedFile, transcribe_file, files=("file",)), [file, *chosen.inputs],
-               outputs=[score, below], clear=hidden, api_name="transcribe_link_file",
-               api_description="Transcribe a file where a link cannot be had.")
+               outputs=[score, below], clear=hidden, api_name="transcribe_video_file")
     for event in (looked, read):
         event.failure(lambda: gr.Accordion(open=True), None, fold, queue=False, show_progress="hidden",
                       api_visibility="private")

@@ -10,12 +10,12 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
-from fastapi import APIRouter
 from starlette.middleware import Middleware
 
-from shared.api import Settings, routes
+from shared.api import Settings
 from shared.errors import UserError
 from shared.serving import Limits, Serving, serving
 from shared.ui import RESULTS
@@ -23,7 +23,10 @@ from shared.ui.server import jobs, live_sessions, received, results
 from shared.ui.server.names import KnownNames, served_names
 from shared.ui.server.theme import ICON, STYLES, head, pictures, theme
 from shared.ui.server.uploads import Uploads
-from shared.ui.server.visitors import PlacesForEach, WatchConnections
+from shared.ui.server.visitors import MAX_WAITING, PlacesForEach, WatchConnections, visitor_of
+from shared.ui.tools.endpoints import endpoints
+from shared.ui.tools.files import reads_own_files
+from shared.ui.tools.programs import Programs, programs
 
 QUEUE_PLACES = 64  # visitors waiting; the next one is told that the app is busy
 SPACE_SECONDS = 3600  # a shared machine's limits; one's own has none but MAX_MB
@@ -38,7 +41,7 @@ class Page:
 
     title: str
     path: str
-    render: Callable[[Serving], None]
+    render: Callable[[Any], None]
 
 
 def launch(title: str, pages: Sequence[Page]) -> None:
@@ -46,10 +49,10 @@ def launch(title: str, pages: Sequence[Page]) -> None:
 
     Environment: GRADIO_SERVER_NAME, GRADIO_SERVER_PORT, ALLOWED_ORIGINS (names the app answers to besides its own),
     MAX_MINUTES and MAX_MB of a recording and MAX_TOTAL_MB of all that visitors have sent (0: no limit),
-    MCP_SERVER=1, API_KEY (what clients of /v1 must send, see docs/openai-api.md), ALLOWED_CHECKPOINTS (Hub ids that
-    compare may load, separated by spaces; on one's own machine any),
-    ALLOWED_DATASETS. What is in these two lists is read with this machine's Hub token; nothing else that a visitor
-    names is.
+    API_KEY (what clients of /v1 and /mcp must send, see docs/api.md), LOCAL_FILES=0 (programs may name no path of this
+    machine), ALLOWED_HOSTS (see shared.link; on one's own machine any public host), ALLOWED_CHECKPOINTS (Hub ids that
+    compare may load, separated by spaces; on one's own machine any), ALLOWED_DATASETS.
+    What is in the last two lists is read with this machine's Hub token; nothing else that a visitor names is.
     """
     on_space = bool(os.environ.get("SPACE_ID"))
     max_seconds = 60 * float(os.environ.get("MAX_MINUTES") or (SPACE_SECONDS / 60 if on_space else 0)) or None
@@ -64,10 +67,13 @@ def launch(title: str, pages: Sequence[Page]) -> None:
     except UserError as error:
         sys.exit(str(error))
     announce(served)
+    if reads_own_files():
+        os.environ.setdefault("ALLOWED_HOSTS", "*")  # its user may open any public address anyway
     demo = build(title, pages, served)
     max_total = int(float(os.environ.get("MAX_TOTAL_MB") or max_mb * TOTAL) * 1e6) or None
     start(demo, max_bytes=max_bytes, max_total_bytes=max_total, server_name="0.0.0.0" if on_space else "127.0.0.1",
-          api=routes(served, Settings(os.environ.get("API_KEY") or None)))
+          api=programs(served, Settings(os.environ.get("API_KEY") or None, places_for_each=MAX_WAITING,
+                                        visitor=visitor_of)))
 
 
 def announce(served: Serving) -> None:
@@ -78,13 +84,15 @@ def announce(served: Serving) -> None:
         print(f"\n{frame}\n!! {served.problem}\n{frame}\n", file=sys.stderr, flush=True)
 
 
-def build(title: str, pages: Sequence[Page], served: Serving) -> gr.Blocks:
-    """The app, not running yet. The first page is the front page."""
+def build(title: str, pages: Sequence[Page], served: Serving | None) -> gr.Blocks:
+    """The app, not running yet. The first page is the front page. served: None for pages that need no checkpoint."""
     first, *others = pages
     with gr.Blocks(title=title, analytics_enabled=False) as demo:
         gr.Navbar(visible=bool(others), main_page_name=first.title)
         first.render(served)
         demo.unload(_leave)
+        if served is not None:
+            endpoints(served, reads_own_files())
     for page in others:
         with demo.route(page.title, f"/{page.path}"):
             gr.Navbar(visible=True, main_page_name=first.title)
@@ -95,7 +103,7 @@ def build(title: str, pages: Sequence[Page], served: Serving) -> gr.Blocks:
 
 
 def start(demo: gr.Blocks, *, max_bytes: int | None, max_total_bytes: int | None = None,
-          server_name: str = "127.0.0.1", api: APIRouter | None = None, block: bool = True) -> str:
+          server_name: str = "127.0.0.1", api: Programs | None = None, block: bool = True) -> str:
     """Serve a built app.
 
     Args:
@@ -103,7 +111,7 @@ def start(demo: gr.Blocks, *, max_bytes: int | None, max_total_bytes: int | None
         max_bytes: of one file; None for any.
         max_total_bytes: of all that visitors have sent and that is still here; None for any.
         server_name: where to listen, unless GRADIO_SERVER_NAME says.
-        api: routes that are answered at the same address, before the pages' own.
+        api: what programs call at the same address.
         block: until the app is stopped.
 
     Returns:
@@ -118,8 +126,8 @@ def start(demo: gr.Blocks, *, max_bytes: int | None, max_total_bytes: int | None
         server_name=server_name, prevent_thread_lock=True, quiet=True,
         theme=theme(), css_paths=STYLES, head=head(demo.title or ""), footer_links=["api", "settings"],
         max_file_size=max_bytes, favicon_path=ICON, allowed_paths=[str(RESULTS)],
-        app_kwargs={"middleware": around}, ssr_mode=False, show_error=False,
-        mcp_server=os.environ.get("MCP_SERVER") == "1", share=False)
+        app_kwargs={"middleware": around, **(api.app_options if api else {})}, ssr_mode=False, show_error=False,
+        mcp_server=False, share=False)
     demo.app.router.routes[:0] = [*(api.routes if api is not None else ()), *pictures().routes]
     print(f"Listening on {address}", flush=True)
     if block:

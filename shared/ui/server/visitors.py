@@ -16,6 +16,7 @@ from urllib.parse import parse_qs
 
 from gradio.queueing import Queue
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -28,6 +29,11 @@ def address_of(client: str | None, headers: Headers) -> str:
     """The network address that stands for a visitor. On a Space the proxy in front of it names it in a header."""
     forwarded = headers.get("x-forwarded-for", "").split(",")[0].strip() if os.environ.get("SPACE_ID") else ""
     return forwarded or client or "unknown"
+
+
+def visitor_of(request: Request) -> str:
+    """The same for a request."""
+    return address_of(request.client.host if request.client else None, request.headers)
 
 
 class Presence:

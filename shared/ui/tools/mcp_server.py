@@ -1,0 +1,182 @@
+"""The five tools over the Model Context Protocol, at /mcp of the app: for Claude, editors and agents.
+
+Enters: calls as any client of the protocol makes them (streamable HTTP). Leaves: a short text and structured values, or
+a sentence that says what is wrong. The checkpoints, limits and queue are those of the OpenAI routes; which names and
+pages are answered is decided before a request comes here (`server.names`). A client that leaves, or cancels a call,
+ends its work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import gradio as gr
+from gradio.context import LocalContext
+from mcp import types
+from mcp.server.lowlevel import Server
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from starlette.requests import Request as HttpRequest
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from shared import __version__
+from shared.api import Busy, Queue, Settings, refusal
+from shared.errors import Cancelled, UserError
+from shared.serving import Serving
+from shared.ui.server.jobs import Job
+from shared.ui.server.uploads import MAX_BODY_BYTES
+from shared.ui.tools.arguments import checked, schema
+from shared.ui.tools.files import Files
+from shared.ui.tools.sentences import sentence
+from shared.ui.tools.work import TOOLS, Tool, Work
+
+PATH = "/mcp"
+MAX_SESSIONS = 1000
+ABOUT = ("Speech recognition with Whisper on the user's own recordings: transcribe, translate into English, tell "
+         "speakers apart, and compare a fine-tuned checkpoint with the base one.")
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class McpServer:
+    """route: to be put into the app. running: to be entered in the app's lifespan."""
+
+    route: Route
+    running: Callable[[Any], contextlib.AbstractAsyncContextManager[None]]
+
+
+def mcp_server(serving: Serving, settings: Settings, waiting: Queue, own_files: bool) -> McpServer:
+    """The tools as a part of an app that is not running yet.
+
+    Args:
+        serving: what answers.
+        settings: key and names of visitors.
+        waiting: the queue; that of the OpenAI routes.
+        own_files: whether paths of this machine are read.
+    """
+    calls = _Calls(serving, settings, waiting, Files(serving.limits, own_files))
+    server: Server[object, HttpRequest] = Server("whisper-spaces", version=__version__, instructions=ABOUT)
+    server.list_tools()(_listed)
+    # Not validated there: `arguments.checked` says in a sentence what is wrong.
+    server.call_tool(validate_input=False)(functools.partial(calls.answer, server))
+    manager = StreamableHTTPSessionManager(server, max_request_body_size=MAX_BODY_BYTES, max_sessions=MAX_SESSIONS)
+
+    @contextlib.asynccontextmanager
+    async def running(_: Any) -> AsyncIterator[None]:
+        async with manager.run():
+            yield
+
+    return McpServer(Route(PATH, _Endpoint(manager, settings)), running)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """The SDK logs a session that its client closed as an error."""
+    return not (record.exc_info and isinstance(record.exc_info[1], anyio.ClosedResourceError))
+
+
+logging.getLogger("mcp.server.streamable_http").addFilter(_is_news)
+
+
+class _Endpoint:
+    """The protocol's address: refuses a wrong key, and hands on what is left."""
+
+    def __init__(self, manager: StreamableHTTPSessionManager, settings: Settings) -> None:
+        self._manager, self._settings = manager, settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refused = refusal(self._settings, HttpRequest(scope))
+        if refused is not None:
+            await refused(scope, receive, send)
+            return
+        await self._manager.handle_request(scope, receive, send)
+
+
+async def _listed() -> list[types.Tool]:
+    return [types.Tool(
+        name=tool.name, title=tool.title, description=tool.description, inputSchema=schema(tool.takes),
+        outputSchema=tool.gives.model_json_schema(),
+        annotations=types.ToolAnnotations(readOnlyHint=True, idempotentHint=True, openWorldHint=tool.name != "models"))
+        for tool in TOOLS]
+
+
+@dataclass(frozen=True)
+class _Calls:
+    """Calls of tools, each worked on when its turn comes."""
+
+    serving: Serving
+    settings: Settings
+    waiting: Queue
+    files: Files
+
+    async def answer(self, server: Server[object, HttpRequest], name: str, arguments: dict[str, Any]
+                     ) -> types.CallToolResult:
+        """The result of one call; what is wrong is told in a sentence."""
+        tool = next((tool for tool in TOOLS if tool.name == name), None)
+        if tool is None:
+            return _wrong(f"There is no such tool. Limit: {', '.join(tool.name for tool in TOOLS)}.")
+        try:
+            asked = checked(tool.takes, arguments)
+            context = server.request_context
+            assert context.request is not None, "it came over HTTP"
+            with _Progress(context) as tell:
+                work = functools.partial(self._work, tool, asked, context.request, tell)
+                found = (await asyncio.to_thread(work, threading.Event()) if tool.queue is None else
+                         await self.waiting.run(work, context.request.is_disconnected,
+                                                self.settings.visitor(context.request)))
+        except UserError as error:
+            return _wrong(sentence(error, arguments))
+        except (Busy, Cancelled) as error:
+            return _wrong(str(error) or "Stopped.")
+        except Exception:
+            log.exception("The tool %s failed", name)
+            return _wrong("This failed in a way that was not foreseen. What to do: tell whoever runs the server, whose "
+                          "log says more.")
+        return types.CallToolResult(content=[types.TextContent(type="text", text=found.short())],
+                                    structuredContent=found.model_dump())
+
+    def _work(self, tool: Tool[Any], asked: Any, request: HttpRequest, tell: Callable[..., None],
+              cancel: threading.Event) -> Any:
+        """In a thread. On ZeroGPU the request says whose quota is used."""
+        LocalContext.request.set(gr.Request(request))
+        job = Job(tell)
+        job.cancel = cancel
+        return tool.run(asked, Work(self.serving, self.files, job))
+
+
+class _Progress:
+    """Tells the client how far its call is, where it asked to be told. Used from the thread that works."""
+
+    def __init__(self, context: Any) -> None:
+        self._session, self._request = context.session, str(context.request_id)
+        self._token = context.meta.progressToken if context.meta else None
+        self._loop = asyncio.get_running_loop()
+        self._last = ""
+        self._over = threading.Event()
+
+    def __enter__(self) -> Callable[..., None]:
+        return self._tell
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+
+    def _tell(self, fraction: float, desc: str) -> None:
+        if self._token is None or desc == self._last or self._over.is_set():
+            return
+        self._last = desc
+        asyncio.run_coroutine_threadsafe(self._send(fraction, desc), self._loop)
+
+    async def _send(self, fraction: float, text: str) -> None:
+        with contextlib.suppress(Exception):  # the client has left; its call ends by itself
+            await self._session.send_progress_notification(self._token, fraction, 1.0, text, self._request)
+
+
+def _wrong(text: str) -> types.CallToolResult:
+    return types.CallToolResult(content=[types.TextContent(type="text", text=text)], isError=True)

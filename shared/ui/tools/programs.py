@@ -1,0 +1,46 @@
+"""All that programs call at the app's address beside its pages: OpenAI's routes, the tools, and how to use them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from shared.api import Settings, routes
+from shared.serving import Serving
+from shared.ui.tools.document import agents_page
+from shared.ui.tools.files import reads_own_files
+from shared.ui.tools.mcp_server import mcp_server
+
+
+@dataclass(frozen=True)
+class Programs:
+    """routes: before the pages' own. running: to be entered in the app's lifespan."""
+
+    routes: tuple[BaseRoute, ...]
+    running: Callable[[Any], AbstractAsyncContextManager[None]]
+
+    @property
+    def app_options(self) -> dict[str, Any]:
+        """For the application's constructor."""
+        return {"lifespan": self.running}
+
+
+def programs(serving: Serving, settings: Settings) -> Programs:
+    """OpenAI's routes and the tools, with one queue for both; and a page that tells agents how to use them."""
+    waiting = settings.queue()
+    tools = mcp_server(serving, settings, waiting, reads_own_files())
+
+    def agents(request: Request) -> Response:
+        host = os.environ.get("SPACE_HOST")  # a Space's proxy speaks plain HTTP to the app
+        address = f"https://{host}" if host else str(request.base_url).rstrip("/")
+        return PlainTextResponse(agents_page(address), media_type="text/markdown")
+
+    return Programs((tools.route, Route("/agents.md", agents), *routes(serving, settings, waiting).routes),
+                    tools.running)
