@@ -20,9 +20,10 @@ from pathlib import Path
 
 import pytest
 from app_process import serving
-from gradio_client import Client, handle_file
+from gradio_client import handle_file
 from hub_server import HubServer, environment
 from huggingface_hub import SpaceCard
+from page_client import PageClient
 from paths import DATA, ROOT
 from speech import Clip, clips
 
@@ -98,7 +99,7 @@ class QuietHandler(SimpleHTTPRequestHandler):
         pass
 
 
-def heard(client: Client, app: str, clip: Clip, media: str) -> str:
+def heard(client: PageClient, app: str, clip: Clip, media: str) -> str:
     """What the app reads in a clip, by the engine that a Space uses."""
     how = {"language": clip.language, "task": "transcribe", "engine": "torch", "initial_prompt": ""}
     sound = handle_file(clip.path)

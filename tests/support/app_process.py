@@ -9,11 +9,11 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from gradio_client import Client
+from page_client import PageClient
 
 
 @contextlib.contextmanager
-def serving(python: Path | str, folder: Path, env: dict[str, str]) -> Iterator[Client]:
+def serving(python: Path | str, folder: Path, env: dict[str, str]) -> Iterator[PageClient]:
     """Run the folder's app.py until the end of the body, with a client of it."""
     with socket.socket() as place:
         place.bind(("127.0.0.1", 0))
@@ -31,7 +31,7 @@ def serving(python: Path | str, folder: Path, env: dict[str, str]) -> Iterator[C
                 break
         assert process.poll() is None and said, "".join(said)
         threading.Thread(target=process.stdout.read, daemon=True).start()  # so that it never waits for a reader
-        yield Client(f"http://127.0.0.1:{port}", verbose=False)
+        yield PageClient(f"http://127.0.0.1:{port}", verbose=False)
     finally:
         watch.cancel()
         process.terminate()

@@ -44,8 +44,8 @@ def test_the_suite_starts_and_transcribes_without_a_network(tmp_path):
         address = f"http://127.0.0.1:{port}"
         wait_for(port, app)
         clip = clips("it")[1]
-        text = Client(address, verbose=False).predict(handle_file(clip.path), language="it",
-                                                      api_name="/transcribe_microphone")[0]
+        text = Client(address, verbose=False).predict(audio=handle_file(clip.path), language="it",
+                                                      api_name="/transcribe")["text"]
         assert word_errors(clip.text, text, "it").wer < 0.3
         log.seek(0)
         said = log.read()

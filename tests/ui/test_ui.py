@@ -12,8 +12,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from gradio_client import Client, handle_file
+from gradio_client import handle_file
 from gradio_client.exceptions import AppError
+from page_client import PageClient
 from paths import DATA
 from running_app import running_app
 
@@ -40,14 +41,14 @@ def app():
 
 @pytest.fixture
 def client(app):
-    return Client(app.address, verbose=False)
+    return PageClient(app.address, verbose=False)
 
 
-def listen(client: Client, path: Path | str, *choices, name: str = "/transcribe_microphone") -> tuple:
+def listen(client: PageClient, path: Path | str, *choices, name: str = "/transcribe_microphone") -> tuple:
     return client.predict(handle_file(str(path)), *(choices or CHOICES), api_name=name)
 
 
-def read_files(client: Client, *paths: Path | str, choices=CHOICES) -> tuple:
+def read_files(client: PageClient, *paths: Path | str, choices=CHOICES) -> tuple:
     return client.predict([handle_file(str(path)) for path in paths], *choices, api_name="/transcribe_files")
 
 
@@ -56,7 +57,7 @@ def ffmpeg(*arguments: str | Path) -> None:
 
 
 def test_every_action_is_a_named_endpoint(client):
-    named = client.view_api(all_endpoints=True, return_format="dict", print_info=False)["named_endpoints"]
+    named = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     assert set(named) >= ACTIONS
 
 
@@ -173,7 +174,7 @@ def test_two_visitors_with_the_same_file_at_once(app, tmp_path):
     texts: dict[int, str] = {}
 
     def visit(number: int) -> None:
-        texts[number] = listen(Client(app.address, verbose=False), DATA / "it_vm-mailboxfull.flac")[0]
+        texts[number] = listen(PageClient(app.address, verbose=False), DATA / "it_vm-mailboxfull.flac")[0]
 
     visitors = [threading.Thread(target=visit, args=(number,)) for number in range(3)]
     for visitor in visitors:

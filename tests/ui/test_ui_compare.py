@@ -11,10 +11,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from gradio_client import Client, handle_file
+from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 from hub_server import USER
 from huggingface_hub import HfApi
+from page_client import PageClient
 from speech import clips
 
 from shared.checkpoint.embedded import embedded_base
@@ -55,15 +56,15 @@ def app(italian):
 
 @pytest.fixture
 def client(app):
-    return Client(app, verbose=False)
+    return PageClient(app, verbose=False)
 
 
-def ask(client: Client, clip: Path, reference: str = "", how=HOW) -> tuple[dict, str]:
+def ask(client: PageClient, clip: Path, reference: str = "", how=HOW) -> tuple[dict, str]:
     data, html, *_ = client.predict(handle_file(str(clip)), reference, *how, api_name="/compare_clip")
     return data, html
 
 
-def ask_set(client: Client, source: str, *where, how=HOW) -> tuple:
+def ask_set(client: PageClient, source: str, *where, how=HOW) -> tuple:
     return client.predict(source, *where, *COLUMNS, *how, api_name="/compare_clips")
 
 
@@ -83,7 +84,7 @@ def no_upload_left() -> bool:
 
 
 def test_every_action_is_a_named_endpoint(client):
-    named = set(client.view_api(all_endpoints=True, return_format="dict", print_info=False)["named_endpoints"])
+    named = set(client.view_api(return_format="dict", print_info=False)["named_endpoints"])
     assert named >= {"/compare_clip", "/compare_example", "/compare_clips", "/stop_compare"}
 
 
@@ -258,7 +259,7 @@ def test_on_a_space_only_what_the_owner_allows(italian):
     demo = build("Compare", [Page("Compare", "compare", compare.page)], serving)
     address = start(demo, max_bytes=None, block=False)
     try:
-        client = Client(address, verbose=False)
+        client = PageClient(address, verbose=False)
         for name in ("/etc", "KBLab/kb-whisper-large"):
             with pytest.raises((AppError, ValueError), match=r"may not be loaded here|not in the list of choices"):
                 ask(client, MAILBOX.path, "", how=(*HOW[:5], name, ""))

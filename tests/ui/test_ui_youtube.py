@@ -7,9 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
-from gradio_client import Client, handle_file
+from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 from media_server import serves, video_of
+from page_client import PageClient
 from paths import DATA
 from youtube_server import Video, YouTubeServer, openssl
 
@@ -40,7 +41,7 @@ def address():
 
 @pytest.fixture
 def client(address):
-    return Client(address, verbose=False)
+    return PageClient(address, verbose=False)
 
 
 @pytest.fixture(scope="module")
@@ -77,16 +78,16 @@ def left_behind() -> list[Path]:
     return [path for path in ROOT.glob("link-*")]
 
 
-def look(client: Client, link: str) -> tuple:
+def look(client: PageClient, link: str) -> tuple:
     return client.predict(link, api_name="/look_up_link")
 
 
-def transcribe(client: Client, link: str, *part, choices=CHOICES) -> tuple:
+def transcribe(client: PageClient, link: str, *part, choices=CHOICES) -> tuple:
     return client.predict(link, *(part or WHOLE), *choices, api_name="/transcribe_video")
 
 
 def test_every_action_is_a_named_endpoint(client):
-    named = set(client.view_api(all_endpoints=True, return_format="dict", print_info=False)["named_endpoints"])
+    named = set(client.view_api(return_format="dict", print_info=False)["named_endpoints"])
     assert named >= {"/look_up_link", "/transcribe_video", "/transcribe_video_file", "/stop_youtube",
                      "/correct_youtube"}
 

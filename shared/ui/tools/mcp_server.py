@@ -27,7 +27,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from shared import __version__
+import shared
 from shared.api import Busy, Queue, Settings, refusal
 from shared.errors import Cancelled, UserError
 from shared.serving import Serving
@@ -63,7 +63,7 @@ def mcp_server(serving: Serving, settings: Settings, waiting: Queue, own_files: 
         own_files: whether paths of this machine are read.
     """
     calls = _Calls(serving, settings, waiting, Files(serving.limits, own_files))
-    server: Server[object, HttpRequest] = Server("whisper-spaces", version=__version__, instructions=ABOUT)
+    server: Server[object, HttpRequest] = Server("whisper-spaces", version=shared.__version__, instructions=ABOUT)
     server.list_tools()(_listed)
     # Not validated there: `arguments.checked` says in a sentence what is wrong.
     server.call_tool(validate_input=False)(functools.partial(calls.answer, server))
