@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -10,6 +12,9 @@ from pathlib import Path
 import gradio as gr
 import httpx
 import pytest
+from gradio import processing_utils
+from gradio.context import LocalContext
+from speech import clips
 from starlette.requests import Request as NetworkRequest
 
 from shared.errors import Cancelled, UserError
@@ -17,7 +22,7 @@ from shared.options import Options
 from shared.serving import Serving
 from shared.system.files import cache_folder
 from shared.ui import RESULTS, UPLOADS
-from shared.ui.server import jobs, live_sessions, messages, uploads
+from shared.ui.server import jobs, live_sessions, messages, remote_files, uploads
 from shared.ui.server.launch import Page, build, start
 from shared.ui.server.names import KnownNames, served_names
 from shared.ui.server.uploads import ARRIVING
@@ -25,6 +30,7 @@ from shared.ui.server.visitors import MAX_WAITING, Presence, address_of
 
 MARKUP = '<img src="http://evil.test/a.png" onerror="window.PWN=1"><script>window.PWN=1</script>'
 MAX_FILE, MAX_TOTAL = 100_000, 250_000
+ITALIAN = min((clip.path for clip in clips("it") if clip.path.suffix == ".flac"), key=lambda path: path.stat().st_size)
 
 
 class Work:
@@ -261,3 +267,64 @@ def test_the_visitor_behind_a_spaces_proxy(monkeypatch):
     assert address_of("10.9.9.9", headers) == "10.9.9.9", "anybody can send that header"
     monkeypatch.setenv("SPACE_ID", "me/app")
     assert address_of("10.9.9.9", headers) == "203.0.113.7" and address_of(None, {}) == "unknown"
+
+
+@pytest.mark.parametrize(("asked_by", "quoted"), [("app", "&lt;img"), ("api", "<img"), (None, "<img")])
+def test_a_program_gets_a_message_as_it_is(asked_by, quoted):
+    """Only what goes onto a page is escaped: JSON clients saw "&lt;"."""
+    headers = [(b"x-gradio-user", asked_by.encode())] if asked_by else []
+    request = gr.Request(NetworkRequest({"type": "http", "headers": headers}))
+    before = LocalContext.request.set(request)
+    try:
+        assert quoted in messages.error(UserError("There is no such link", got=MARKUP)).message
+    finally:
+        LocalContext.request.reset(before)
+
+
+@pytest.fixture
+def gradios_own_way() -> Iterator[None]:
+    names = ("async_ssrf_protected_download", "ssrf_protected_download", "save_url_to_cache")
+    before = {name: getattr(processing_utils, name) for name in names}
+    yield
+    for name, value in before.items():
+        setattr(processing_utils, name, value)
+
+
+def by_address(address: str) -> dict:
+    """What a program sends that names a file by its address, after Gradio has taken it in."""
+    given = {"path": address, "meta": {"_type": "gradio.FileData"}}
+    return asyncio.run(processing_utils.async_move_files_to_cache(given, gr.File(), check_in_upload_folder=True))
+
+
+@pytest.mark.parametrize(("path", "allowed", "refused"), [
+    ("/a.flac", True, None), ("/a.flac", False, "not allowed here"), ("/large.flac", True, "too large"),
+    ("/away", True, "private address"), ("/text", True, "no sound or video")])
+def test_a_file_named_by_address_is_fetched_as_links_are(media, monkeypatch, gradios_own_way, path, allowed, refused):
+    """Size, hosts, redirects: Gradio read any size into memory, from any host."""
+    clip = ITALIAN.read_bytes()
+    media.file("/a.flac", clip)
+    media.file("/large.flac", clip + bytes(MAX_FILE))
+    media.file("/text", b"<html>", "text/html")
+    media.moved("/away", "http://100.100.100.200/latest/meta-data")
+    if not allowed:
+        monkeypatch.setenv("ALLOWED_HOSTS", "")
+    remote_files.guard(lambda: MAX_FILE)
+    before = set(UPLOADS.glob("*"))
+    if refused is None:
+        found = Path(by_address(media.base + path)["path"])
+        assert found.read_bytes() == clip and found.parent.parent == UPLOADS
+        shutil.rmtree(found.parent)
+    else:
+        with pytest.raises(gr.Error, match=refused):
+            by_address(media.base + path)
+    assert set(UPLOADS.glob("*")) == before
+
+
+@pytest.mark.parametrize("host", ["10.0.0.1", "100.64.0.1", "169.254.169.254", "[::ffff:10.0.0.1]", "0x7f000001",
+                                  "[::1]", "[64:ff9b::a00:1]", "localhost", "127.1"])
+def test_no_private_address_is_asked_for_a_file(gradios_own_way, monkeypatch, host):
+    monkeypatch.delenv("LINK_ALLOW_LOOPBACK", raising=False)
+    monkeypatch.setenv("ALLOWED_HOSTS", "localhost")
+    remote_files.guard(lambda: MAX_FILE)
+    with pytest.raises(gr.Error, match=r"private address|not allowed here"):
+        by_address(f"http://{host}/a.wav")

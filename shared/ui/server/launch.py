@@ -19,10 +19,10 @@ from shared.api import Settings
 from shared.errors import UserError
 from shared.serving import Limits, Serving, serving
 from shared.ui import RESULTS
-from shared.ui.server import jobs, live_sessions, received, results
+from shared.ui.server import jobs, live_sessions, received, remote_files, results
 from shared.ui.server.names import KnownNames, served_names
 from shared.ui.server.theme import ICON, STYLES, head, pictures, theme
-from shared.ui.server.uploads import Uploads
+from shared.ui.server.uploads import Uploads, room_for_file
 from shared.ui.server.visitors import MAX_WAITING, PlacesForEach, WatchConnections, visitor_of
 from shared.ui.tools.endpoints import endpoints
 from shared.ui.tools.files import reads_own_files
@@ -118,6 +118,7 @@ def start(demo: gr.Blocks, *, max_bytes: int | None, max_total_bytes: int | None
         The app's address.
     """
     results.open_folders()
+    remote_files.guard(lambda: room_for_file(max_bytes, max_total_bytes))
     server_name = os.environ.get("GRADIO_SERVER_NAME") or server_name
     around = [Middleware(KnownNames, names=served_names(server_name), server_name=server_name),
               Middleware(PlacesForEach, queue=lambda: demo._queue), Middleware(WatchConnections),

@@ -1,6 +1,7 @@
-"""The one door for what a page says in a message: escaped, and without paths of this machine.
+"""The one door for what is said in a message: without paths of this machine, and for a page escaped.
 
-Gradio puts the text of a message into the page as HTML, and a message may quote what a visitor wrote.
+Gradio puts the text of a message into the page as HTML, and a message may quote what a visitor wrote. A program gets
+JSON, where "&lt;" would be wrong.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from html import escape
 from pathlib import Path
 
 import gradio as gr
+from gradio.context import LocalContext
 
 from shared.errors import UserError
 from shared.system.files import cache_folder
@@ -31,8 +33,16 @@ def without_paths(text: str) -> str:
 
 
 def as_message(text: str) -> str:
-    """Plain text as Gradio's messages want it: nothing in it is markup."""
-    return escape(without_paths(text), quote=False)
+    """The text as the one who asked wants it: for a page nothing in it is markup; a program gets it as it is."""
+    plain = without_paths(text)
+    return plain if _asked_by_a_program() else escape(plain, quote=False)
+
+
+def _asked_by_a_program() -> bool:
+    """Whether this work was asked for by Gradio's client or over HTTP. A page says that it is one with each request."""
+    request = LocalContext.request.get(None)
+    headers = getattr(request, "headers", None)
+    return headers is not None and headers.get("x-gradio-user") != "app"
 
 
 def error(problem: UserError | str, *, title: str | None = None, seconds: float = SECONDS) -> gr.Error:

@@ -123,6 +123,12 @@ def _counted(receive: Receive, limit: float) -> Receive:
     return counted
 
 
+def room_for_file(max_file_bytes: int | None, max_total_bytes: int | None) -> float:
+    """Bytes that one more file may have, whichever way it comes."""
+    file = float("inf") if max_file_bytes is None else max_file_bytes
+    return file if max_total_bytes is None else max(0.0, min(file, max_total_bytes - _kept_bytes()))
+
+
 def _kept_bytes() -> int:
     """Of all that lies in Gradio's folder, but for what is arriving."""
     folders = [folder for folder in UPLOADS.glob("*") if not folder.name.startswith(ARRIVING)]
