@@ -22,7 +22,7 @@ from shared.checkpoint.embedded import embedded_base
 from shared.serving import Limits, Serving
 from shared.testset import Clip, ClipSet, evaluate
 from shared.ui import RESULTS, ROOT, UPLOADS
-from shared.ui.pages import compare, compare_set
+from shared.ui.pages import compare, compare_set, compare_set_view
 from shared.ui.pages.compare_inputs import AskedTestSet, clips_of
 from shared.ui.server.launch import Page, announce, build, start
 from shared.wer import word_errors
@@ -115,7 +115,7 @@ def test_the_language_is_detected_once_and_said(client):
 
 
 def test_an_example_has_its_known_text(client):
-    data, html, *_ = client.predict(0, *HOW, api_name="/compare_example")
+    data, html, *_ = client.predict(1, *HOW, api_name="/compare_example")
     assert data["reference"].startswith("Spiacente") and data["sides"][1]["errors"]["words"]["rate"] < 0.5
     assert 'class="diff"' in html
 
@@ -180,10 +180,10 @@ def test_what_a_large_test_set_says(base, heard, verdict, said):
     many = ClipSet("a <set>", [Clip(f"{n}.flac", "one two three four", lambda: data, ".flac") for n in range(20)])
     first, second = heard
     result = evaluate(many, {"Base": lambda waveform: first, "Fine-tuned": lambda waveform: second}, language="en")
-    html = compare_set.html(result, ["A <note>"])
-    assert result.comparisons[0].verdict == verdict and said in compare_set.verdict_text(result)
+    html = compare_set_view.html(result, ["A <note>"])
+    assert result.comparisons[0].verdict == verdict and said in compare_set_view.verdict_text(result)
     assert said.split(":")[0] in html and "a &lt;set&gt;" in html and "A &lt;note&gt;" in html
-    assert html.count("<svg") == 3 and html.count("<tr><td><details>") == 20
+    assert html.count("<svg") == 3 and html.count('<details class="clip-row"') == 20
     low, high = compare_set.as_dict(result, (base, base), [])["sides"][0]["words"]["interval"]
     assert isinstance(low, float) and low <= result.scores[0].wer <= high
     assert "nan" not in html and "too short to tell" not in html

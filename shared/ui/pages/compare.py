@@ -17,8 +17,9 @@ from shared.ui.components import example_clips
 from shared.ui.components.form import clearable, handler
 from shared.ui.components.go import QUIET, Go
 from shared.ui.components.panel import MODEL_QUEUE, footing, heading, with_stop
-from shared.ui.pages import compare_clip, compare_set
+from shared.ui.pages import compare_clip, compare_set, compare_set_view
 from shared.ui.pages.compare_inputs import ZIP, AskedTestSet, ClipSource, CompareChoices, CompareHow, clips_of, pair
+from shared.ui.pages.compare_sounds import Sounds
 from shared.ui.render.transcript import EMPTY
 from shared.ui.server import jobs, messages
 from shared.ui.server.jobs import Job
@@ -38,7 +39,7 @@ def page(serving: Serving) -> None:
         with gr.Column(scale=2, min_width=300):
             with gr.Tabs():
                 with gr.Tab("One clip") as clip_tab:
-                    one = _OneClip()
+                    one = _OneClip(serving)
                 with gr.Tab("A test set") as set_tab:
                     many = ClipSource()
             chosen = CompareChoices(serving, serving.fine_tuned)
@@ -53,10 +54,10 @@ def page(serving: Serving) -> None:
 class _OneClip:
     """A clip, and its text. Rendered where it is made."""
 
-    def __init__(self) -> None:
+    def __init__(self, serving: Serving) -> None:
         self.clip = gr.Audio(sources=["upload", "microphone"], type="filepath", label="Speech", buttons=[],
                              editable=False, elem_id="compare-clip")
-        self.examples = example_clips.row()
+        self.examples = example_clips.compared_row(serving)
         self.reference = gr.Textbox(label="Its text, word for word", lines=3, elem_id="compare-reference",
                                     info="If you know it. Without it the two texts are set against each other.",
                                     max_length=compare_clip.MAX_LETTERS)
@@ -149,11 +150,14 @@ def _compare_test_sets(serving: Serving, many: ClipSource, go: Go, chosen: Compa
     def compare_test_set(asked: AskedTestSet, work: Job) -> list[Any]:
         both = pair(serving, asked.how, work)
         work.says("opening the test set")
-        with clips_of(asked, serving.limits) as clips:
-            evaluation, notes = compare_set.compare_set(serving, clips, both, asked.how, work)
-        summary = compare_set.as_dict(evaluation, both, notes)
-        paths = compare_set.write_files(evaluation, summary)
-        return [summary, compare_set.html(evaluation, notes), paths, gr.Column(visible=True)]
+        with clips_of(asked, serving.limits) as clips, compare_set.results_folder() as folder:
+            sounds = Sounds(folder)
+            evaluation, notes = compare_set.compare_set(serving, clips, both, asked.how, work, sounds)
+            players = sounds.only([clip.id for clip in compare_set_view.shown(evaluation)])
+            summary = compare_set.as_dict(evaluation, both, notes)
+            paths = compare_set.write_files(evaluation, summary, folder)
+        html = compare_set_view.html(evaluation, notes, players)
+        return [summary, html, paths, gr.Column(visible=True)]
 
     clearable(archive=many.archive, table=many.table)
     shown.runs(go.click, handler(AskedTestSet, compare_test_set, files=("archive", "table")),

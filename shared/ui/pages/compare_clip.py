@@ -16,6 +16,7 @@ from shared.inference import Transcriber
 from shared.languages import language_name
 from shared.serving import Answer, Request, Serving, describe_engine
 from shared.ui.render import alignment as diff
+from shared.ui.render.scores import Score, scoreboard
 from shared.ui.server.jobs import Job
 from shared.ui.server.messages import without_paths
 from shared.units import spoken_time
@@ -107,11 +108,39 @@ def as_dict(compared: Compared) -> dict[str, Any]:
 
 
 def html(compared: Compared) -> str:
-    """Notes, the two sides, and the numbers."""
+    """The answer first: rates, or how far apart the texts are; then the aligned words; the rest is folded."""
     notes = "".join(f'<p class="notice" role="status">{escape(note)}</p>' for note in compared.notes)
     sides = "".join(_side(side, compared.language) for side in compared.sides)
-    below = _numbers(compared) if compared.reference else _between(compared)
-    return f'<div class="comparison">{notes}<div class="sides">{sides}</div>{below}</div>'
+    sides = f'<div class="sides">{sides}</div>'
+    if not compared.reference:
+        return f'<div class="comparison">{_between(compared)}{sides}{notes}</div>'
+    return (f'<div class="comparison">{_scores(compared)}<p class="verdict">{escape(verdict_text(compared))}</p>{sides}'
+            f"{diff.LEGEND}{notes}{_numbers(compared)}</div>")
+
+
+def verdict_text(compared: Compared) -> str:
+    """The difference on this clip in one sentence, and what one clip can tell."""
+    base, tuned = (side.errors.words for side in compared.sides if side.errors is not None)
+    kind = "character" if unit(compared.language) == "character" else "word"
+    if base.errors == tuned.errors:
+        found = "Both texts are right" if not base.errors else (
+            f"Both make {_errors(base.errors, kind)} in {base.reference_length} {kind}s")
+    else:
+        fewer = "fewer" if tuned.errors < base.errors else "more"
+        found = f"Fine-tuned makes {_errors(abs(tuned.errors - base.errors), kind, fewer)} than base"
+    return f"{found}. {TOO_SHORT}"
+
+
+def _errors(n_errors: int, kind: str, more: str = "") -> str:
+    return " ".join(filter(None, (str(n_errors), more, kind, "error" if n_errors == 1 else "errors")))
+
+
+def _scores(compared: Compared) -> str:
+    title = rate_titles(compared.language)[0]
+    scores = [Score(name_class, side.name, side.errors.words.wer,
+                    note=f"{side.errors.words.errors} of {side.errors.words.reference_length} wrong")
+              for name_class, side in zip(("base", "tuned"), compared.sides, strict=True) if side.errors is not None]
+    return scoreboard(scores, title)
 
 
 def rate_titles(language: str | None) -> tuple[str, str]:
@@ -123,13 +152,14 @@ def rate_titles(language: str | None) -> tuple[str, str]:
 
 def _side(side: Side, language: str) -> str:
     answer = side.answer
-    parts = [f"<h3>{side.name}</h3>", f'<p class="who">{escape(without_paths(answer.checkpoint.describe()))}</p>',
-             '<p class="label">As written</p>', diff.text_html(answer.transcript.text, language)]
+    written = (f"{diff.text_html(answer.transcript.text, language)}"
+               f'<p class="who">{escape(without_paths(answer.checkpoint.describe()))} · '
+               f"{spoken_time(answer.transcript.duration)} of sound read in {answer.seconds:.1f} s, "
+               f"{answer.rtfx:.1f}× real time · {escape(side.engine)}</p>")
+    shown = written
     if side.errors:
-        parts += ['<p class="label">Aligned to the reference</p>', diff.aligned_html(side.errors.words, language)]
-    parts.append(f'<p class="small">{spoken_time(answer.transcript.duration)} of sound read in {answer.seconds:.1f} s, '
-                 f"{answer.rtfx:.1f}× real time · {escape(side.engine)}</p>")
-    return f'<section class="side" aria-label="{side.name}">{"".join(parts)}</section>'
+        shown = diff.aligned_html(side.errors.words, language) + diff.folded("As written", written)
+    return f'<section class="side" aria-label="{side.name}"><h2>{side.name}</h2>{shown}</section>'
 
 
 def _numbers(compared: Compared) -> str:
@@ -140,9 +170,10 @@ def _numbers(compared: Compared) -> str:
             ("Counts", [diff.counts(one.words) for one in errors]),
             (f"{words}, as written", [diff.rate(one.raw_words) for one in errors]),
             (f"{characters}, as written", [diff.rate(one.raw_characters) for one in errors])]
-    return (f"{diff.LEGEND}<p><b>Reference</b></p>{diff.text_html(compared.reference, compared.language)}"
-            f'{diff.rates_table(NAMES, rows)}<p class="verdict">{TOO_SHORT}</p><p class="small">The first rows leave '
-            "case and punctuation out; “as written” counts them. Speed is of this one run.</p>")
+    table = (f'<p class="label">Reference</p>{diff.text_html(compared.reference, compared.language)}'
+             f'{diff.rates_table(NAMES, rows)}<p class="small">The first rows leave case and punctuation out; “as '
+             "written” counts them. Speed is of this one run.</p>")
+    return diff.folded("All rates and counts", table)
 
 
 def _between(compared: Compared) -> str:
@@ -150,10 +181,10 @@ def _between(compared: Compared) -> str:
     between = word_errors(first, second, compared.language)
     verdict = ("The two texts are the same, but for case and punctuation." if not between.errors else
                f"They differ in {between.errors} of {between.hits + between.errors} places.")
-    return (f'<div class="between"><p><b>The two texts against each other</b></p><p>{verdict}</p>'
+    return (f'<div class="between"><p class="verdict">{verdict}</p>'
             f"{diff.aligned_html(between, compared.language)}{diff.between_legend(*NAMES)}"
-            '<p class="small">Without a reference nobody knows which of them is right, so there is no error rate.</p>'
-            "</div>")
+            '<p class="small">Without the true text nobody knows which of them is right, so there is no error rate: '
+            "the two are set against each other.</p></div>")
 
 
 def _side_dict(side: Side) -> dict[str, Any]:

@@ -12,9 +12,8 @@ from html import escape
 from shared.languages import RIGHT_TO_LEFT
 from shared.wer import Aligned, Interval, WordErrors, unit
 
-LEGEND = ('<p class="legend diff-legend"><span class="step sub"><del>said</del><ins>heard</ins></span> substituted '
-          '<del class="step gone">said</del> deleted: said, not heard '
-          '<ins class="step new">heard</ins> inserted: heard, not said</p>')
+LEGEND = ('<p class="legend diff-legend"><span class="step sub"><del>right</del><ins>wrong</ins></span> another word '
+          '<del class="step gone">word</del> left out <ins class="step new">word</ins> too much</p>')
 
 
 def aligned_html(errors: WordErrors, language: str | None) -> str:
@@ -35,6 +34,11 @@ def between_legend(first: str, second: str) -> str:
     return (f'<p class="legend diff-legend"><span class="step sub"><del>{escape(first)}</del><ins>{escape(second)}'
             f'</ins></span> differ <del class="step gone">word</del> only in {escape(first)} '
             f'<ins class="step new">word</ins> only in {escape(second)}</p>')
+
+
+def folded(summary: str, content: str, kind: str = "more") -> str:
+    """Details that stay shut until somebody wants them. content: HTML."""
+    return f'<details class="{kind}"><summary>{escape(summary)}</summary>{content}</details>'
 
 
 def rates_table(columns: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> str:
@@ -76,14 +80,14 @@ def as_dict(errors: WordErrors) -> dict:
 
 
 def _step(step: Aligned) -> str:
-    said, heard = escape(step.reference), escape(step.hypothesis)
+    reference, hypothesis = escape(step.reference), escape(step.hypothesis)
     if step.kind == "hit":
-        return f"<span>{said}</span>"
+        return f"<span>{reference}</span>"
     if step.kind == "substitution":
-        return f'<span class="step sub" title="substituted"><del>{said}</del><ins>{heard}</ins></span>'
+        return f'<span class="step sub" title="substituted"><del>{reference}</del><ins>{hypothesis}</ins></span>'
     if step.kind == "deletion":
-        return f'<del class="step gone" title="deleted">{said}</del>'
-    return f'<ins class="step new" title="inserted">{heard}</ins>'
+        return f'<del class="step gone" title="deleted">{reference}</del>'
+    return f'<ins class="step new" title="inserted">{hypothesis}</ins>'
 
 
 def _language(language: str | None) -> str:

@@ -82,7 +82,8 @@ def head(title: str) -> str:
     tags = "".join(f'<meta property="{name}" content="{escape(text)}">' for name, text in described.items())
     return (f'<meta name="description" content="{escape(SUMMARY)}">{tags}'
             f"<style>{(STATIC / 'frame.css').read_text(encoding='utf-8')}</style>"
-            f"<script>{(STATIC / 'panel.js').read_text(encoding='utf-8')}</script>")
+            f"<script>{(STATIC / 'panel.js').read_text(encoding='utf-8')}</script>"
+            f"<script>{(STATIC / 'compare.js').read_text(encoding='utf-8')}</script>")
 
 
 def pictures() -> APIRouter:
