@@ -23,6 +23,14 @@ def load(model: Model, name: str, quiet: bool) -> Transcriber:
                        compute_type=model.compute_type, progress=None if quiet else show_loading)
 
 
+def answer_of(transcriber: Transcriber, path: Path, options: Options, track: int | None,
+              progress: Progress | None = None) -> Answer:
+    """The answer of exactly this checkpoint. Raises UserError."""
+    begun = time.monotonic()
+    transcript = transcriber.run(AudioSource(path, track=track), options, progress=progress)
+    return Answer(transcript, transcriber.checkpoint, None, time.monotonic() - begun)
+
+
 class Answering:
     """Loaded once, answers any number of recordings."""
 
@@ -42,9 +50,7 @@ class Answering:
         """Raises UserError."""
         if isinstance(self._answering, Serving):
             return self._answering.transcribe(Request(path, options, track=track), progress=progress)
-        begun = time.monotonic()
-        transcript = self._answering.run(AudioSource(path, track=track), options, progress=progress)
-        return Answer(transcript, self._answering.checkpoint, None, time.monotonic() - begun)
+        return answer_of(self._answering, path, options, track, progress)
 
     def for_live(self, options: Options) -> tuple[Transcriber, Callable[[str], Transcriber] | None]:
         """The transcriber to begin with, and which one goes on once the language is known."""

@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shared.cli.inputs import as_file, find_inputs
 from shared.cli.options import CompareRequest
 from shared.errors import UserError
 from shared.system.command import DONE, ended_by_signals, system_words
+
+if TYPE_CHECKING:  # torch
+    from shared.checkpoint import Facts
+    from shared.inference import Transcriber
 
 
 def run(request: CompareRequest) -> int:
@@ -20,12 +25,15 @@ def run(request: CompareRequest) -> int:
         raise UserError("A comparison takes one recording", got=f"{len(inputs)} in {request.recording}", limit=1,
                         hint="name one file")
     from shared.checkpoint import configured
+    from shared.cli.answering import load
 
     base, tuned = configured()
     with ended_by_signals(), ExitStack() as stack:
         path = as_file(inputs[0], stack)
-        rows = [_side(side, name, path, reference, request)
-                for side, name in (("base", base), ("fine-tuned", request.model.name or tuned))]
+        sides = {side: load(request.model, name, request.quiet)
+                 for side, name in (("base", base), ("fine-tuned", request.model.name or tuned))}
+        facts = sides["fine-tuned"].facts  # its maker's word on what the references are written in
+        rows = [_side(side, one, path, reference, request, facts) for side, one in sides.items()]
     if request.json:
         print(json.dumps(rows))
         return DONE
@@ -37,16 +45,15 @@ def run(request: CompareRequest) -> int:
     return DONE
 
 
-def _side(side: str, name: str, path: Path, reference: str, request: CompareRequest) -> dict[str, object]:
+def _side(side: str, transcriber: Transcriber, path: Path, reference: str, request: CompareRequest, facts: Facts
+          ) -> dict[str, object]:
     """One checkpoint's text and how far it is from the reference."""
-    from dataclasses import replace
-
-    from shared.cli.answering import Answering
+    from shared.cli.answering import answer_of
     from shared.wer import character_errors, word_errors
 
-    answer = Answering(replace(request.model, name=name), request.quiet).answer(path, request.options, request.track)
+    answer = answer_of(transcriber, path, request.options, request.track)
     text = answer.transcript.text
-    language = "en" if request.options.task == "translate" else answer.transcript.language
+    language = facts.writes(answer.transcript.language, request.options.task)
     words = word_errors(reference, text, language)
     return {"side": side, "checkpoint": str(answer.checkpoint), "text": text, "wer": words.wer,
             "cer": character_errors(reference, text, language).wer, "substitutions": words.substitutions,

@@ -19,11 +19,13 @@ from page_client import PageClient
 from speech import clips
 
 from shared.checkpoint.embedded import embedded_base
-from shared.serving import Limits, Serving
+from shared.options import Options
+from shared.serving import Limits, Request, Serving
 from shared.testset import Clip, ClipSet, evaluate
 from shared.ui import RESULTS, ROOT, UPLOADS
-from shared.ui.pages import compare, compare_set, compare_set_view
-from shared.ui.pages.compare_inputs import AskedTestSet, clips_of
+from shared.ui.pages import compare, compare_clip, compare_set, compare_set_view
+from shared.ui.pages.compare_inputs import AskedTestSet, CompareHow, clips_of
+from shared.ui.server.jobs import Job
 from shared.ui.server.launch import Page, announce, build, start
 from shared.wer import word_errors
 
@@ -265,3 +267,26 @@ def test_on_a_space_only_what_the_owner_allows(italian):
                 ask(client, MAILBOX.path, "", how=(*HOW[:5], name, ""))
     finally:
         demo.close()
+
+
+def test_a_checkpoint_tuned_to_translate_is_compared_by_the_language_it_writes(italian):
+    """Italian speech, English references: both translate, and words count as English ones."""
+    config = json.loads((italian / "config.json").read_text())
+    folder = italian.parent / "whisper-into-english"
+    folder.mkdir()
+    for file in italian.iterdir():
+        if file.name != "config.json":
+            (folder / file.name).symlink_to(file.resolve())
+    (folder / "config.json").write_text(json.dumps(config | {"finetuned_task": "translate", "text_language": "en"}))
+    serving = Serving("embedded:whisper-base", str(folder))
+    assert serving.fine_tuned is not None
+    pair = serving.base, serving.fine_tuned
+    clip = clips("it")[3]
+    request = Request(clip.path, Options("it"))
+    found = compare_clip.compare_clip(serving, request, "I'm leaving a message", pair, Job(None))
+    assert (found.language, found.text_language) == ("it", "en") and compare_clip.TRANSLATED in found.notes
+    assert all("call" in side.answer.transcript.text.lower() for side in found.sides)
+    one = Clip(clip.path.name, "please call again", clip.path.read_bytes, clip.path.suffix)
+    how = CompareHow(Options("it"), "auto", None, None)
+    evaluation, notes = compare_set.compare_set(serving, ClipSet("one", [one], 1), pair, how, Job(None))
+    assert evaluation.language == "en" and compare_clip.TRANSLATED in notes and len(evaluation.clips) == 1

@@ -14,6 +14,7 @@ from typing import Any
 from shared.errors import UserError
 from shared.inference import Transcriber
 from shared.languages import language_name
+from shared.options import Options
 from shared.serving import Answer, Request, Serving, describe_engine
 from shared.ui.render import alignment as diff
 from shared.ui.render.scores import Score, scoreboard
@@ -24,6 +25,7 @@ from shared.wer import UtteranceErrors, normalise, unit, utterance_errors, word_
 
 NAMES = ("Base", "Fine-tuned")
 MAX_LETTERS = 20_000  # of a reference: about half an hour of speech; aligning costs its square
+TRANSLATED = "Both were told to translate, as the fine-tuned model was tuned to."
 TOO_SHORT = "One clip is too short to tell which model is better. A test set of some dozens can."
 
 
@@ -39,9 +41,13 @@ class Side:
 
 @dataclass(frozen=True)
 class Compared:
-    """sides: base, fine-tuned. notes: what the reader should know before the numbers."""
+    """language: of the speech. text_language: of reference and texts, by which words are counted.
+
+    sides: base, fine-tuned. notes: what the reader should know before the numbers.
+    """
 
     language: str
+    text_language: str
     reference: str
     sides: tuple[Side, Side]
     notes: tuple[str, ...]
@@ -62,15 +68,15 @@ def compare_clip(serving: Serving, request: Request, reference: str, pair: tuple
         UserError: the clip or the reference cannot be used.
         Cancelled: the work was stopped.
     """
-    reference, options = reference.strip(), request.options
+    reference, options = reference.strip(), with_task(request.options, pair)
     if len(reference) > MAX_LETTERS:
         raise UserError("The reference is too long", got=f"{len(reference)} letters", limit=MAX_LETTERS,
                         hint="compare a shorter clip, or send a test set")
-    if reference and not normalise(reference, options.language):
+    if reference and not normalise(reference, pair[1].facts.writes(options.language, options.task)):
         raise UserError("The reference holds no words", got=reference[:40],
                         hint="write what is spoken, or leave it empty")
     work.says("finding speech")
-    notes = []
+    notes: list[str] = [] if options.task == "transcribe" else [TRANSLATED]
     language = options.language
     if language is None:
         language = serving.detect(request, cancel=work.cancel)
@@ -86,11 +92,17 @@ def compare_clip(serving: Serving, request: Request, reference: str, pair: tuple
     work.part("")
     work.says("comparing")
     notes += dict.fromkeys(without_paths(warning) for answer in answers for warning in answer.transcript.warnings)
+    written = pair[1].facts.writes(language, options.task) or language
     base, fine_tuned = (
         Side(name, answer, describe_engine(transcriber),
-             utterance_errors(reference, answer.transcript.text, language) if reference else None)
+             utterance_errors(reference, answer.transcript.text, written) if reference else None)
         for name, answer, transcriber in zip(NAMES, answers, pair, strict=True))
-    return Compared(language, reference, (base, fine_tuned), tuple(notes))
+    return Compared(language, written, reference, (base, fine_tuned), tuple(notes))
+
+
+def with_task(options: Options, pair: tuple[Transcriber, Transcriber]) -> Options:
+    """Both sides translate where the fine-tuned checkpoint was tuned to; the page has no choice of it."""
+    return dataclasses.replace(options, task="translate") if pair[1].facts.task == "translate" else options
 
 
 def tuning_notes(pair: tuple[Transcriber, Transcriber], language: str) -> list[str]:
@@ -110,7 +122,7 @@ def as_dict(compared: Compared) -> dict[str, Any]:
 def html(compared: Compared) -> str:
     """The answer first: rates, or how far apart the texts are; then the aligned words; the rest is folded."""
     notes = "".join(f'<p class="notice" role="status">{escape(note)}</p>' for note in compared.notes)
-    sides = "".join(_side(side, compared.language) for side in compared.sides)
+    sides = "".join(_side(side, compared.text_language) for side in compared.sides)
     sides = f'<div class="sides">{sides}</div>'
     if not compared.reference:
         return f'<div class="comparison">{_between(compared)}{sides}{notes}</div>'
@@ -121,7 +133,7 @@ def html(compared: Compared) -> str:
 def verdict_text(compared: Compared) -> str:
     """The difference on this clip in one sentence, and what one clip can tell."""
     base, tuned = (side.errors.words for side in compared.sides if side.errors is not None)
-    kind = "character" if unit(compared.language) == "character" else "word"
+    kind = "character" if unit(compared.text_language) == "character" else "word"
     if base.errors == tuned.errors:
         found = "Both texts are right" if not base.errors else (
             f"Both make {_errors(base.errors, kind)} in {base.reference_length} {kind}s")
@@ -136,7 +148,7 @@ def _errors(n_errors: int, kind: str, more: str = "") -> str:
 
 
 def _scores(compared: Compared) -> str:
-    title = rate_titles(compared.language)[0]
+    title = rate_titles(compared.text_language)[0]
     scores = [Score(name_class, side.name, side.errors.words.wer,
                     note=f"{side.errors.words.errors} of {side.errors.words.reference_length} wrong")
               for name_class, side in zip(("base", "tuned"), compared.sides, strict=True) if side.errors is not None]
@@ -163,14 +175,14 @@ def _side(side: Side, language: str) -> str:
 
 
 def _numbers(compared: Compared) -> str:
-    words, characters = rate_titles(compared.language)
+    words, characters = rate_titles(compared.text_language)
     errors = [side.errors for side in compared.sides if side.errors is not None]
     rows = [(words, [diff.rate(one.words) for one in errors]),
             (characters, [diff.rate(one.characters) for one in errors]),
             ("Counts", [diff.counts(one.words) for one in errors]),
             (f"{words}, as written", [diff.rate(one.raw_words) for one in errors]),
             (f"{characters}, as written", [diff.rate(one.raw_characters) for one in errors])]
-    table = (f'<p class="label">Reference</p>{diff.text_html(compared.reference, compared.language)}'
+    table = (f'<p class="label">Reference</p>{diff.text_html(compared.reference, compared.text_language)}'
              f'{diff.rates_table(NAMES, rows)}<p class="small">The first rows leave case and punctuation out; “as '
              "written” counts them. Speed is of this one run.</p>")
     return diff.folded("All rates and counts", table)
@@ -178,11 +190,11 @@ def _numbers(compared: Compared) -> str:
 
 def _between(compared: Compared) -> str:
     first, second = (side.answer.transcript.text for side in compared.sides)
-    between = word_errors(first, second, compared.language)
+    between = word_errors(first, second, compared.text_language)
     verdict = ("The two texts are the same, but for case and punctuation." if not between.errors else
                f"They differ in {between.errors} of {between.hits + between.errors} places.")
     return (f'<div class="between"><p class="verdict">{verdict}</p>'
-            f"{diff.aligned_html(between, compared.language)}{diff.between_legend(*NAMES)}"
+            f"{diff.aligned_html(between, compared.text_language)}{diff.between_legend(*NAMES)}"
             '<p class="small">Without the true text nobody knows which of them is right, so there is no error rate: '
             "the two are set against each other.</p></div>")
 

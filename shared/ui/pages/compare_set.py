@@ -24,7 +24,7 @@ from shared.options import Options
 from shared.serving import Request, Serving
 from shared.testset import MAX_CLIP_SECONDS, Clip, ClipSet, Evaluation, as_csv, as_jsonl, evaluate
 from shared.ui import RESULTS, ROOT
-from shared.ui.pages.compare_clip import NAMES, language_name, tuning_notes
+from shared.ui.pages.compare_clip import NAMES, TRANSLATED, language_name, tuning_notes, with_task
 from shared.ui.pages.compare_inputs import CompareHow
 from shared.ui.pages.compare_set_view import verdict_text
 from shared.ui.pages.compare_sounds import Sounds
@@ -49,9 +49,9 @@ def compare_set(serving: Serving, clips: ClipSet, pair: tuple[Transcriber, Trans
         UserError: no clip could be read, or a choice cannot be used.
         Cancelled: the work was stopped.
     """
-    options = how.options
+    options = with_task(how.options, pair)
     longest = min(MAX_CLIP_SECONDS, serving.limits.max_seconds or MAX_CLIP_SECONDS)
-    notes = list(clips.warnings)
+    notes = [*clips.warnings, *([] if options.task == "transcribe" else [TRANSLATED])]
     language = options.language
     if language is None:
         work.says("detecting the language")
@@ -76,7 +76,8 @@ def compare_set(serving: Serving, clips: ClipSet, pair: tuple[Transcriber, Trans
         work.says(f"{done} of {total} clips read" if total else f"{done} clips read", done / total if total else None)
 
     transcribers = {name: functools.partial(read, one) for name, one in zip(NAMES, pair, strict=True)}
-    evaluation = evaluate(clips, transcribers, language=options.language, max_clip_seconds=longest, progress=tell,
+    written = pair[1].facts.writes(language, options.task)
+    evaluation = evaluate(clips, transcribers, language=written, max_clip_seconds=longest, progress=tell,
                           cancel=work.cancel)
     failed = tuple(dataclasses.replace(clip, message=without_paths(clip.message)) for clip in evaluation.failed)
     return dataclasses.replace(evaluation, failed=failed), [without_paths(note) for note in notes]
