@@ -120,6 +120,12 @@ class Serving:
         tuned = self.fine_tuned.checkpoint.describe() if self.fine_tuned else "not available"
         return f"Fine-tuned: {tuned} · Base: {self.base.checkpoint.describe()} · Engine: {describe_engine(self.base)}"
 
+    @property
+    def known_languages(self) -> tuple[str, ...]:
+        """Codes that may be asked for: what one of the two has a token for, added ones included."""
+        pair = [one for one in (self.base, self.fine_tuned) if one is not None]
+        return tuple(dict.fromkeys(code for one in pair for code in one.known_languages))
+
     def transcribe(self, request: Request, *, progress: Progress | None = None, on_text: OnText | None = None,
                    cancel: threading.Event | None = None) -> Answer:
         """Answer with the fine-tuned checkpoint where it serves the language, else with the base and a notice.

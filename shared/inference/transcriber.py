@@ -77,6 +77,11 @@ class Transcriber:
             return ("en",)
         return self.facts.languages
 
+    @property
+    def known_languages(self) -> tuple[str, ...]:
+        """Codes it has a token for, added ones included: what may be asked of it."""
+        return tuple(self.tokens.languages) if self.tokens.is_multilingual else ("en",)
+
     def transcribe(
         self, source: Source, *, language: str | None = None, task: str = "transcribe", words: bool = False,
         speakers: bool | int = False, beam_size: int = 1, vad_onset: float = 0.5, initial_prompt: str | None = None,
@@ -144,7 +149,7 @@ class Transcriber:
         if not self.tokens.is_multilingual and options.task == "translate":
             raise UserError("This checkpoint knows English only and cannot translate", got=self.checkpoint.name,
                             hint="choose a multilingual checkpoint")
-        known = ["en"] if not self.tokens.is_multilingual else list(self.tokens.languages)
+        known = self.known_languages
         if options.language is not None and options.language not in known:
             name = language_name(options.language)
             raise UserError("This checkpoint does not know the language", got=name,

@@ -29,8 +29,11 @@ class Names(NamedTuple):
 
 
 def names_of(code: str) -> Names:
-    """Other codes and names of a language that Whisper has a token for, what its speakers call it first."""
-    return _spoken()[code]
+    """Other codes and names of a language, for those that Whisper has a token for what its speakers call it first."""
+    found = _spoken().get(code)
+    if found is not None:
+        return found
+    return Names((code,), () if code not in _other_names() else (_other_names()[code],))
 
 
 @functools.cache

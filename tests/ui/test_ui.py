@@ -20,6 +20,7 @@ from running_app import running_app
 
 from shared.audio import ffmpeg_executable
 from shared.transcript import FORMATS, Segment, Transcript, Word
+from shared.ui.components import language
 from shared.ui.components.panel import corrected
 from shared.ui.render.transcript import transcript_html
 from shared.ui.server.received import received
@@ -249,3 +250,10 @@ def test_uncertain_words_speakers_and_markup_in_text():
 ])
 def test_file_names(name, safe):
     assert safe_name(name) == safe
+
+
+def test_the_list_of_languages_is_that_of_the_checkpoints(base):
+    """An added token (<|ga|>) too; what they have no token for is not offered."""
+    found = {one["value"]: one for one in language._choices([*base.known_languages, "ga"])}
+    assert found["ga"]["name"] == "Irish" and found["ga"]["codes"] == ("ga",) and found["fr"]["own"] == "français"
+    assert set(found) == {language.DETECT, "ga", *base.tokens.languages} and "yue" not in found

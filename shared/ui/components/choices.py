@@ -6,7 +6,7 @@ the command line and the API have for it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -62,10 +62,11 @@ class LiveHow(How):
 class Choices:
     """The controls, rendered where this is made."""
 
-    def __init__(self, *, translate: bool = True) -> None:
-        """translate: whether the task and telling speakers apart may be chosen."""
+    def __init__(self, languages: Iterable[str], *, translate: bool = True) -> None:
+        """languages: codes of those that may be chosen (`Serving.known_languages`). translate: whether the task and
+        telling speakers apart may be chosen."""
         with gr.Row(elem_classes="choices"):
-            self.language = language_field()
+            self.language = language_field(languages)
             self.task = gr.Dropdown([(name, task) for task, name in TASKS.items()], value="transcribe", label="Task",
                                     visible=translate, filterable=False, min_width=140)
             self.speakers = gr.Dropdown(

@@ -5,11 +5,12 @@ Gradio's own list looks for the letters anywhere, so that "fr" and Enter chose A
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import gradio as gr
 
-from shared.languages import LANGUAGES, names_of
+from shared.languages import language_name, names_of
 from shared.ui import STATIC
 
 DETECT = "detect"
@@ -19,15 +20,19 @@ aria-controls="spoken-languages" autocomplete="off" autocapitalize="off" spellch
 <ul id="spoken-languages" role="listbox" aria-label="Languages" hidden></ul></div>"""
 
 
-def language_field() -> gr.HTML:
-    """Its value is an ISO 639-1 code, or DETECT; from a program any name that `language_code` knows."""
+def language_field(offered: Iterable[str]) -> gr.HTML:
+    """Its value is an ISO 639-1 code, or DETECT; from a program any name that `language_code` knows.
+
+    Args:
+        offered: codes of the languages in the list.
+    """
     return gr.HTML(DETECT, label="Spoken language", html_template=TEMPLATE, elem_classes="language", min_width=140,
-                   js_on_load=(STATIC / "language.js").read_text(encoding="utf-8"), choices=_choices())
+                   js_on_load=(STATIC / "language.js").read_text(encoding="utf-8"), choices=_choices(offered))
 
 
-def _choices() -> list[dict[str, Any]]:
+def _choices(offered: Iterable[str]) -> list[dict[str, Any]]:
     """For the script: value, name in English, name of its own, and all that it may be called."""
-    spoken = sorted(LANGUAGES.items(), key=lambda item: item[1])
+    spoken = sorted(((code, language_name(code)) for code in offered), key=lambda item: item[1])
     return [{"value": DETECT, "name": "Detect", "own": "", "codes": [], "names": ["Detect", "automatic"]}] + [
         {"value": code, "name": name, "own": next(iter(names_of(code).names), ""), "codes": names_of(code).codes,
          "names": [name, *names_of(code).names]} for code, name in spoken]

@@ -15,6 +15,7 @@ import gradio as gr
 from shared.checkpoint import Checkpoint
 from shared.errors import UserError
 from shared.inference import Transcriber
+from shared.languages import LANGUAGES
 from shared.options import Options
 from shared.serving import Limits, Serving
 from shared.testset import ClipSet, hub_clips, zip_clips
@@ -48,7 +49,8 @@ class CompareChoices:
     """The controls, rendered where this is made."""
 
     def __init__(self, serving: Serving, fine_tuned: Transcriber) -> None:
-        self._chosen = Choices(translate=False)
+        languages = dict.fromkeys((*serving.known_languages, *LANGUAGES))  # other checkpoints may know more
+        self._chosen = Choices(languages, translate=False)
         with gr.Accordion("Other checkpoints", open=False, visible=serving.limits.allowed != ()):
             self._base = _checkpoint("Base", serving.base, serving.limits)
             self._fine_tuned = _checkpoint("Fine-tuned", fine_tuned, serving.limits)

@@ -66,7 +66,7 @@ def page(serving: Serving) -> None:
             recording = gr.Audio(sources=["microphone"], type="filepath", label="Your recording", buttons=[],
                                  editable=False, elem_id="microphone-recording")
             examples = example_clips.row()
-            chosen = Choices()
+            chosen = Choices(serving.known_languages)
             start = gr.Button("Record live", variant="primary", visible=False, elem_id="microphone-start")
             go = Go("Transcribe", "Record something first, or try an example.", elem_id="microphone-go")
         with gr.Column(scale=3, min_width=300):

@@ -48,7 +48,7 @@ def page(serving: Serving) -> None:
             files = gr.File(label="Audio or video files", file_count="multiple", type="filepath", height=170,
                             elem_id="upload-files")
             examples = example_clips.row()
-            chosen = Choices()
+            chosen = Choices(serving.known_languages)
             go = Go("Transcribe", "Choose a file first, or try an example.", elem_id="upload-go")
             go.needs(files)
         with gr.Column(scale=3, min_width=300):

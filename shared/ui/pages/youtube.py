@@ -84,7 +84,7 @@ def page(serving: Serving) -> None:
             with gr.Accordion("Or choose a file instead", open=False, elem_id="youtube-file-fold") as fold:
                 file = gr.File(label="Audio or video file", type="filepath", height=140, elem_id="youtube-file")
                 again = gr.Button("Transcribe the file again", visible=False, elem_id="youtube-again")
-            chosen = Choices()
+            chosen = Choices(serving.known_languages)
             go = Go("Transcribe", "Paste a link and look it up first.", elem_id="youtube-go")
         with gr.Column(scale=3, min_width=300):
             panel = Panel("youtube", serving=serving)
