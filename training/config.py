@@ -17,6 +17,11 @@ from feature_pipeline.settings import Language, Many, parsed, plain, read
 from shared.errors import UserError
 from shared.whisper_constants import WINDOW_SECONDS
 
+# Files in a run's folder.
+COMPLETE = "complete"  # an empty file, written last into a folder that is whole
+PROGRESS = "progress.json"  # step, max_steps and the last loss and validation WER
+PICTURE = "curves.svg"
+
 
 @dataclass(frozen=True)
 class Data:

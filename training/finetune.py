@@ -1,8 +1,8 @@
 """python -m training.finetune CONFIG [key=value ...]: a data set and a base checkpoint in, a run's folder out.
 
 Leaves in runs/<name>/: config.yaml, run.json, checkpoint-N/ (complete ones only count), model/ (the best by WER,
-complete, merged), adapter/ (LoRA only), history.json. Started again, it goes on where it was. Trainer does the
-stepping; this module says what is fed, what is measured and what is kept.
+complete, merged), adapter/ (LoRA only), history.json; while it goes on, progress.json and curves.svg. Started again, it
+goes on where it was. Trainer does the stepping; this module says what is fed, what is measured and what is kept.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ from shared.system.command import reported
 from training import config as settings
 from training import preflight
 from training.batch_fit import ReleaseFreeMemory, peak_mb
-from training.config import Config
+from training.config import COMPLETE, PICTURE, Config
 from training.curves import curves
 from training.data import Clips, Collator, languages_of, open_sets, open_split
 from training.model import complete, is_multilingual, load_base, plain, token_loss, trainable
+from training.progress import Progress
 from training.schedule import LengthGrouped, mixed
 from training.validation import Validation, facts_of
 
-COMPLETE = "complete"  # an empty file, written last into a checkpoint's folder
 OPTIMIZERS = {"adamw": "adamw_torch", "adagrad": "adagrad", "adafactor": "adafactor", "adamw-8bit": "adamw_8bit"}
 
 
@@ -192,7 +192,7 @@ def _prepared(config: Config, say: Callable[[str], None], *, measured: bool) -> 
 
 def _callbacks(config: Config) -> list[TrainerCallback]:
     patience = [EarlyStoppingCallback(config.steps.patience)] if config.steps.patience else []
-    return [ReleaseFreeMemory(), *patience]
+    return [ReleaseFreeMemory(), Progress(config.folder), *patience]
 
 
 def _arguments(config: Config) -> Seq2SeqTrainingArguments:
@@ -267,7 +267,7 @@ def _keep_best(trainer: Trainer, folder: Path) -> None:
         complete(target, inner, trainer.processing_class, trainer.run)
     (folder / "run.json").write_text(json.dumps(trainer.run, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (folder / "history.json").write_text(json.dumps(trainer.state.log_history, indent=1) + "\n", encoding="utf-8")
-    (folder / "curves.svg").write_text(curves(trainer.state.log_history), encoding="utf-8")
+    (folder / PICTURE).write_text(curves(trainer.state.log_history), encoding="utf-8")
     (target / COMPLETE).touch()
 
 

@@ -27,8 +27,8 @@ from shared.errors import UserError
 from shared.inference import Transcriber
 from shared.system.command import reported
 from training.card import Facts, gather, write_card
+from training.config import COMPLETE
 from training.data import open_sets
-from training.finetune import COMPLETE
 
 # What an earlier commit may have left that a loader would take in place of the new weights or beside them: adapters,
 # other forms of the weights, parts of another tokenizer. They go in the commit that brings the model.

@@ -26,9 +26,8 @@ from shared.checkpoint import weight_files
 from shared.errors import UserError
 from shared.system.command import reported
 from training import config as settings
-from training.config import Config
+from training.config import COMPLETE, Config
 from training.data import Clips, open_sets
-from training.finetune import COMPLETE
 from training.model import complete, load_base
 from training.validation import Validation
 

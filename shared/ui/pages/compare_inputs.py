@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import gradio as gr
+from gradio.context import Context
 
 from shared.checkpoint import Checkpoint
 from shared.errors import UserError
@@ -51,9 +52,14 @@ class CompareChoices:
     def __init__(self, serving: Serving, fine_tuned: Transcriber) -> None:
         languages = dict.fromkeys((*serving.known_languages, *LANGUAGES))  # other checkpoints may know more
         self._chosen = Choices(languages, translate=False)
-        with gr.Accordion("Other checkpoints", open=False, visible=serving.limits.allowed != ()):
+        with gr.Accordion("Other checkpoints", open=False, visible=serving.limits.allowed != ()) as others:
             self._base = _checkpoint("Base", serving.base, serving.limits)
             self._fine_tuned = _checkpoint("Fine-tuned", fine_tuned, serving.limits)
+        if serving.limits.allowed is None:
+            block = Context.root_block
+            assert block is not None, "rendered into a page"
+            block.load(_from_address, None, [self._fine_tuned, others], queue=False, show_progress="hidden",
+                       api_visibility="private")
 
     @property
     def inputs(self) -> list[gr.components.Component]:
@@ -151,6 +157,12 @@ def _loaded(serving: Serving, named: str | None, configured: Transcriber, engine
                         hint="choose one of those, or run the suite on your own machine")
     work.says(f"loading {named or configured.checkpoint.name}")
     return serving.transcriber(Checkpoint.parse(named) if named else configured.checkpoint, engine)
+
+
+def _from_address(request: gr.Request) -> list[Any]:
+    """A link may name the fine-tuned checkpoint: /compare?fine_tuned=runs/mine/model. Nothing is loaded yet."""
+    named = _named(request.query_params.get("fine_tuned"))
+    return [named[:300], gr.Accordion(open=True)] if named else [gr.skip(), gr.skip()]
 
 
 def _named(text: str | None) -> str | None:
