@@ -6,6 +6,7 @@ reloaded finds everything where it was; recordings are files, and stay.
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -31,6 +32,7 @@ from training.studio.runner import Plan, Runner
 NEEDED = ("accelerate", "evaluate", "psutil")  # what only training needs, of the extra `train`
 POLL_SECONDS = 2.0
 _runner = Runner()
+atexit.register(_runner.stop)  # a child outlives its parent; nobody would see it train on
 
 
 def offered(environment: Mapping[str, str] = os.environ) -> bool:
