@@ -18,7 +18,7 @@ from shared.ui.server.launch import Page, build, start
 from training.studio.page import Studio, render
 
 pytestmark = [*MARKS, pytest.mark.slow, pytest.mark.timeout(1500)]
-SMALLEST = ("method.lora_rank=2", "steps.batch_size=3", "extra.join=0")
+SMALLEST = ("method.lora_rank=2", "steps.batch_size=3", "steps.eval_steps=3", "extra.join=0")
 CLIPS = ("it_vm-mailboxfull.flac", "it_priv-introsaved.flac", "it_vm-tmpexists.flac", "en_austen-0880.flac",
          "en_austen-0890.ogg", "en_austen-0930.flac")
 
