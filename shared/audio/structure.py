@@ -1,7 +1,8 @@
 """What the bytes of a container promise: whether a file ends before its own header says, or goes on beyond it.
 
-Enters: a path. Leaves: byte counts. Reads headers only, never sound. Knows nothing of ffmpeg. Containers that say
-nothing about their size (MP3, AAC, FLAC, Ogg, MPEG-TS) give an empty answer; a length is compared elsewhere.
+Enters: a path. Leaves: byte counts. Reads headers only, never sound. Knows nothing of ffmpeg. Of Ogg and AAC (ADTS),
+which say nothing about their whole size, it is seen whether the last page or frame is whole. MP3, FLAC and MPEG-TS give
+an empty answer; a length is compared elsewhere.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import BinaryIO
 
 MAX_CHUNKS = 10_000  # chunks or boxes looked at: a real file has fewer than a hundred
 MAX_INDEX_BYTES = 32 << 20  # of an MP4's index: hours have a few megabytes
+MAX_PAGE_BYTES = 27 + 255 + 255 * 255  # of Ogg
+MAX_FRAME_BYTES = 1 << 13  # of ADTS
 _ENCRYPTED_ENTRY = re.compile(rb"(enca|drms|aavd)\0{6}")  # its name, then six reserved bytes
 _ASF_ENCRYPTION = (bytes.fromhex("fbb31122 23bdd211 b4b700a0 c955fc6e"),  # Content Encryption, and the extended one
                    bytes.fromhex("14e68a29 2226174c b935dae0 7ee9289c"))
@@ -63,13 +66,60 @@ def structure(path: Path) -> Structure:
             return replace(_ends(size, _asf(file)), protected=_asf_is_protected(file))
         if head[4:8] in _BOXES:
             return replace(_ends(size, _boxes(file, size)), protected=_mp4_is_protected(file, size))
-    return Structure()
+        return _ends(size, _last_piece(file, size, head), padding=0)
 
 
-def _ends(size: int, ends: list[int] | Iterator[int]) -> Structure:
-    """ends: offsets at which elements of the file end."""
+def _last_piece(file: BinaryIO, size: int, head: bytes) -> Iterator[int]:
+    """The end of the last page or frame of a format that is a row of them."""
+    if head[:4] == b"OggS":
+        yield from _last_page(file, size)
+    elif head[:1] == b"\xff" and head[1:2] and head[1] & 0xF6 == 0xF0:
+        yield from _last_frame(file, size, head)
+
+
+def _ends(size: int, ends: list[int] | Iterator[int], padding: int = 8) -> Structure:
+    """ends: offsets at which elements of the file end. padding: bytes that may be left out."""
     missing = max(ends, default=0) - size
-    return Structure(missing=missing if missing > 8 else 0)  # a byte of padding may be left out
+    return Structure(missing=missing if missing > padding else 0)
+
+
+def _last_page(file: BinaryIO, size: int) -> Iterator[int]:
+    """The end of an Ogg file's last page (RFC 3533, section 6): its lengths stand at its beginning."""
+    start = max(0, size - MAX_PAGE_BYTES)
+    file.seek(start)
+    tail = file.read(MAX_PAGE_BYTES)
+    at = tail.rfind(b"OggS\0")
+    if at >= 0:
+        n_segments = tail[at + 26] if at + 26 < len(tail) else 0
+        yield start + at + 27 + n_segments + sum(tail[at + 27 : at + 27 + n_segments])
+
+
+def _last_frame(file: BinaryIO, size: int, head: bytes) -> Iterator[int]:
+    """The end of an ADTS file's last frame (ISO/IEC 13818-7, 6.2): each names its length, and so leads to the next.
+
+    The chain is taken up near the file's end, at a frame that is followed by others of the same form.
+    """
+    start = max(0, size - 20 * MAX_FRAME_BYTES)
+    file.seek(start)
+    tail = file.read()
+
+    def frame_ends(at: int) -> list[int]:
+        ends = []
+        while len(tail) - at >= 7 and tail[at : at + 2] == head[:2] and (tail[at + 2] ^ head[2]) & 0xFD == 0:
+            length = (tail[at + 3] & 3) << 11 | tail[at + 4] << 3 | tail[at + 5] >> 5
+            if length < 7:
+                break
+            at += length
+            ends.append(at)
+        return ends
+
+    at = tail.find(head[:2])
+    while 0 <= at < len(tail) - MAX_FRAME_BYTES or at == 0:
+        ends = frame_ends(at)
+        if len(ends) > 3:
+            yield start + ends[-1]
+            return
+        at = tail.find(head[:2], at + 1)
 
 
 def _is_unknown(length: int) -> bool:

@@ -12,6 +12,7 @@ from media_files import PICTURE, TONE, ffmpeg, sources
 from feature_pipeline.decode import decode
 from feature_pipeline.rows import AudioRef
 from shared.audio import SAMPLE_RATE, AudioSource, Waveform, ffmpeg_executable, load_audio, stream_audio
+from shared.audio.structure import Structure, structure
 from shared.errors import TruncatedAudio
 
 WHOLE = ["wav", "w64", "aiff", "caf", "au", "mp3", "flac", "ogg", "opus", "m4a", "mov", "mka", "webm", "wma", "avi",
@@ -60,6 +61,27 @@ def test_a_file_without_its_end_is_called_cut_off(tmp_path, kind):
     assert len(np.concatenate(list(source))) > SAMPLE_RATE and "cut off" in source.warnings[0]
     assert isinstance(next(decode([AudioRef.file(path)], 60)), TruncatedAudio)
     assert load_audio(path, end=0.5).duration == pytest.approx(0.5, abs=0.01)  # this part is whole
+
+
+@pytest.mark.parametrize("kind", ["ogg", "opus", "aac"])
+@pytest.mark.parametrize("share", [0.55, 0.6, 0.9, 0.999])
+def test_a_last_page_or_frame_that_is_not_whole_is_called_cut_off(tmp_path, kind, share):
+    """These formats name no length; where the cut falls within a page or frame, its own length shows it."""
+    path = tmp_path / f"long.{kind}"
+    ffmpeg(*sources("anoisesrc=d=12:r=16000:a=0.2"), *OPTIONS.get(kind, []), path)
+    assert structure(path) == Structure()
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    source = AudioSource(path)
+    assert len(np.concatenate(list(source))) and "cut off" in source.warnings[0]
+
+
+def test_what_follows_a_whole_ogg_or_aac_is_no_cut(tmp_path):
+    for kind in ("ogg", "aac"):
+        path = made(tmp_path, kind)
+        data = path.read_bytes()
+        for extra in (b"TAG" + bytes(125), bytes(5000), b"\xff" * 300):
+            path.write_bytes(data + extra)
+            assert not structure(path).missing
 
 
 @pytest.mark.parametrize("kind", ["mp4", "mkv", "avi", "webm", "flv", "ts"])
