@@ -43,12 +43,12 @@ def chromium(speech: Path | None = None):
 
 
 @contextmanager
-def visit(browser, address: str, screen: str = "desktop", expected: str = "none") -> Iterator:
+def visit(browser, address: str, screen: str = "desktop", expected: str = "none", scheme: str = "light") -> Iterator:
     """A visitor's page. Afterwards: no script failed, nothing was asked of another host, nothing scrolls sideways.
 
-    expected: what a failure that is part of the test says.
+    expected: what a failure that is part of the test says. scheme: the theme that the visitor's system asks for.
     """
-    context = browser.new_context(viewport=SCREENS[screen], accept_downloads=True)
+    context = browser.new_context(viewport=SCREENS[screen], accept_downloads=True, color_scheme=scheme)
     context.set_default_timeout(60_000)
     page = context.new_page()
     page.add_init_script(RAW_SOUND)

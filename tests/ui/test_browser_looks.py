@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import urllib.request
+from importlib import resources
 
 import pytest
-from browser import MARKS, SCREENS, visit
+from browser import MARKS, PATIENCE_MS, SCREENS, visit
 from paths import ROOT
 from running_app import running_app
 
 pytestmark = MARKS
+AXE = (resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
 CARD = (ROOT / "shared/models/whisper-base-it/README.md").read_text(encoding="utf-8")
 
 
@@ -85,3 +87,65 @@ def test_a_language_is_found_by_its_names_and_codes(app, browsers):
         page.keyboard.press("ArrowDown")
         page.keyboard.press("Enter")
         assert field.input_value() == "Punjabi"
+
+
+def violations(page) -> list[str]:
+    """What axe-core finds in the page as it is, rules of best practice included."""
+    page.evaluate(AXE)
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+    return [f"{rule['id']}: {node['html'][:150]} {node['failureSummary'][:200]}" for rule in found
+            for node in rule["nodes"]]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("screen", SCREENS)
+def test_axe_finds_nothing_on_any_page_without_and_with_a_result(app, screen, scheme, browsers):
+    with visit(browsers(), app, screen, scheme=scheme) as page:
+        for path in ("", *FIELDS):
+            page.goto(f"{app}/{path}")
+            page.locator("h1").wait_for()
+            page.locator("footer").first.wait_for()
+            page.wait_for_timeout(700)  # Gradio fades its blocks in, and what is half there has half the contrast
+            assert violations(page) == [], path
+        for path, done in (("files", "#upload-result .facts"), ("compare", "#compare-result .verdict")):
+            page.goto(f"{app}/{path}")
+            page.get_by_text("Italian: a greeting").first.click()
+            page.locator(done).wait_for(timeout=PATIENCE_MS)
+            for fold in page.locator("[id$='-result'] summary").all():
+                fold.click()
+            page.locator(".advanced button, .advanced summary").first.click()
+            page.wait_for_timeout(700)
+            assert violations(page) == [], f"{path} with a result"
+
+
+REACHABLE = "a[href], button, input, textarea, select, summary, [role=combobox], [role=tab]"
+# Of each control in sight: has it had the focus, and could that be seen? A file field's own input is not shown.
+IN_SIGHT = """() => { window.seen = new Set(); window.unseen = [];
+    window.look = () => {
+        const one = document.activeElement, style = getComputedStyle(one);
+        if (one === document.body) return false;
+        window.seen.add(one);
+        const shown = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2;
+        if (!shown) window.unseen.push(one.outerHTML.slice(0, 150));
+        return true; }; }"""
+MISSED = """(selector) => [...document.querySelectorAll(selector)].filter((one) => {
+    const box = one.getBoundingClientRect();
+    const elsewhere = one.tabIndex < 0 || (one.type === "radio" && !one.checked);  // arrows lead there
+    return one.checkVisibility({visibilityProperty: true, opacityProperty: true}) && box.width > 2 && !one.disabled
+        && !elsewhere && !window.seen.has(one);
+  }).map((one) => one.outerHTML.slice(0, 200))"""
+
+
+@pytest.mark.parametrize("path", ["", *FIELDS])
+def test_everything_is_reached_with_tab_and_one_sees_where_one_is(app, path, browsers):
+    with visit(browsers(), f"{app}/{path}") as page:
+        page.wait_for_timeout(700)
+        page.evaluate(IN_SIGHT)
+        for _ in range(80):
+            page.keyboard.press("Tab")
+            if not page.evaluate("window.look()"):
+                break
+        else:
+            pytest.fail("the keyboard never leaves the page")
+        assert page.evaluate(MISSED, REACHABLE) == []
+        assert page.evaluate("window.unseen") == []

@@ -20,6 +20,9 @@ from shared.wer import word_errors
 pytestmark = [pytest.mark.browser,
               pytest.mark.skipif(CHROMIUM is None, reason="SKIPPED: no Chromium; `make browser` installs one")]
 
+SCROLLING = """[...document.querySelectorAll('#compare-result *')].filter((one) =>
+    one.scrollHeight > one.clientHeight + 2 && ['auto', 'scroll'].includes(getComputedStyle(one).overflowY))
+    .map((one) => one.className)"""
 GONE = '<img src=evil.test onerror="window.PWN=1">gone.wav'
 MAILBOX, AUSTEN = clips("it")[1], clips("en")[1]
 
@@ -125,13 +128,27 @@ def test_a_test_set(app, archive, screen, browsers):
         page.locator("#compare-set-go").click()
         page.get_by_text("of 4 clips read").first.wait_for(timeout=PATIENCE_MS)
         result = page.locator("#compare-result")
-        result.locator(".plots svg").nth(2).wait_for(timeout=PATIENCE_MS)
-        assert result.locator(".clips-table tbody tr").count() == 4
+        result.locator(".score-number").nth(1).wait_for(timeout=PATIENCE_MS)
+
+        def order() -> list[int]:
+            rows = [row.split() for row in result.locator(".clip-row .change").all_inner_texts()]
+            return [0 if row[0] == "the" else int(row[0]) * (-1 if row[1] == "fewer" else 1) for row in rows]
+
+        assert len(order()) == 4 and order() == sorted(order())
+        result.get_by_role("button", name="Losses first").click()
+        assert order() == sorted(order(), reverse=True)
+        result.get_by_text("Plots").click()
+        assert result.locator(".plots svg").count() == 3
         result.get_by_text("1 clip could not be scored").click()
         result.get_by_text(GONE).wait_for()  # as text: `visit` sees to it that nobody asks evil.test for a picture
         assert page.evaluate("window.PWN") is None
-        result.locator(".clips-table summary").first.click()
-        result.locator(".clips-table .diff").first.wait_for()
+        result.locator(".clip-row summary").first.click()
+        result.locator(".clip-row .diff").first.wait_for()
+        player = result.locator(".clip-row audio").first
+        player.evaluate("player => player.play()")
+        page.wait_for_function("document.querySelector('.clip-row audio').currentTime > 0.2")
+        assert player.evaluate("player => player.duration") > 3
+        assert page.evaluate(SCROLLING) == [], "a box scrolls inside the page"
         assert json.loads(download(page, "compare", "summary.json"))["n_clips"] == 4
         rows = list(csv.DictReader(io.StringIO(download(page, "compare", "clips.csv").removeprefix("\ufeff"))))
         assert len(rows) == 9 and rows[-1]["clip"] == GONE

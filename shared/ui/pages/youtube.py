@@ -198,7 +198,7 @@ def _card(info: links.LinkInfo, max_seconds: float, max_bytes: int) -> str:
     if info.captions and not info.reference_languages:
         notes.append("Its captions are automatic, so there is nothing to compare with.")
     warned = "".join(f'<p class="notice" role="status">{escape(note)}</p>' for note in notes)
-    return (f'<div class="video">{picture}<div><h3>{escape(info.title)}</h3>'
+    return (f'<div class="video">{picture}<div><h2>{escape(info.title)}</h2>'
             f"<p>{escape(' · '.join(filter(None, known)))}</p></div></div>{warned}")
 
 
@@ -217,6 +217,6 @@ def _score(answer: Answer, reference: str | None, language: str) -> str:
     errors, raw = word_errors(reference, text, spoken), word_errors(reference, text, spoken, raw=True)
     table = diff.rates_table(["against the captions"], [
         ("Word error rate", [diff.rate(errors)]), ("Counts", [diff.counts(errors)]), ("As written", [diff.rate(raw)])])
-    return (f'<div class="comparison"><h3>Compared with the captions</h3>{table}{diff.aligned_html(errors, spoken)}'
+    return (f'<div class="comparison"><h2>Compared with the captions</h2>{table}{diff.aligned_html(errors, spoken)}'
             f'{diff.LEGEND}<p class="small">Captions often leave words out or tidy them, so this counts differences, '
             "not only mistakes. One video is too short to tell how good a model is.</p></div>")

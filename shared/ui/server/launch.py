@@ -125,7 +125,7 @@ def start(demo: gr.Blocks, *, max_bytes: int | None, max_total_bytes: int | None
               Middleware(Uploads, max_file_bytes=max_bytes, max_total_bytes=max_total_bytes)]
     _, address, _ = demo.launch(
         server_name=server_name, prevent_thread_lock=True, quiet=True,
-        theme=theme(), css_paths=STYLES, head=head(demo.title or ""), footer_links=["api", "settings"],
+        theme=theme(), css_paths=STYLES, head=head(demo.title or ""), footer_links=["api"],
         max_file_size=max_bytes, favicon_path=ICON, allowed_paths=[str(RESULTS)],
         app_kwargs={"middleware": around, **(api.app_options if api else {})}, ssr_mode=False, show_error=False,
         mcp_server=False, share=False)
