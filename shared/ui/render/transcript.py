@@ -41,7 +41,7 @@ def transcript_html(transcript: Transcript) -> str:
     if any(map(_is_unsure, transcript.words)):
         legend = ('<p class="legend"><span class="unsure">Dotted</span> words are ones the model was unsure of; '
                   "hold the pointer over one to see how sure.</p>")
-    head = '<h3>Transcript</h3><button type="button" class="quiet" data-copy>Copy text</button>'
+    head = '<h2>Transcript</h2><button type="button" class="quiet" data-copy>Copy text</button>'
     return (f'<div class="transcript-head">{head}</div><div class="transcript" lang="{escape(transcript.language)}" '
             f'dir="{direction}">{rows}</div>{legend}')
 
