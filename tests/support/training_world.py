@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import torch
 from paths import DATA
 from safetensors.torch import load_file, save_file
-from transformers import WhisperConfig, WhisperForConditionalGeneration
+from transformers import WhisperConfig, WhisperForConditionalGeneration, WhisperTokenizer
 
 from shared.audio import load_audio
 from shared.checkpoint.embedded import embedded_base_transformers
@@ -70,8 +70,22 @@ def tiny(world, out: Path, name: str = "run", **changed) -> Config:
     return Config(name=name, data=(Data(str(data)),), **given)
 
 
-def random_base(folder: Path, seed: int = 0, **sizes: int) -> Path:
-    """Random weights with Whisper's own tokenizer, 13 MB: for tests of files and of the run, not of what is written."""
+def _let_it_write(model: WhisperForConditionalGeneration, tokenizer: WhisperTokenizer, word: str) -> None:
+    """After a time, or the token for none: the word; after the word: the end. Two dimensions of the embedding do it."""
+    (token,) = tokenizer(f" {word}", add_special_tokens=False).input_ids
+    without_times = tokenizer.convert_tokens_to_ids("<|notimestamps|>")
+    embedding, norm = model.get_input_embeddings().weight, model.model.decoder.layer_norm
+    embedding[:, 1:3] = 0
+    embedding[without_times:, 1] = 1  # the times follow it
+    embedding[token, 1:3] = 5
+    norm.weight[2] = -1
+
+
+def random_base(folder: Path, seed: int = 0, writes: str = "", **sizes: int) -> Path:
+    """Random weights with Whisper's own tokenizer, 13 MB: for tests of files and of the run, not of accuracy.
+
+    writes: a word of one token, which is the text it gives of every clip; none if empty.
+    """
     shapes = {"d_model": 64, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 2,
               "decoder_attention_heads": 2, "encoder_ffn_dim": 128, "decoder_ffn_dim": 128} | sizes
     source = embedded_base_transformers()
@@ -87,6 +101,8 @@ def random_base(folder: Path, seed: int = 0, **sizes: int) -> Path:
         embedding[:, 0] = 0
         embedding[config.eos_token_id, 0] = 2
         model.model.decoder.layer_norm.bias[0] = 10
+        if writes:
+            _let_it_write(model, WhisperTokenizer.from_pretrained(source), writes)
     model.save_pretrained(folder)
     shutil.copyfile(source / "generation_config.json", folder / "generation_config.json")
     generation = json.loads((folder / "generation_config.json").read_text())

@@ -1,4 +1,8 @@
-"""training.evaluation, publish and export on the shipped adapter's model and the clips in tests/data."""
+"""training.evaluation, publish and export on the clips in tests/data.
+
+Scores are those of the shipped adapter's model; what concerns files and the Hub is tested on a small one, which writes
+one word.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +14,11 @@ from pathlib import Path
 import pytest
 import yaml
 from paths import DATA
-from training_world import small_data
+from training_world import random_base, small_data
 
 from shared import wer
 from shared.checkpoint import Checkpoint, facts, files
+from shared.checkpoint.info import copy_facts
 from shared.errors import UserError
 from shared.inference import Transcriber
 from training import config as settings
@@ -47,6 +52,24 @@ def scores(run) -> dict:
     return evaluation.evaluate(run, evaluation.Options(full_context=False), say=lambda text: None)
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> Path:
+    """An evaluated run of a small model: what is published or copied is 13 MB."""
+    folder = tmp_path_factory.mktemp("small") / "small"
+    data = small_data(folder.parent / "set", train=ENGLISH, validation=ENGLISH, test=ITALIAN)
+    base = random_base(folder.parent / "base", writes="ciao", encoder_ffn_dim=256, decoder_ffn_dim=256)
+    shutil.copytree(base, folder / "model")
+    described = {"name": "small", "base": str(base), "base_revision": None, "finetuned_languages": ["it"],
+                 "language": "it", "task": "transcribe", "short_context": "any", "timestamps": True, "method": "full",
+                 "multilingual": True, "seconds": 60.0, "step": 1, "validation_wer": 10.0}
+    copy_facts(described, folder / "model" / "config.json")
+    for path in (folder / "run.json", folder / "model" / "run.json"):
+        path.write_text(json.dumps(described))
+    settings.save(Config(name="small", base=str(base), data=(Data(str(data)),), language="it"), folder / "config.yaml")
+    evaluation.evaluate(folder, evaluation.Options(full_context=False), say=lambda text: None)
+    return folder
+
+
 def test_raw_hypotheses_are_kept_and_give_the_scores(run, scores):
     for name in ("base", "fine-tuned"):
         (path,) = (run / "evaluation").glob(f"hypotheses-{name}-*.jsonl")
@@ -68,14 +91,17 @@ def test_the_apps_reproduce_the_score(run, scores):
     assert transcriber.transcribe(folder / ITALIAN[0], language="it").text == line["hypothesis"]
 
 
-def test_an_interrupted_evaluation_goes_on_after_the_last_whole_line(run, scores):
-    (path,) = (run / "evaluation").glob("hypotheses-base-*.jsonl")
+def test_an_interrupted_evaluation_goes_on_after_the_last_whole_line(small):
+    (path,) = (small / "evaluation").glob("hypotheses-base-*.jsonl")
+    before = json.loads((small / "evaluation" / "scores.json").read_text())
     text = path.read_text(encoding="utf-8")
     first, second, _ = text.splitlines(keepends=True)
     path.write_text(first.replace('"speaker": "it"', '"speaker": "kept"') + second[:40], encoding="utf-8")
-    again = evaluation.evaluate(run, evaluation.Options(full_context=False), say=lambda text: None)
-    assert '"kept"' in path.read_text(encoding="utf-8")  # the first was not heard again
-    assert again["systems"]["base"]["wer"] == scores["systems"]["base"]["wer"]
+    again = evaluation.evaluate(small, evaluation.Options(full_context=False), say=lambda text: None)
+    assert '"kept"' in path.read_text(encoding="utf-8")  # the first was not transcribed again
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert [(line["id"], line["hypothesis"]) for line in lines] == [(f"clips/{clip}", "ciao") for clip in ITALIAN]
+    assert again["systems"]["base"]["wer"] == before["systems"]["base"]["wer"]
 
 
 def test_the_report_plays_the_worst_clips(run, scores):
@@ -94,10 +120,10 @@ def test_the_card_states_the_scores_and_the_limits(run, scores):
         assert words in card
 
 
-def test_publishing_gives_a_checkpoint_that_the_apps_open_at_that_commit(run, scores, hub):
+def test_publishing_gives_a_checkpoint_that_the_apps_open_at_that_commit(small, hub):
     said: list[str] = []
-    checkpoint = publish(run, "tester/whisper-base-it", say=said.append)
-    assert len(checkpoint.revision) == 40 and "on reloading it gives" in said[0]
+    checkpoint = publish(small, "tester/whisper-base-it", say=said.append)
+    assert len(checkpoint.revision) == 40 and said[0] == "on reloading it gives: ciao"
     on_hub = hub.read("model", "tester/whisper-base-it", checkpoint.revision)
     assert {"model.safetensors", "config.json", "generation_config.json", "tokenizer.json", "preprocessor_config.json",
             "processor_config.json", "run.json", "README.md", "scores.json", "config.yaml",
@@ -106,7 +132,7 @@ def test_publishing_gives_a_checkpoint_that_the_apps_open_at_that_commit(run, sc
     assert resolved == checkpoint and facts(folder).languages == ("it",)
 
 
-def test_publishing_removes_what_a_loader_would_take_in_its_place(run, scores, hub):
+def test_publishing_removes_what_a_loader_would_take_in_its_place(small, hub):
     """As in peft#1381: an adapter of an earlier commit stays, and is merged into what was published after it."""
     old = {"adapter_config.json": b'{"peft_type": "LORA"}', "adapter_model.safetensors": b"old",
            "pytorch_model.bin": b"x", "model.safetensors.index.json": b"{}", "model-00001-of-00002.safetensors": b"x",
@@ -114,37 +140,37 @@ def test_publishing_removes_what_a_loader_would_take_in_its_place(run, scores, h
            "notes.txt": b"mine",
            "samples/clip.wav": b"mine"}
     hub.add("model", "tester/old", old)
-    checkpoint = publish(run, "tester/old", say=lambda text: None)
+    checkpoint = publish(small, "tester/old", say=lambda text: None)
     names = set(hub.read("model", "tester/old", checkpoint.revision))
     assert names & set(old) == {"notes.txt", "samples/clip.wav"}
     assert facts(files(checkpoint, "transformers")[1]).languages == ("it",)
 
 
-def test_what_was_published_is_fetched_and_compared(run, scores, hub):
-    checkpoint = publish(run, "tester/compared", say=lambda text: None)
-    for change in ({"config.json": (run / "model" / "config.json").read_bytes() + b" "}, {"vocab.json": b"{}"}):
+def test_what_was_published_is_fetched_and_compared(small, hub):
+    checkpoint = publish(small, "tester/compared", say=lambda text: None)
+    for change in ({"config.json": (small / "model" / "config.json").read_bytes() + b" "}, {"vocab.json": b"{}"}):
         commit = hub.add("model", "tester/compared", change)
         with pytest.raises(UserError, match=f"not the model that was sent.*{next(iter(change))}"):
-            check_published(Checkpoint(checkpoint.model_id, commit), run / "model")
-    check_published(checkpoint, run / "model")
+            check_published(Checkpoint(checkpoint.model_id, commit), small / "model")
+    check_published(checkpoint, small / "model")
 
 
-def test_a_broken_push_goes_on_without_sending_the_weights_again(run, scores, hub):
+def test_a_broken_push_goes_on_without_sending_the_weights_again(small, hub):
     hub.fail("/commit/", method="POST", status=500)
     with pytest.raises(UserError, match=r"refused|broke off"):
-        publish(run, "tester/again", say=lambda text: None)
+        publish(small, "tester/again", say=lambda text: None)
     sent = [entry for entry in hub.requests if entry.method == "PUT"]
     assert sent  # the weights; small files travel in the commit
-    assert publish(run, "tester/again", say=lambda text: None).revision
+    assert publish(small, "tester/again", say=lambda text: None).revision
     assert [entry for entry in hub.requests if entry.method == "PUT"] == sent
     assert "model.safetensors" in hub.read("model", "tester/again")
 
 
-def test_publishing_needs_an_evaluated_run_and_a_name(run, scores, hub, tmp_path):
+def test_publishing_needs_an_evaluated_run_and_a_name(small, hub, tmp_path):
     with pytest.raises(UserError, match="evaluated"):
         publish(tmp_path, "tester/x", say=lambda text: None)
     with pytest.raises(UserError, match="name on the Hub"):
-        publish(run, "not a name", say=lambda text: None)
+        publish(small, "not a name", say=lambda text: None)
 
 
 @pytest.mark.slow
@@ -178,8 +204,8 @@ def test_ggml_names():
     ("heads", {"d_model": 66, "encoder_attention_heads": 4}), ("feed-forward", {"decoder_ffn_dim": 128}),
     ("tokens", {"vocab_size": 51900}), ("mel", {"num_mel_bins": 100}), ("output layer", {"tie_word_embeddings": False}),
 ])
-def test_a_shape_that_whisper_cpp_would_end_over_is_refused_before(run, tmp_path, said, sizes):
-    shutil.copytree(run / "model", tmp_path / "model", ignore=shutil.ignore_patterns("*.safetensors"))
+def test_a_shape_that_whisper_cpp_would_end_over_is_refused_before(small, tmp_path, said, sizes):
+    shutil.copytree(small / "model", tmp_path / "model", ignore=shutil.ignore_patterns("*.safetensors"))
     path = tmp_path / "model" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | sizes))
     with pytest.raises(UserError, match=f"no room for a model of this shape.*{said}"):

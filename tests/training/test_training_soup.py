@@ -1,19 +1,19 @@
-"""training.soup: runs mixed into one checkpoint, on the shipped adapter's model and real clips."""
+"""training.soup: runs mixed into one checkpoint, on small models that write one word, and real clips."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from training_world import small_base, small_data, tiny
+from training_world import random_base, small_data, tiny
 
 from shared.checkpoint import facts
 from shared.errors import UserError
-from training import config as settings
 from training import evaluation
 from training.card import gather, write_card
 from training.finetune import train
@@ -27,7 +27,7 @@ CLIPS = ["it_priv-introsaved.flac", "it_vm-mailboxfull.flac"]
 def world(tmp_path_factory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("world")
     data = small_data(folder / "set", train=CLIPS, validation=["it_vm-tmpexists.flac"], test=["en_austen-0930.flac"])
-    return small_base(folder / "base"), data
+    return random_base(folder / "base", writes="ciao"), data
 
 
 @pytest.fixture(scope="module")
@@ -58,13 +58,17 @@ def test_the_mixture_is_the_mean_of_the_runs_and_a_share_of_the_base(world, runs
 
 
 def test_the_share_of_the_base_is_the_one_that_does_best_on_the_validation_split(runs, tmp_path):
+    """The base writes a word that nobody said, the run one of the validation clip."""
+    shutil.copytree(runs[0], tmp_path / "run")
+    random_base(tmp_path / "other", writes="standard")
+    shutil.copy(tmp_path / "other" / "model.safetensors", tmp_path / "run" / "model")
     said: list[str] = []
-    out = soup(tmp_path / "soup", runs[:1], Options((0.0, 0.5, 0.9)), say=said.append)
+    out = soup(tmp_path / "soup", [tmp_path / "run"], Options((0.9, 0.1, 0.5)), say=said.append)
     rows = [line.split() for line in said if line.startswith("base ")]
     rates = {int(row[1][:-1]) / 100: (float(row[4]), float(row[7])) for row in rows}
-    assert list(rates) == [0.0, 0.5, 0.9]
+    assert list(rates) == [0.9, 0.1, 0.5]
     run = json.loads((out / "run.json").read_text())
-    assert rates[run["base_share"]] == min(rates.values())
+    assert rates[0.1] < rates[0.9] and rates[run["base_share"]] == min(rates.values())
     assert run["validation_wer"] == pytest.approx(rates[run["base_share"]][0], abs=0.01)
 
 
@@ -74,15 +78,15 @@ def test_a_mixture_is_evaluated_and_described_as_any_run_is(runs, tmp_path):
     card = write_card(gather(out), "someone/soup")
     assert "mean of the weights of 2 run(s) with 10% of the base" in card
     assert "seed 1" in card and "seed 2" in card
-    assert first_text(out / "model", gather(out)).strip()  # opened from disk, as before it is published
+    assert first_text(out / "model", gather(out)) == "ciao"  # opened from disk, as before it is published
     again = soup(out, runs, Options((0.3,)), say=lambda text: None)  # a mixture may be made anew
     assert json.loads((again / "run.json").read_text())["base_share"] == 0.3
 
 
-def test_what_does_not_belong_together_is_refused(world, runs, tmp_path):
-    config = settings.load(runs[0] / "config.yaml")
-    english = train(replace(config, name="english", out=str(tmp_path), language="en",
-                            data=(replace(config.data[0], language="en"),)), say=lambda text: None)
+def test_what_does_not_belong_together_is_refused(runs, tmp_path):
+    english = Path(shutil.copytree(runs[0], tmp_path / "english"))
+    described = json.loads((english / "run.json").read_text())
+    (english / "run.json").write_text(json.dumps(described | {"finetuned_languages": ["en"]}))
     mixed = soup(tmp_path / "mixed", runs, Options((0.0,)), say=lambda text: None)
     refused = [
         ("mixture already", [mixed], Options(), tmp_path / "soup"),
