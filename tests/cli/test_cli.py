@@ -151,9 +151,9 @@ def test_compare_counts_both_sides(tmp_path, monkeypatch):
 
 def test_compare_takes_the_task_and_what_is_piped_into_it(tmp_path):
     (tmp_path / "reference.txt").write_text("Thank you.")
-    done = transcribe("-", "--compare", "reference.txt", "--language", "it", "--task", "translate", "--json", "--quiet",
-                      "--model", "embedded:whisper-base", cwd=tmp_path, stdin=CLIP.path.read_bytes())
-    assert done.returncode == 0, done.stderr.decode()
+    done = transcribe_here("-", "--compare", "reference.txt", "--language", "it", "--task", "translate", "--json",
+                           "--quiet", "--model", "embedded:whisper-base", cwd=tmp_path, stdin=CLIP.path.read_bytes())
+    assert done.returncode == 0, done.stderr
     base, tuned = json.loads(done.stdout)
     assert base["text"] == tuned["text"] and word_errors(CLIP.text, base["text"], "it").wer > 0.5  # it is English
 

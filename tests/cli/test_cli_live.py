@@ -1,4 +1,4 @@
-"""`transcribe live` as a person runs it: another process, raw sound on its standard input, Ctrl-C."""
+"""`transcribe live` as a person runs it: raw sound on its standard input, Ctrl-C; another process where it matters."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from command import transcribe_here
 from paths import ROOT
 from speech import clips, joined
 
@@ -50,15 +51,16 @@ def test_lines_with_times_and_files_at_the_end(tmp_path):
 
 
 def test_json_for_machines_and_an_odd_last_byte(tmp_path):
-    done = live("--stdin", *MODEL, "--json", "--quiet", "--language", "Italian", cwd=tmp_path, stdin=PCM + b"\1")
-    rows = [json.loads(line) for line in done.stdout.decode().splitlines()]
+    done = transcribe_here("live", "--stdin", *MODEL, "--json", "--quiet", "--language", "Italian", cwd=tmp_path,
+                           stdin=PCM + b"\1")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert word_errors(SAID, " ".join(row["text"] for row in rows), "it").wer <= 0.2
     assert all(row["words"] and row["start"] <= row["end"] for row in rows)
 
 
 def test_nothing_said(tmp_path):
-    done = live("--stdin", *MODEL, "--output", "said.txt", cwd=tmp_path, stdin=bytes(96_000))
-    assert done.returncode == 0 and done.stdout == b"" and (tmp_path / "said.txt").read_text() == ""
+    done = transcribe_here("live", "--stdin", *MODEL, "--output", "said.txt", cwd=tmp_path, stdin=bytes(96_000))
+    assert done.returncode == 0 and done.stdout == "" and (tmp_path / "said.txt").read_text() == ""
 
 
 def test_text_comes_while_it_is_said_and_ctrl_c_keeps_it(tmp_path):
@@ -177,27 +179,24 @@ def test_text_is_in_the_file_while_it_comes_and_after_the_terminal_is_closed(tmp
     (["--stdin", "--language", "klingon"], "no such language"), (["--stdin", "--model", "what"], "names no checkpoint"),
 ])
 def test_mistakes_are_one_line(tmp_path, arguments, said):
-    done = live(*arguments, cwd=tmp_path, stdin=b"")
-    assert done.returncode == 2 and done.stdout == b""
-    assert said in done.stderr.decode() and len(done.stderr.decode().strip().splitlines()) == 1
+    done = transcribe_here("live", *arguments, cwd=tmp_path, stdin=b"")
+    assert done.returncode == 2 and done.stdout == ""
+    assert said in done.stderr and len(done.stderr.strip().splitlines()) == 1
 
 
 def test_without_a_microphone_it_says_what_to_do(tmp_path):
     """Whichever is missing on this machine: the package, the library, or a microphone."""
-    done = subprocess.run(command(*MODEL), cwd=tmp_path, capture_output=True, env=ENVIRONMENT, timeout=300,
-                          stdin=subprocess.DEVNULL)
-    said = done.stderr.decode()
-    assert done.returncode == 2 and "icrophone" in said and "What to do" in said and "Traceback" not in said
+    done = transcribe_here("live", *MODEL, cwd=tmp_path)
+    assert done.returncode == 2 and "icrophone" in done.stderr and "What to do" in done.stderr
 
 
 def test_a_file_named_live_is_still_a_file(tmp_path):
     (tmp_path / "live").write_bytes(CLIP.path.read_bytes())
-    done = subprocess.run([sys.executable, "-m", "shared.cli", "./live", *MODEL, "--quiet"], cwd=tmp_path,
-                          capture_output=True, env=ENVIRONMENT, timeout=300)
-    assert word_errors(CLIP.text, done.stdout.decode(), "it").wer <= 0.3
+    done = transcribe_here("./live", *MODEL, "--quiet", cwd=tmp_path)
+    assert word_errors(CLIP.text, done.stdout, "it").wer <= 0.3
 
 
 def test_help(tmp_path):
-    text = live("--help", cwd=tmp_path).stdout.decode()
+    text = transcribe_here("live", "--help", cwd=tmp_path).stdout
     for option in ("--stdin", "--microphone", "--output", "--language", "--task", "--model", "--engine", "--json"):
         assert option in text

@@ -10,7 +10,7 @@ import wave
 
 import numpy as np
 import pytest
-from command import transcribe
+from command import transcribe_here
 from pyannote.core import Annotation
 from pyannote.core import Segment as Stretch
 from pyannote.metrics.diarization import DiarizationErrorRate
@@ -257,9 +257,8 @@ def test_on_the_command_line(tmp_path):
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))
         file.writeframes((TWO[0].samples * 32767).astype("<i2").tobytes())
-    done = transcribe(path, "--language", "it", "--speakers", "--quiet", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr.decode()
-    lines = done.stdout.decode().splitlines()
-    assert {line.partition(":")[0] for line in lines} == {"Speaker 1", "Speaker 2"}
-    wrong = transcribe("--speakers", path, cwd=tmp_path)
-    assert wrong.returncode == 2 and b"name the recordings before it" in wrong.stderr
+    done = transcribe_here(path, "--language", "it", "--speakers", "--quiet", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert {line.partition(":")[0] for line in done.stdout.splitlines()} == {"Speaker 1", "Speaker 2"}
+    wrong = transcribe_here("--speakers", path, cwd=tmp_path)
+    assert wrong.returncode == 2 and "name the recordings before it" in wrong.stderr

@@ -7,9 +7,12 @@ import io
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from paths import ROOT
 
 from shared.cli import main
@@ -27,13 +30,30 @@ class Done:
     stderr: str
 
 
-def transcribe_here(*arguments: str | Path, cwd: Path) -> Done:
-    """`transcribe` called in this process: no seconds for a start, and the configured checkpoints are loaded once."""
+def transcribe_here(*arguments: str | Path, cwd: Path, stdin: bytes | None = None) -> Done:
+    """`transcribe` called in this process: no seconds for a start, and the configured checkpoints are loaded once.
+
+    stdin: what the command finds in its standard input; None leaves that of the tests.
+    """
     out, err = io.StringIO(), io.StringIO()
-    with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with (contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err),
+          standard_input(stdin)):
         try:
             main([str(argument) for argument in arguments])
         except SystemExit as end:
             code = end.code
     assert isinstance(code, int)
     return Done(code, out.getvalue(), err.getvalue())
+
+
+@contextlib.contextmanager
+def standard_input(content: bytes | None) -> Iterator[None]:
+    """A file in the place of this process's standard input, with a number of the system's as any has."""
+    if content is None:
+        yield
+        return
+    with tempfile.TemporaryFile() as file, pytest.MonkeyPatch.context() as patch:
+        file.write(content)
+        file.seek(0)
+        patch.setattr(sys, "stdin", io.TextIOWrapper(file))
+        yield
