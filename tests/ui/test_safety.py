@@ -59,19 +59,31 @@ class Work:
         raise AssertionError(f"{self.n_begun} begun, {self.n_cancelled} cancelled")
 
 
+@pytest.fixture(scope="module")
+def running(tmp_path_factory) -> Iterator[tuple[str, Work]]:
+    """An app for all these tests. Its uploads lie apart: what other tests left behind would count towards the limit."""
+    work = Work()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(uploads, "UPLOADS", tmp_path_factory.mktemp("uploads"))
+        demo = build("Work", [Page("Work", "work", work.page)], None)
+        yield start(demo, max_bytes=MAX_FILE, max_total_bytes=MAX_TOTAL, block=False).rstrip("/"), work
+        demo.close()
+
+
 @pytest.fixture
-def work(monkeypatch) -> Work:
+def work(running, monkeypatch) -> Work:
     monkeypatch.setattr(jobs, "GONE_SECONDS", 1.0)
-    return Work()
+    _, work = running
+    work.n_begun = work.n_cancelled = 0
+    return work
 
 
 @pytest.fixture
-def app(work, monkeypatch, tmp_path) -> Iterator[str]:
-    """Its uploads lie apart: what other tests of this process left behind would count towards the limit."""
-    monkeypatch.setattr(uploads, "UPLOADS", tmp_path)
-    demo = build("Work", [Page("Work", "work", work.page)], None)
-    yield start(demo, max_bytes=MAX_FILE, max_total_bytes=MAX_TOTAL, block=False).rstrip("/")
-    demo.close()
+def app(running, work) -> str:
+    """The app's address, with no uploads in its folder."""
+    for folder in uploads.UPLOADS.iterdir():
+        shutil.rmtree(folder)
+    return running[0]
 
 
 def submit(app: str) -> httpx.Response:
