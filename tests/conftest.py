@@ -3,7 +3,9 @@
 The Hub's come first: they must be set up before anything imports its client.
 """
 
+import functools
 import os
+from pathlib import Path
 
 import pytest
 
@@ -15,23 +17,27 @@ from link_world import encoded, media
 
 __all__ = ["base", "base_torch", "encoded", "hub", "media"]
 
-# Files that use the running app go together: two groups, so that each of two workers starts it once.
-SHARED = {"test_ui.py": "calls", "test_ui_api.py": "calls", "test_tools.py": "calls", "test_tools_docs.py": "calls",
-          "test_browser.py": "calls",
-          "test_browser_pages.py": "looks", "test_browser_live.py": "looks"}
 # What takes longest begins first, so that no worker ends long after the other.
-LONGEST = ("calls", "looks", "test_training_run.py", "test_live.py", "test_ui_compare.py", "test_pipeline_ray.py",
-           "test_link_youtube.py", "test_training_results.py")
+LONGEST = ("looks", "calls", "test_training_run.py", "test_training_languages.py", "test_live.py", "test_ui_compare.py",
+           "test_inference.py", "test_pipeline_build.py", "test_cli_live.py", "test_cli.py", "test_training_model.py",
+           "test_link_youtube.py", "test_ui_youtube.py", "test_openai_api.py", "test_training_soup.py",
+           "test_training_results.py", "test_checkpoint.py", "test_adapter.py", "test_offline.py", "test_serving.py")
 
 
-def group(name: str) -> str:
-    """What goes to one worker: a file, whose module fixtures are then made once, or the files that share an app."""
-    return SHARED.get(name, name)
+@functools.cache
+def group(path: Path) -> str:
+    """What goes to one worker: a file, whose module fixtures are then made once, or the files that share an app.
+
+    The running app has two groups, those that look at its pages and those that call it: each worker starts it once.
+    """
+    if "from running_app import" not in path.read_text(encoding="utf-8"):
+        return path.name
+    return "looks" if path.name.startswith("test_browser_") else "calls"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if "PYTEST_XDIST_WORKER" in os.environ:
-        items.sort(key=lambda item: LONGEST.index(name) if (name := group(item.path.name)) in LONGEST else len(LONGEST))
+        items.sort(key=lambda item: LONGEST.index(name) if (name := group(item.path)) in LONGEST else len(LONGEST))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -40,7 +46,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
 
     class ByGroup(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return group(nodeid.split("::")[0].rsplit("/")[-1])
+            return group(config.rootpath / nodeid.split("::")[0])
 
     return ByGroup(config, log) if config.getvalue("dist") == "loadfile" else None
 
