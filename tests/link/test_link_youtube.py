@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -120,7 +121,7 @@ def test_the_second_way_serves_what_the_first_cannot(youtube, sound, tmp_path):
     assert youtube.asked_by == {"yt-dlp", "pytubefix"}
 
 
-@pytest.mark.parametrize(("kind", "status", "reason", "subreason"), [
+REFUSALS = [
     ("bot", "LOGIN_REQUIRED", "Sign in to confirm you’re not a bot", None),
     ("private", "LOGIN_REQUIRED", "Private video", "Sign in if you've been granted access to this video"),
     ("age", "LOGIN_REQUIRED", "Sign in to confirm your age", "This video may be inappropriate for some users."),
@@ -131,12 +132,30 @@ def test_the_second_way_serves_what_the_first_cannot(youtube, sound, tmp_path):
     ("geo", "UNPLAYABLE", "Video unavailable", "The uploader has not made this video available in your country"),
     ("upcoming", "LIVE_STREAM_OFFLINE", "This live event will begin in 3 hours.", None),
     ("paid", "UNPLAYABLE", "This video requires payment to watch", None),
-])
-def test_each_refusal_of_youtube_has_its_own_message(youtube, kind, status, reason, subreason):
+]
+COLUMNS = ("kind", "status", "reason", "subreason")
+
+
+@pytest.mark.parametrize(COLUMNS, REFUSALS[:2])
+def test_a_refusal_of_youtube_comes_out_of_the_process_with_its_message(youtube, kind, status, reason, subreason):
+    """After one the second way is tried, after the other it is not."""
     youtube.videos[ID] = Video(status=status, reason=reason, subreason=subreason)
     with refusal(kind) as caught:
         link.look(LINK)
     assert SEND_FILE in str(caught.value)
+    assert youtube.asked_by == ({"yt-dlp"} if REASONS[kind].final else {"yt-dlp", "pytubefix"})
+
+
+@pytest.mark.parametrize(COLUMNS, REFUSALS)
+def test_each_refusal_of_youtube_has_its_own_message(youtube, monkeypatch, tmp_path, kind, status, reason, subreason):
+    """What runs inside the process, called here: seconds less for each."""
+    monkeypatch.setattr(urllib.request, "_opener", None)  # it keeps the proxies that it met first
+    youtube.videos[ID] = Video(status=status, reason=reason, subreason=subreason)
+    with pytest.raises(link_youtube.Refused) as caught:
+        link_youtube.run({"action": "look", "video": ID, "folder": str(tmp_path)}, lambda fraction, text: None)
+    assert caught.value.kind == kind
+    message = str(link.link_error(kind, got=caught.value.got, limit=caught.value.limit))
+    assert message.startswith(REASONS[kind].what) and SEND_FILE in message
     assert youtube.asked_by == ({"yt-dlp"} if REASONS[kind].final else {"yt-dlp", "pytubefix"})
 
 
