@@ -13,10 +13,12 @@ import pytest
 from hub_server import HubServer, environment
 from paths import ROOT
 from speech import clips
+from training_world import random_base
 
 from shared.checkpoint import Checkpoint, Facts, configured, facts, files
 from shared.checkpoint.embedded import embedded_base, embedded_base_transformers
 from shared.checkpoint.hub import fetch
+from shared.checkpoint.tokenizer import Tokens
 from shared.errors import UserError
 from shared.inference import Transcriber
 
@@ -26,6 +28,12 @@ CLIP = clips("it")[1]
 @pytest.fixture(scope="module")
 def weights() -> Path:
     return embedded_base_transformers()
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> Path:
+    """13 MB where no text is judged. It writes one word."""
+    return random_base(tmp_path_factory.mktemp("small") / "base", writes="ciao")
 
 
 def test_names():
@@ -49,8 +57,8 @@ def test_what_is_served_where(monkeypatch):
     assert configured()[1] == "me/whisper@" + "a" * 40
 
 
-def test_a_hub_checkpoint_brings_only_what_is_needed(hub, weights):
-    content = {path.name: path for path in weights.iterdir()}
+def test_a_hub_checkpoint_brings_only_what_is_needed(hub, small):
+    content = {path.name: path for path in small.iterdir()}
     commit = hub.add("model", "me/whisper", {
         **{name: path.read_bytes() for name, path in content.items()},
         "pytorch_model.bin": b"pickle", "flax_model.msgpack": b"flax", "tf_model.h5": b"tf", "training.log": b"x",
@@ -69,14 +77,15 @@ def test_a_hub_checkpoint_brings_only_what_is_needed(hub, weights):
     assert files(Checkpoint.parse(f"me/whisper@{commit}"), "transformers")[1] == folder
 
 
-def test_a_hub_checkpoint_is_converted_once_and_says_the_same(hub, weights, base, tmp_path, monkeypatch):
+def test_a_hub_checkpoint_is_converted_once_and_says_the_same(hub, small, tmp_path, monkeypatch):
     monkeypatch.setenv("WHISPER_SPACES_CACHE", str(tmp_path))
-    config = json.loads((weights / "config.json").read_text()) | {"finetuned_languages": ["it"], "short_context": "any"}
-    hub.add("model", "me/italian", {**{path.name: path.read_bytes() for path in weights.iterdir()},
+    config = json.loads((small / "config.json").read_text()) | {"finetuned_languages": ["it"], "short_context": "any"}
+    hub.add("model", "me/italian", {**{path.name: path.read_bytes() for path in small.iterdir()},
                                     "config.json": json.dumps(config).encode()})
     asked = Checkpoint.parse("me/italian")
     first = Transcriber(asked, engine="ctranslate2", device="cpu")
     assert first.languages == ("it",) and first.facts == Facts(("it",), "any", True)
+    assert first.transcribe(CLIP.path, language="it").text == "ciao"
     converted = files(asked, "ctranslate2")[1]
     written = (converted / "model.bin").stat().st_mtime_ns
     assert files(asked, "ctranslate2")[1] == converted and (converted / "model.bin").stat().st_mtime_ns == written
@@ -121,8 +130,8 @@ def test_no_network_is_said_at_once(tmp_path):
     assert float(seconds) < 2
 
 
-def damaged(weights: Path, folder: Path, name: str) -> Path:
-    shutil.copytree(weights, folder)
+def damaged(checkpoint: Path, folder: Path, name: str) -> Path:
+    shutil.copytree(checkpoint, folder)
     if name == "half-downloaded":
         path = folder / "model.safetensors"
         with path.open("r+b") as file:
@@ -152,8 +161,8 @@ def damaged(weights: Path, folder: Path, name: str) -> Path:
     ("no config", "not complete"), ("broken config", "damaged"), ("not whisper", "not Whisper"),
     ("missing shard", "not complete"), ("no tokenizer", "no tokenizer"),
 ])
-def test_damaged_folders_say_what_is_wrong(weights, tmp_path, name, said):
-    folder = damaged(weights, tmp_path / "checkpoint", name)
+def test_damaged_folders_say_what_is_wrong(small, tmp_path, name, said):
+    folder = damaged(small, tmp_path / "checkpoint", name)
     with pytest.raises(UserError, match=said):
         Transcriber(Checkpoint.parse(str(folder)), engine="torch", device="cpu")
 
@@ -165,10 +174,10 @@ def test_a_ctranslate2_folder_serves_its_own_engine_only(base):
         Transcriber(Checkpoint.parse(folder), engine="torch")
 
 
-def test_a_checkpoint_without_tokenizer_json_is_served(weights, tmp_path):
+def test_a_checkpoint_without_tokenizer_json_is_served(small, tmp_path):
     """As many a student's checkpoint of 2022: vocab.json and merges.txt only."""
     folder = tmp_path / "old"
-    shutil.copytree(weights, folder)
+    shutil.copytree(small, folder)
     tokenizer = json.loads((folder / "tokenizer.json").read_text())
     (folder / "vocab.json").write_text(json.dumps(tokenizer["model"]["vocab"]))
     merges = tokenizer["model"]["merges"]
@@ -180,9 +189,13 @@ def test_a_checkpoint_without_tokenizer_json_is_served(weights, tmp_path):
     (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "WhisperTokenizer"}')
     (folder / "generation_config.json").unlink()
     for engine in ("ctranslate2", "torch"):
-        heard = Transcriber(Checkpoint.parse(str(folder)), engine=engine, device="cpu").transcribe(
-            CLIP.path, language="it").text
-        assert "casella di posta" in heard
+        transcriber = Transcriber(Checkpoint.parse(str(folder)), engine=engine, device="cpu")
+        assert transcriber.transcribe(CLIP.path, language="it").text == "ciao"
+        stock = Tokens(small)
+        for clip in clips():
+            ids = transcriber.tokens.encode(clip.text)
+            assert ids == stock.encode(clip.text) and transcriber.tokens.text(ids) == stock.text(ids) == clip.text
+        assert transcriber.tokens.languages == stock.languages and transcriber.tokens.last_stamp == stock.last_stamp
 
 
 def test_card_languages(tmp_path):
