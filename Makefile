@@ -24,7 +24,7 @@ test-all: $(VENV)/.test browser  ## the same with the tests that take minutes ea
 	$(PYTEST) -m "slow or not slow"
 
 coverage: $(VENV)/.test browser  ## the tests, and which lines of the packages none of them runs
-	$(PYTEST) --cov=shared --cov=feature_pipeline --cov=training --cov=spaces --cov-report=term:skip-covered
+	$(PYTEST) --cov --cov-report=term
 
 check: $(VENV)/.test  ## style, annotations, complexity (ruff) and types (mypy)
 	$(RUFF) check .
