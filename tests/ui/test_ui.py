@@ -37,7 +37,11 @@ ACTIONS = {"/transcribe_microphone", "/transcribe_example", "/stop_microphone", 
 
 @pytest.fixture(scope="module")
 def app():
-    return running_app()
+    """The running app, without what tests of other files have left in its folder."""
+    app = running_app()
+    for path in app.received():
+        path.unlink()
+    return app
 
 
 @pytest.fixture
