@@ -1,4 +1,4 @@
-"""What was said, by whom and when, and the five files it can be written to.
+"""What was said, by whom and when, and the six files it can be written to.
 
 Plain frozen values: they cross process borders and compare in tests. The writers are pure functions of a
 Transcript; `FORMATS` names them all. This module does not know where the text came from.
@@ -6,6 +6,7 @@ Transcript; `FORMATS` names them all. This module does not know where the text c
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 
-from shared.units import clock_time
+from shared.units import clock_time, short_clock
 
 # Subtitle rules. Two lines of 42 columns, 17 characters a second, 5/6 s to 7 s on screen and two frames between
 # cues are the values of the Netflix Timed Text Style Guide (general requirements) and close to the BBC's.
@@ -31,6 +32,7 @@ NOT_FIRST = frozenset("、。，．：；！？…‥・）］｝〕〉》」』
                       "ぁぃぅぇぉっゃゅょゎァィゥェォッャュョヮヵヶー々〻ゝゞヽヾ〜～ะาำๅๆฯະາຳໆຯ។៕ៗ၊။")
 NOT_LAST = frozenset("（［｛〔〈《「『【〘〖〝‘“«￥＄￡([{เแโใไເແໂໃໄ\u17d2\u1039")
 # The scripts of NO_SPACES: Thai and Lao, Burmese, Khmer, East Asian marks and brackets, kana, ideographs, full width.
+_NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u303f\u3041-\u30ff\u31f0-\u31ff\u3400-\u4dbf"
                       "\u4e00-\u9fff\uf900-\ufaff\uff01-\uff9f\U00020000-\U0003134f]")
 
@@ -305,9 +307,36 @@ def to_json(transcript: Transcript) -> str:
     return json.dumps(transcript.to_dict(), ensure_ascii=False, indent=1) + "\n"
 
 
-FORMATS: dict[str, Callable[[Transcript], str]] = {
-    "txt": to_txt, "srt": to_srt, "vtt": to_vtt, "tsv": to_tsv, "json": to_json,
+def to_docx(transcript: Transcript) -> bytes:
+    """A Word document: one segment a paragraph, with its time and the speaker where known."""
+    import docx  # here: what writes no document does without it
+    from docx.oxml import OxmlElement
+    from docx.shared import Pt, RGBColor
+
+    document = docx.Document()
+    for segment in transcript.segments:
+        paragraph = document.add_paragraph()
+        if unicodedata.bidirectional(next(filter(str.isalpha, segment.text), "a")) in ("R", "AL"):
+            paragraph._p.get_or_add_pPr().append(OxmlElement("w:bidi"))
+        time = paragraph.add_run(f"{short_clock(segment.start)}  ")
+        time.font.size, time.font.color.rgb = Pt(8), RGBColor(0x64, 0x74, 0x8B)
+        if segment.speaker:
+            paragraph.add_run(f"{_NOT_IN_XML.sub('', segment.speaker)}: ").bold = True
+        paragraph.add_run(_NOT_IN_XML.sub("", segment.text))
+    content = io.BytesIO()
+    document.save(content)
+    return content.getvalue()
+
+
+FORMATS: dict[str, Callable[[Transcript], str | bytes]] = {
+    "txt": to_txt, "srt": to_srt, "vtt": to_vtt, "tsv": to_tsv, "json": to_json, "docx": to_docx,
 }
+
+
+def as_bytes(transcript: Transcript, form: str) -> bytes:
+    """What a file of a format (a key of FORMATS) holds; text in UTF-8."""
+    content = FORMATS[form](transcript)
+    return content if isinstance(content, bytes) else content.encode()
 
 
 def _labelled(segment: Segment) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from shared.languages import language_name
-from shared.transcript import FORMATS, Transcript
+from shared.transcript import Transcript, to_srt, to_vtt
 
 RESPONSE_FORMATS = ("json", "text", "srt", "vtt", "verbose_json", "diarized_json")
 GRANULARITIES = ("segment", "word")
@@ -31,7 +31,7 @@ def answer(transcript: Transcript, form: str, granularities: tuple[str, ...], ta
         (a value for JSON or a text, its media type).
     """
     if form in ("srt", "vtt"):
-        return FORMATS[form](transcript), "text/vtt" if form == "vtt" else "application/x-subrip"
+        return (to_vtt(transcript), "text/vtt") if form == "vtt" else (to_srt(transcript), "application/x-subrip")
     if form == "text":
         return transcript.text + "\n", "text/plain"
     if form == "verbose_json":

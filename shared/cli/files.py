@@ -19,7 +19,7 @@ from shared.cli.options import FilesRequest
 from shared.cli.targets import Job, planned, unwritable, write
 from shared.errors import UserError
 from shared.system.command import DONE, SOME_FAILED, ended_by_signals, no_more_output, system_words, tell
-from shared.transcript import FORMATS, Transcript
+from shared.transcript import Transcript, to_txt
 from shared.units import spoken_time
 
 if TYPE_CHECKING:  # it imports torch
@@ -94,14 +94,14 @@ class _Run:
             write(job, transcript, self._request.formats if job.targets else ())
         except UserError:
             if not self._request.json:
-                self._print(FORMATS["txt"](transcript).rstrip("\n"))  # rather here than lost
+                self._print(to_txt(transcript).rstrip("\n"))  # rather here than lost
             raise
         finally:
             if self._request.json:
                 self._print(_row(job.input, transcript, answer))
         if not job.targets and not self._request.json:
             title = f"{job.input.shown}:\n" if self._n_jobs > 1 else ""
-            self._print(title + FORMATS["txt"](transcript).rstrip("\n"))
+            self._print(title + to_txt(transcript).rstrip("\n"))
 
     def _answer(self, one: Input, lead: str) -> Answer:
         """The answer for one input, with a bar that knows the total."""

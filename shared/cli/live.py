@@ -29,8 +29,8 @@ from shared.cli.options import LiveRequest
 from shared.errors import UserError
 from shared.live import LiveTranscriber, Update
 from shared.system.command import DONE, SOME_FAILED, no_more_output, system_words, tell
-from shared.system.files import write_text
-from shared.transcript import FORMATS, Segment, Transcript
+from shared.system.files import write_bytes
+from shared.transcript import Segment, Transcript, as_bytes
 from shared.units import clock_time
 
 BLOCK_SECONDS = 0.1
@@ -92,7 +92,7 @@ class _Files:
         """Every file, each whole or not at all."""
         for path in self._paths:
             try:
-                write_text(path, FORMATS[path.suffix.lstrip(".").lower()](transcript))
+                write_bytes(path, as_bytes(transcript, path.suffix.lstrip(".").lower()))
                 self.failed.pop(path, None)
             except UserError as error:
                 self.failed[path] = str(error)

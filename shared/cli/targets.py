@@ -17,8 +17,8 @@ from pathlib import Path
 from shared.cli.inputs import Input, media_suffixes
 from shared.errors import UserError
 from shared.system.command import system_words
-from shared.system.files import write_text
-from shared.transcript import FORMATS, Transcript
+from shared.system.files import write_bytes
+from shared.transcript import Transcript, as_bytes
 
 PLAIN, WHOLE_NAME, FOLDERS, FOLDERS_AND_NAME, NUMBERED = range(5)  # how much of an input's name is kept
 
@@ -79,7 +79,7 @@ def write(job: Job, transcript: Transcript, formats: Sequence[str]) -> None:
     """Each file appears whole or not at all. Raises UserError."""
     for path, name in zip(job.targets, formats, strict=True):
         try:
-            write_text(path, FORMATS[name](transcript))
+            write_bytes(path, as_bytes(transcript, name))
         except OSError as error:
             raise UserError("The result cannot be written", got=system_words(error),
                             hint="choose another folder with --output") from error

@@ -118,7 +118,8 @@ class Transcriber:
         if diarizer is not None:
             options = replace(options, words=True)  # a speaker may change within a segment
         parts, total = self.windows(source, options), source.total
-        if source.length is not None and source.length <= HELD_SECONDS:
+        # Who reads along wants the first text before all speech is found.
+        if source.length is not None and source.length <= HELD_SECONDS and on_text is None:
             held = list(parts)
             parts, n_windows = iter(held), len(held)
 

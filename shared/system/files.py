@@ -145,6 +145,12 @@ def full_disk_as_user_error(what: str) -> Iterator[None]:
                         hint="make room and run the same command again: it goes on where it stopped") from error
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all. Raises UserError for a full disk, OSError."""
+    with whole_file(path) as draft:
+        draft.write_bytes(content)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file in UTF-8, whole or not at all. Raises UserError for a full disk, OSError."""
     with whole_file(path) as draft:

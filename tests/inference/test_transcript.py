@@ -8,6 +8,7 @@ import subprocess
 import unicodedata
 from itertools import pairwise
 
+import docx
 import pytest
 
 from shared.audio import ffmpeg_executable
@@ -172,6 +173,17 @@ def test_tsv_and_txt():
     one_speaker_not_asked = Transcript(SPOKEN.segments[:2], "en", 30.0)
     assert FORMATS["tsv"](one_speaker_not_asked).splitlines()[:2] == ["start\tend\ttext", "200\t900\tGrazie."]
     assert FORMATS["txt"](SPOKEN).splitlines()[-1] == "Speaker 1: a < b & c"
+
+
+def test_a_word_document_has_times_speakers_and_no_letters_that_xml_refuses(tmp_path):
+    odd = Transcript((*SPOKEN.segments, Segment("a\x00b\x0b <c>", 3725.0, 3726.0, (), "Speaker\x01 2"),
+                      Segment("שלום", 3727.0, 3728.0)), "en", 3730.0)
+    (tmp_path / "text.docx").write_bytes(FORMATS["docx"](odd))
+    paragraphs = docx.Document(str(tmp_path / "text.docx")).paragraphs
+    assert len(paragraphs) == len(odd.segments)
+    assert paragraphs[-2].text == "1:02:05  Speaker 2: ab <c>" and paragraphs[-1].text == "1:02:07  שלום"
+    assert [run.bold for run in paragraphs[-2].runs] == [None, True, None]
+    assert "w:bidi" in paragraphs[-1]._p.xml and "w:bidi" not in paragraphs[0]._p.xml
 
 
 @pytest.mark.parametrize("name", FORMATS)

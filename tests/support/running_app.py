@@ -26,7 +26,7 @@ class RunningApp:
 
     def received(self) -> list[Path]:
         """Files with something in them under Gradio's folder that are nobody's download."""
-        kinds = {".txt", ".srt", ".vtt", ".tsv", ".json", ".zip", ".csv", ".jsonl"}
+        kinds = {".txt", ".srt", ".vtt", ".tsv", ".json", ".docx", ".zip", ".csv", ".jsonl"}
         return [path for path in self.uploads.rglob("*")
                 if path.is_file() and path.suffix not in kinds and path.stat().st_size]
 

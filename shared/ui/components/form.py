@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import fields
 from typing import Any, Protocol, TypeVar
 
 import gradio as gr
 
-from shared.ui.server import messages
-from shared.ui.server.jobs import Job, job
+from shared.ui.server import jobs, messages
+from shared.ui.server.jobs import Job
 from shared.ui.server.received import forget, page_of, received
 
 Asked = TypeVar("Asked")
@@ -32,20 +33,25 @@ class How(Protocol):
         """The controls' values by name, checked. Raises UserError."""
 
 
-def handler(kind: type[Asked], work: Callable[[Asked, Job], list[Any]], *, files: tuple[str, ...] = ()
-            ) -> Callable[..., list[Any]]:
-    """What Gradio calls: runs `work(request, job)` with a Stop button and a progress bar.
+def handler(kind: type[Asked], work: Callable[[Asked, Job], list[Any]], *, files: tuple[str, ...] = (),
+            lane: str = jobs.MODEL, page: str | None = None) -> Callable[..., Awaitable[list[Any]]]:
+    """What Gradio calls: runs `work(request, job)` as a job of the visitor's, and waits for it.
 
     Args:
         kind: the dataclass of the request.
-        work: gives the values of the event's outputs.
+        work: gives the values of the event's outputs; called in a thread of its own.
         files: names of the fields that hold uploads; see `server.received` for how long they are kept.
+        lane: where it waits for its turn: one of `jobs.AT_ONCE`.
+        page: short name of the page that can show the job again after a reload; None if none can.
     """
-    def run(*given: Any) -> list[Any]:
+    async def run(*given: Any) -> list[Any]:
         *values, request, bar = given
         named = dict(zip(_names(kind), values, strict=True))
-        with job(request, bar) as running, received(_paths(named, files), page_of(request)):
-            return work(_made(kind, named), running)
+        with ExitStack() as held, messages.shown():
+            held.enter_context(received(_paths(named, files), page_of(request)))
+            running = jobs.submit(jobs.Asker.of(request, page), lambda running: work(_made(kind, named), running),
+                                  lane=lane, release=held.pop_all().close)
+        return await jobs.awaited(running, bar)
 
     parameters = [*_parameters(kind), _parameter("request"), _parameter("bar", default=gr.Progress())]
     return _with_signature(run, parameters)

@@ -16,8 +16,8 @@ from shared.ui.components.example_clips import AskedExample
 from shared.ui.components.form import clearable, handler, quick_handler
 from shared.ui.components.go import Go
 from shared.ui.components.panel import Panel, footing, heading
-from shared.ui.server import live_sessions, results
-from shared.ui.server.jobs import Job, job
+from shared.ui.server import jobs, live_sessions, messages, reading, results
+from shared.ui.server.jobs import Job
 
 LIVE_TEXT = """<div class="live" hidden>
 <div class="live-head"><span class="live-dot"></span><span data-live="state"></span>
@@ -77,9 +77,7 @@ def page(serving: Serving) -> None:
     footing(serving)
 
     def read(path: str, name: str, how: How, work: Job) -> list[Any]:
-        work.says("finding speech")
-        answer = serving.transcribe(Request(path, how.options, how.engine), progress=work.report, cancel=work.cancel)
-        return panel.show(results.make(answer, path, name, cancel=work.cancel))
+        return panel.show(reading.read(serving, Request(path, how.options, how.engine), work, name))
 
     def transcribe(asked: AskedRecording, work: Job) -> list[Any]:
         if asked.recording is None:
@@ -91,11 +89,12 @@ def page(serving: Serving) -> None:
         return read(clip.path, clip.file, asked.how, work)
 
     clearable(recording=recording)
-    panel.runs([recording.stop_recording, go.click], handler(AskedRecording, transcribe, files=("recording",)),
-               [recording, *chosen.inputs],
+    panel.reopens()
+    panel.runs([recording.stop_recording, go.click],
+               handler(AskedRecording, transcribe, files=("recording",), page=panel.page), [recording, *chosen.inputs],
                api_name="transcribe_microphone")
-    panel.runs([examples.click], handler(AskedExample, transcribe_example), [examples, *chosen.inputs],
-               api_name="transcribe_example")
+    panel.runs([examples.click], handler(AskedExample, transcribe_example, page=panel.page),
+               [examples, *chosen.inputs], api_name="transcribe_example")
     _live(serving, panel, _LiveControls(is_live, recording, go, start, live_text, chosen))
 
 
@@ -119,11 +118,19 @@ def _live(serving: Serving, panel: Panel, controls: _LiveControls) -> None:
         ticket = sessions.begin(serving, asked.how.options, asked.how.engine, request)
         return f"live:{ticket}", gr.Button(interactive=False)
 
-    def finish(value: str, request: gr.Request, bar: gr.Progress = gr.Progress()) -> list[Any]:  # noqa: B008
-        with job(request, bar) as work, sessions.finishing(value.removeprefix("done:")) as session:
-            work.says("reading the last words")
-            answer = session.answer(work.cancel)
-            return [*panel.show(results.make(answer, session.sound.path, "recording", cancel=work.cancel)), ""]
+    async def finish(value: str, request: gr.Request) -> list[Any]:
+        def work(running: Job) -> list[Any]:
+            with sessions.finishing(value.removeprefix("done:")) as session:
+                running.says("reading the last words")
+                answer = session.answer(running.cancel)
+                made = results.make(answer, session.sound.path, "recording", cancel=running.cancel,
+                                    owner=running.asker.owner)
+                running.result_ids.append(made.id)
+                return [*panel.show(made), ""]
+
+        with messages.shown():
+            running = jobs.submit(jobs.Asker.of(request, panel.page), work, lane=jobs.LIVE)
+        return await jobs.awaited(running)
 
     def lose(value: str) -> None:
         sessions.drop(value.removeprefix("lost:"))
@@ -136,8 +143,7 @@ def _live(serving: Serving, panel: Panel, controls: _LiveControls) -> None:
     quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     gr.on([switch.change, recording.change], shown, [switch, recording], [recording, start, *go.parts], **quiet)
     start.click(quick_handler(AskedLive, begin), controls.chosen.named(LiveHow.VALUES), [text, start], **quiet)
-    done = panel.runs([text.submit], finish, [text], outputs=[text], api_name=False, queue="live",
-                      at_once=live_sessions.MAX_SESSIONS)
+    done = panel.runs([text.submit], finish, [text], outputs=[text], api_visibility="private")
     for after in (done.success, done.failure):
         after(lambda: ("", gr.Button(interactive=True)), None, [text, start], **quiet)
     text.clear(lose, [text], None, **quiet).then(lambda: gr.Button(interactive=True), None, start, **quiet)

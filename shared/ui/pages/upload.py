@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from shared.ui.components.example_clips import AskedExample
 from shared.ui.components.form import clearable, handler
 from shared.ui.components.go import Go
 from shared.ui.components.panel import Panel, footing, heading
-from shared.ui.server import messages, results
+from shared.ui.server import messages, reading, results
 from shared.ui.server.jobs import Job
 from shared.ui.server.results import KEPT_SECONDS, Result
 from shared.units import spoken_time
@@ -62,9 +63,7 @@ def page(serving: Serving) -> None:
     footing(serving)
 
     def read(path: str, name: str, how: How, work: Job) -> Result:
-        work.says("finding speech")
-        answer = serving.transcribe(Request(path, how.options, how.engine), progress=work.report, cancel=work.cancel)
-        return results.make(answer, path, name, cancel=work.cancel)
+        return reading.read(serving, Request(path, how.options, how.engine), work, name)
 
     def read_all(paths: list[str], how: How, work: Job) -> list[Outcome]:
         done = []
@@ -72,6 +71,8 @@ def page(serving: Serving) -> None:
             name = Path(path).name
             work.part(f"{name} ({number} of {len(paths)})" if len(paths) > 1 else "")
             try:
+                if work.cancel.is_set():
+                    raise Cancelled
                 done.append(Outcome(name, read(path, name, how, work)))
             except UserError as error:
                 done.append(Outcome(name, problem=messages.without_paths(str(error))))
@@ -92,14 +93,12 @@ def page(serving: Serving) -> None:
     clearable(files=files)
     own = [overview, many, which, archive, report, outcomes]
     hidden = {overview: gr.HTML(visible=False), many: gr.Row(visible=False)}
-    panel.runs([go.click], handler(AskedFiles, transcribe, files=("files",)), [files, *chosen.inputs],
+    panel.runs([go.click], handler(AskedFiles, transcribe, files=("files",), page=panel.page), [files, *chosen.inputs],
                outputs=own, clear=hidden, api_name="transcribe_files")
-    panel.runs([examples.click], handler(AskedExample, transcribe_example), [examples, *chosen.inputs], outputs=own,
-               clear=hidden,
-               api_name="transcribe_file_example")
-    which.input(lambda number, outcomes: panel.show(outcomes[number].result), [which, outcomes], panel.outputs,
-                queue=False, api_visibility="private")
-    panel.corrected.success(_take_over, [panel.state, outcomes], [outcomes, archive], api_visibility="private")
+    panel.runs([examples.click], handler(AskedExample, transcribe_example, page=panel.page),
+               [examples, *chosen.inputs], outputs=own, clear=hidden, api_name="transcribe_file_example")
+    panel.reopens(own, hidden)
+    which.input(partial(_chosen, panel), [which, outcomes], panel.outputs, queue=False, api_visibility="private")
 
 
 def _values(panel: Panel, outcomes: list[Outcome], work: Job) -> list[Any]:
@@ -118,11 +117,12 @@ def _values(panel: Panel, outcomes: list[Outcome], work: Job) -> list[Any]:
             gr.Dropdown(choices=names, value=shown), archive, [_report(outcome) for outcome in outcomes], outcomes]
 
 
-def _take_over(corrected: Result, outcomes: list[Outcome]) -> tuple[list[Outcome], str]:
-    """Corrections go into the list and the zip as well."""
-    outcomes = [Outcome(outcome.name, corrected) if outcome.result and outcome.result.folder == corrected.folder
-                else outcome for outcome in outcomes]
-    return outcomes, str(results.zip_of([outcome.result for outcome in outcomes if outcome.result]))
+def _chosen(panel: Panel, number: int, outcomes: list[Outcome]) -> list[Any]:
+    with messages.shown():
+        result = outcomes[number].result
+        if result is None:
+            raise UserError("This file could not be read", hint="choose another")
+        return panel.show(results.now(result))
 
 
 def _overview(outcomes: list[Outcome]) -> str:

@@ -24,12 +24,11 @@ from shared.ui.components.form import clearable, handler
 from shared.ui.components.go import Go
 from shared.ui.components.panel import Panel, footing, heading, with_stop
 from shared.ui.render import alignment as diff
-from shared.ui.server import results
+from shared.ui.server import jobs, reading
 from shared.ui.server.jobs import Job
 from shared.units import megabytes, parse_time, short_clock, spoken_time
 from shared.wer import word_errors
 
-LINK_QUEUE, AT_ONCE = "links", 3
 MAX_SECONDS, MAX_BYTES = 12 * 3600.0, 4_000_000_000  # where the app has no limits of its own
 NO_REFERENCE = "none"
 
@@ -69,6 +68,7 @@ def page(serving: Serving) -> None:
             link = gr.Textbox(label="Link", placeholder="https://www.youtube.com/watch?v=…", max_length=2000,
                               elem_id="youtube-link")
             look = gr.Button("Look it up", elem_id="youtube-look")
+            stop = gr.Button("Stop", variant="stop", visible=False, elem_id="youtube-look-stop")
             with gr.Column(visible=False) as about:
                 card = gr.HTML(elem_id="youtube-card")
             found = gr.JSON(visible=False)
@@ -118,35 +118,33 @@ def page(serving: Serving) -> None:
             if captions:
                 work.says("fetching the captions")
                 reference = links.human_captions(asked.link, captions, cancel=work.cancel)
-            work.says("finding speech")
-            answer = serving.transcribe(Request(path, options, asked.how.engine, start or 0.0, end),
-                                        progress=work.report, cancel=work.cancel)
-            made = results.make(answer, path, _name(asked.link), start=start or 0.0, end=end, cancel=work.cancel)
-            html = _score(answer, reference, captions) if captions else ""
+            made = reading.read(serving, Request(path, options, asked.how.engine, start or 0.0, end), work,
+                                _name(asked.link))
+            html = _score(made.answer, reference, captions) if captions and not work.cancel.is_set() else ""
             return [*panel.show(made), html, gr.Column(visible=bool(html))]
 
     def transcribe_file(asked: AskedFile, work: Job) -> list[Any]:
         if asked.file is None:
             raise UserError("No file was chosen yet", hint="choose an audio or video file")
-        answer = serving.transcribe(Request(asked.file, asked.how.options, asked.how.engine), progress=work.report,
-                                    cancel=work.cancel)
-        made = results.make(answer, asked.file, cancel=work.cancel)
+        made = reading.read(serving, Request(asked.file, asked.how.options, asked.how.engine), work)
         return [*panel.show(made), "", gr.Column(visible=False)]
 
     clearable(file=file)
     file.change(lambda path: gr.Button(visible=path is not None), file, again, queue=False, show_progress="hidden",
                 api_visibility="private")
-    looked = with_stop(panel.stop, panel.view, [look.click, link.submit], handler(AskedLookUp, look_up), [link],
-                       [found, card, start, end, about, part, captions, *go.parts], concurrency_id=LINK_QUEUE,
-                       concurrency_limit=AT_ONCE, api_name="look_up_link")
+    looked = with_stop(stop, panel.view, [look.click, link.submit], handler(AskedLookUp, look_up, lane=jobs.LINKS),
+                       [link], [found, card, start, end, about, part, captions, *go.parts], concurrency_limit=None,
+                       api_name="look_up_link")
     link.input(lambda: [gr.Column(visible=False), gr.Column(visible=False), *go.ready(False)], None,
                [about, part, *go.parts], queue=False, show_progress="hidden", api_visibility="private")
     hidden = {below: gr.Column(visible=False)}
-    read = panel.runs([go.click], handler(AskedLink, transcribe), [link, start, end, captions, *chosen.inputs],
-                      outputs=[score, below], clear=hidden, queue=LINK_QUEUE, at_once=AT_ONCE,
+    read = panel.runs([go.click], handler(AskedLink, transcribe, lane=jobs.LINKS, page=panel.page),
+                      [link, start, end, captions, *chosen.inputs], outputs=[score, below], clear=hidden,
                       api_name="transcribe_video")
-    panel.runs([file.upload, again.click], handler(AskedFile, transcribe_file, files=("file",)), [file, *chosen.inputs],
-               outputs=[score, below], clear=hidden, api_name="transcribe_video_file")
+    panel.runs([file.upload, again.click], handler(AskedFile, transcribe_file, files=("file",), page=panel.page),
+               [file, *chosen.inputs], outputs=[score, below], clear=hidden, api_name="transcribe_video_file")
+    panel.reopens([score, below], hidden)
+    stop.click(jobs.stop, None, None, queue=False, show_progress="hidden", api_visibility="private")
     for event in (looked, read):
         event.failure(lambda: gr.Accordion(open=True), None, fold, queue=False, show_progress="hidden",
                       api_visibility="private")

@@ -138,8 +138,8 @@ def start(demo: gr.Blocks, *, max_bytes: int | None, max_total_bytes: int | None
 
 
 def _leave(request: gr.Request) -> None:
-    """The page is closed: nobody waits for this visitor's work any more."""
-    jobs.stop(request)
+    """The page is closed. Work that its visitor can find again on another page goes on for a while."""
+    jobs.leave(request.session_hash)
     received.forget(request.session_hash)
     live_sessions.sessions.drop_all_of(request.session_hash)
 

@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse
 
 from shared.ui import STATIC
 
-STYLES = [STATIC / "style.css", STATIC / "compare.css", STATIC / "home.css"]
+STYLES = [STATIC / "style.css", STATIC / "panel.css", STATIC / "compare.css", STATIC / "home.css"]
 ICON, SOCIAL_CARD = STATIC / "icon.svg", STATIC / "social-card.png"
 SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
 SUMMARY = "Speech to text with your own fine-tuned Whisper, and the proof that it is better, word for word."

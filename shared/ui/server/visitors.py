@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 MAX_WAITING = 8  # jobs of one visitor in the queue, beside those that run
 _EVENTS = re.compile(r"/(?:queue/data|call/(?:v2/)?[^/]+/(?P<event>[^/]+))/?$")
+_OPEN = re.compile(r"/heartbeat/(?P<session>[^/]+)/?$")
 _JOIN = re.compile(r"/(?:queue/join|call/(?:v2/)?[^/]+)/?$")
 
 
@@ -112,9 +113,12 @@ def _address(scope: Scope) -> str:
 
 
 def _listening(scope: Scope) -> str | None:
-    """The session or event whose results this request waits for."""
+    """The session or event whose results this request waits for; "page …" while a page is open at all."""
     if scope["type"] != "http" or scope["method"] != "GET":
         return None
+    page = _OPEN.search(scope["path"])
+    if page is not None:
+        return f"page {page['session']}"
     found = _EVENTS.search(scope["path"])
     if found is None:
         return None

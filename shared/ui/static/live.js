@@ -9,7 +9,7 @@ let running = null;
 
 const show = (on) => { // in place of the last result; out of the layout when there is nothing to show
   element.querySelector(".live").hidden = !on;
-  for (const [place, shown] of [["#microphone-listening", on], ["#microphone-result", !on], [".after", !on]]) {
+  for (const [place, shown] of [["#microphone-listening", on], ["#microphone-result", !on]]) {
     const block = document.querySelector(place);
     if (block) block.style.display = shown ? "" : "none";
   }

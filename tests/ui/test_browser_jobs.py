@@ -1,0 +1,134 @@
+"""Work that is the visitor's, in a real Chromium: text while it is read, found again, stopped with its text, listed."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from browser import MARKS, PATIENCE_MS, SCREENS, choose, download, text_of, visit
+from paths import DATA
+from running_app import running_app
+
+from shared.audio import ffmpeg_executable
+from shared.ui.server import results
+
+pytestmark = MARKS
+
+
+@pytest.fixture(scope="module")
+def app():
+    return running_app()
+
+
+@pytest.fixture(scope="module")
+def long_file(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("long") / "long talk.wav"
+    subprocess.run([ffmpeg_executable(), "-v", "error", "-stream_loop", "40", "-i",
+                    str(DATA / "it_vm-mailboxfull.flac"), str(path)], check=True)
+    return path
+
+
+def partial(page):
+    return page.locator("#upload-work .partial p")
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_running_work_is_found_again_and_stop_keeps_its_text(app, long_file, screen, browsers):
+    with visit(browsers(), f"{app.address}/files", screen) as page:
+        choose(page, long_file)
+        page.locator("#upload-go").click()
+        page.locator("#upload-stop").wait_for()
+        partial(page).first.wait_for(timeout=PATIENCE_MS)
+        assert not page.locator("#upload-result .facts").is_visible(), "the text comes before the result"
+        page.reload()
+        partial(page).first.wait_for(timeout=PATIENCE_MS)
+        page.goto(f"{app.address}/compare")
+        page.locator("h1").wait_for()
+        page.go_back()
+        partial(page).first.wait_for(timeout=PATIENCE_MS)
+        bar = page.locator("#upload-work [role=progressbar]")
+        assert 0 < int(bar.get_attribute("aria-valuenow")) < 100
+        page.locator("#upload-stop").click()
+        assert "casella" in text_of(page, "upload")
+        page.locator("#upload-result .notice").filter(has_text="Stopped at").filter(has_text="of 3:").wait_for()
+        assert "casella" in download(page, "upload", ".srt")
+        page.reload()  # the result is found again as well
+        assert "casella" in text_of(page, "upload")
+
+
+def test_results_of_the_hour_are_opened_and_deleted(app, browsers):
+    with visit(browsers(), f"{app.address}/files", "phone") as page:
+        page.get_by_text("English: Jane Austen").click()
+        text_of(page, "upload")
+        page.goto(app.address)
+        page.locator("h1").wait_for()
+        recent = page.locator("#microphone-recent")
+        recent.locator("summary").click()
+        recent.get_by_role("button", name="Open en_austen-0890").click()
+        assert "ill-disposed" in text_of(page, "microphone").lower()
+        folder = results.RESULTS / page.locator("#microphone-result .result-body").get_attribute("data-result")
+        assert folder.exists()
+        recent.get_by_role("button", name="Delete en_austen-0890").click()
+        page.locator("#microphone-result .empty").wait_for()
+        assert not folder.exists() and recent.locator("li").count() == 0
+
+
+def test_lines_are_changed_where_they_stand(app, browsers):
+    with visit(browsers(), f"{app.address}/files") as page:
+        page.get_by_text("English: Jane Austen").click()
+        text_of(page, "upload")
+        line = page.locator("#upload-result .said").first
+        line.click()
+        page.keyboard.press("ControlOrMeta+A")
+        page.keyboard.type("Nobody wrote <b>this</b> line")
+        page.locator("#upload-result .find").click()  # leaving a line saves it
+        saved = page.locator("#upload-result [data-note]").filter(has_text="Saved")
+        saved.wait_for()
+        assert download(page, "upload", ".txt").strip() == "Nobody wrote <b>this</b> line"
+        line.focus()
+        page.keyboard.press("Home")
+        page.keyboard.press("ControlOrMeta+ArrowRight")
+        page.keyboard.press("Enter")
+        page.locator("#upload-result .segment").nth(1).wait_for()
+        assert page.locator("#upload-result .said").all_text_contents() == ["Nobody", "wrote <b>this</b> line"]
+        page.wait_for_function("document.activeElement.textContent.startsWith('wrote')")
+        page.keyboard.press("Home")
+        page.keyboard.press("Backspace")  # joined again
+        page.locator("#upload-result .segment").nth(1).wait_for(state="detached")
+        for _ in range(2):
+            page.get_by_role("button", name="Undo").click()
+            saved.wait_for()
+        page.locator("#upload-result .segment").nth(1).wait_for(state="detached")
+        page.locator("#upload-result .find").fill("WROTE")
+        page.locator("#upload-result [data-found]").filter(has_text="1 line").wait_for()
+        page.reload()
+        assert text_of(page, "upload") == "Nobody wrote <b>this</b> line"
+        page.get_by_role("button", name="Undo").click()
+        page.locator("#upload-result .said").filter(has_text="ill-disposed").wait_for()
+
+
+def test_speakers_are_named_by_a_click_and_words_have_times(app, tmp_path, browsers):
+    two = tmp_path / "two.wav"
+    subprocess.run([ffmpeg_executable(), "-v", "error", "-i", str(DATA / "it_vm-mailboxfull.flac"), "-i",
+                    str(DATA / "en_austen-0890.ogg"), "-filter_complex",
+                    "[0]aresample=16000[a];[1]aresample=16000[b];[a][b]concat=n=2:v=0:a=1", str(two)], check=True)
+    with visit(browsers(), f"{app.address}/files", "phone") as page:
+        choose(page, two)
+        page.get_by_label("Speakers").first.click()
+        page.get_by_role("option", name="2", exact=False).first.click()
+        page.locator("#upload-go").click()
+        text_of(page, "upload")
+        first = page.locator("#upload-result [data-name='Speaker 1']").first
+        first.click()
+        page.locator(".naming input").fill("Ada & Bo")
+        page.keyboard.press("Enter")
+        page.locator("#upload-result [data-name='Ada & Bo']").first.wait_for()
+        assert page.locator("#upload-result [data-name='Speaker 1']").count() == 0
+        assert "Ada & Bo: " in download(page, "upload", ".srt")
+        page.locator("#upload-result [data-name='Speaker 2']").first.click()
+        page.get_by_role("button", name="Is Ada & Bo").click()
+        page.locator("#upload-result [data-name='Speaker 2']").first.wait_for(state="detached")
+        page.get_by_role("button", name="Word times").click()
+        page.locator("#upload-result .timed").first.wait_for()
+        assert "0:00." in page.locator("#upload-result .timed").first.get_attribute("data-at")
