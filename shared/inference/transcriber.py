@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -179,8 +180,8 @@ class Transcriber:
         """
         done = 0
         # Several windows tell the language better than one. Unless ragged, padding and so the text depend on the batch.
-        unwatched = total is None and self.engine.ragged
-        sizes = POOL_SECONDS[3:] if unwatched else POOL_SECONDS if options.language is not None else POOL_SECONDS[2:]
+        watched = total is not None or not self.engine.ragged
+        sizes = POOL_SECONDS[3:] if not watched else POOL_SECONDS if options.language is not None else POOL_SECONDS[2:]
         votes: dict[str, float] = {}
         for pool in _pools(iter(parts), sizes):
             if cancel is not None and cancel.is_set():
@@ -196,7 +197,9 @@ class Transcriber:
                 done -= len(pool) - n_whole  # parts of one window count as one
             found: dict[int, list[Segment]] = {}
             given = 0  # windows of the pool whose text has been given: always the first ones, in their order
-            for new in self._decoded(pool, languages, states, options, cancel, choose):
+            first = _n_within(pool, POOL_SECONDS[0]) if watched and self.engine.ragged and not done else 0
+            decoded = partial(self._decoded, options=options, cancel=cancel, choose=choose)
+            for new in _first_alone(decoded, first, pool, languages, states):
                 found |= new
                 ready = next((i for i in range(given, len(pool)) if i not in found), len(pool))
                 done += len(new)
@@ -285,6 +288,26 @@ class Transcriber:
             weights.append({code: p / every * window.duration for code, p in served.items()})
             kept.append(states)
         return weights, kept
+
+
+def _n_within(pool: Sequence[Window], seconds: float) -> int:
+    """How many of the first windows last so long together; one at least."""
+    total = 0.0
+    for n, window in enumerate(pool):
+        total += window.duration
+        if total > seconds:
+            return max(n, 1)
+    return len(pool)
+
+
+def _first_alone(decoded: Callable[..., Iterator[dict[int, list[Segment]]]], n_first: int, pool: Sequence[Window],
+                 languages: Sequence[str], states: Sequence[Any] | None) -> Iterator[dict[int, list[Segment]]]:
+    """What is decoded, by window: that of the first `n_first` before the others are begun."""
+    for rows in (range(n_first), range(n_first, len(pool))):
+        if rows:
+            part = slice(rows.start, rows.stop)
+            for new in decoded(pool[part], languages[part], None if states is None else states[part]):
+                yield {rows[i]: segments for i, segments in new.items()}
 
 
 def _pools(parts: Iterator[Window], seconds_each: Sequence[float]) -> Iterator[list[Window]]:

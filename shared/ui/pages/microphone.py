@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
-from shared.errors import UserError
-from shared.serving import ON_ZERO_GPU, Request, Serving
+from shared.errors import Cancelled, UserError
+from shared.serving import ON_ZERO_GPU, Answer, Request, Serving
 from shared.ui import STATIC
 from shared.ui.components import example_clips
 from shared.ui.components.choices import Choices, How, LiveHow
@@ -16,9 +18,13 @@ from shared.ui.components.example_clips import AskedExample
 from shared.ui.components.form import clearable, handler, quick_handler
 from shared.ui.components.go import Go
 from shared.ui.components.panel import Panel, footing, heading
-from shared.ui.server import jobs, live_sessions, messages, reading, results
+from shared.ui.server import jobs, live_sessions, messages, reading, received, results
 from shared.ui.server.jobs import Job
+from shared.ui.server.live_sessions import LiveSession
+from shared.ui.server.received import page_of
+from shared.ui.server.results import Result
 
+WHOLE_SECONDS = 4.0  # that reading all of a live recording once more may take before it is left to the visitor
 LIVE_TEXT = """<div class="live" hidden>
 <div class="live-head"><span class="live-dot"></span><span data-live="state"></span>
 <span data-live="clock">0:00</span><button type="button" class="quiet" data-live="stop">Stop</button></div>
@@ -68,6 +74,7 @@ def page(serving: Serving) -> None:
             examples = example_clips.row()
             chosen = Choices(serving.known_languages)
             start = gr.Button("Record live", variant="primary", visible=False, elem_id="microphone-start")
+            again = gr.Button("Read again in full", visible=False, elem_id="microphone-again")
             go = Go("Transcribe", "Record something first, or try an example.", elem_id="microphone-go")
         with gr.Column(scale=3, min_width=300):
             live_text = gr.HTML("", html_template=LIVE_TEXT, css_template=LIVE_STYLE, elem_id="microphone-listening",
@@ -95,7 +102,18 @@ def page(serving: Serving) -> None:
                api_name="transcribe_microphone")
     panel.runs([examples.click], handler(AskedExample, transcribe_example, page=panel.page),
                [examples, *chosen.inputs], api_name="transcribe_example")
-    _live(serving, panel, _LiveControls(is_live, recording, go, start, live_text, chosen))
+    _live(serving, panel, _LiveControls(is_live, recording, go, start, live_text, again, chosen), transcribe)
+
+
+def _whole(serving: Serving, session: LiveSession, live: Answer, work: Job) -> Result:
+    """A live recording's result: all of it read at once where that takes little time, else the text as it came."""
+    if reading.seconds_for(live.transcript.duration, live.seconds) <= WHOLE_SECONDS:
+        with suppress(Cancelled):
+            work.part("")
+            return reading.read(serving, session.request, work, "recording")
+    made = results.make(live, session.sound.path, "recording", owner=work.asker.owner)
+    work.result_ids.append(made.id)
+    return made
 
 
 @dataclass(frozen=True)
@@ -107,11 +125,12 @@ class _LiveControls:
     go: Go
     start: gr.Button
     text: gr.HTML
+    again: gr.Button
     chosen: Choices
 
 
-def _live(serving: Serving, panel: Panel, controls: _LiveControls) -> None:
-    """The Live switch: `live.js` records between `begin` and `finish`."""
+def _live(serving: Serving, panel: Panel, controls: _LiveControls, transcribe: Callable) -> None:
+    """The Live switch: `live.js` records between `begin` and `finish`; `transcribe` reads the recording again."""
     sessions = live_sessions.sessions
 
     def begin(asked: AskedLive, request: gr.Request) -> tuple[str, gr.Button]:
@@ -123,10 +142,10 @@ def _live(serving: Serving, panel: Panel, controls: _LiveControls) -> None:
             with sessions.finishing(value.removeprefix("done:")) as session:
                 running.says("reading the last words")
                 answer = session.answer(running.cancel)
-                made = results.make(answer, session.sound.path, "recording", cancel=running.cancel,
-                                    owner=running.asker.owner)
-                running.result_ids.append(made.id)
-                return [*panel.show(made), ""]
+                made = _whole(serving, session, answer, running)
+                session.sound.is_kept = received.keep(page_of(request), "live", session.sound.path)
+                kept = str(session.sound.path) if session.sound.is_kept else None
+                return [*panel.show(made), "", kept, gr.Button(visible=kept is not None)]
 
         with messages.shown():
             running = jobs.submit(jobs.Asker.of(request, panel.page), work, lane=jobs.LIVE)
@@ -138,12 +157,16 @@ def _live(serving: Serving, panel: Panel, controls: _LiveControls) -> None:
     def shown(on: bool, path: str | None) -> list[Any]:
         return [gr.Audio(visible=not on), gr.Button(visible=on), *go.ready(path is not None, shown=not on)]
 
+    again, kept_path = controls.again, gr.State(None)
     switch, recording, start, text, go = (controls.switch, controls.recording, controls.start, controls.text,
                                           controls.go)
     quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     gr.on([switch.change, recording.change], shown, [switch, recording], [recording, start, *go.parts], **quiet)
     start.click(quick_handler(AskedLive, begin), controls.chosen.named(LiveHow.VALUES), [text, start], **quiet)
-    done = panel.runs([text.submit], finish, [text], outputs=[text], api_visibility="private")
+    done = panel.runs([text.submit], finish, [text], outputs=[text, kept_path, again], api_visibility="private")
     for after in (done.success, done.failure):
         after(lambda: ("", gr.Button(interactive=True)), None, [text, start], **quiet)
+    panel.runs([again.click], handler(AskedRecording, transcribe, files=("recording",), page=panel.page),
+               [kept_path, *controls.chosen.inputs], api_visibility="private")
+    start.click(lambda: gr.Button(visible=False), None, again, **quiet)
     text.clear(lose, [text], None, **quiet).then(lambda: gr.Button(interactive=True), None, start, **quiet)

@@ -22,7 +22,7 @@ from shared.errors import Cancelled, UserError
 from shared.inference import Transcriber
 from shared.live import LiveTranscriber, Update
 from shared.options import Options
-from shared.serving import ON_ZERO_GPU, Answer, Serving
+from shared.serving import ON_ZERO_GPU, Answer, Request, Serving
 from shared.ui.server.live_sound import LiveSound
 from shared.ui.server.messages import without_paths
 from shared.ui.server.visitors import address_of
@@ -94,8 +94,13 @@ class LiveSession:
                 f"A live recording may last {spoken_time(self.sound.limit)}; it was ended there.",))
         return Answer(transcript, self._live.transcriber.checkpoint, self._notice, self._work_seconds)
 
+    @property
+    def request(self) -> Request:
+        """The whole recording, to be read again; it must be whole."""
+        return Request(str(self.sound.path), self._options, self._engine)
+
     def close(self) -> None:
-        """End decoding and delete the recording."""
+        """End decoding and delete the recording, unless it is kept for its visitor."""
         with self._state:
             self._is_left = True
             self._state.notify_all()

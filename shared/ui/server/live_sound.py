@@ -27,6 +27,7 @@ class LiveSound:
         self._file.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))
         self._resampler: Resampler | None = None
         self._next = self._n_samples = 0
+        self.is_kept = False  # by somebody else, who deletes it
 
     @property
     def seconds(self) -> float:
@@ -56,6 +57,8 @@ class LiveSound:
         """Delete the file."""
         self.is_whole = True
         self._file.close()
+        if self.is_kept:
+            return
         self.path.unlink(missing_ok=True)
         if self.path.parent.exists() and not any(self.path.parent.iterdir()):
             self.path.parent.rmdir()

@@ -20,6 +20,7 @@ from shared.units import short_clock
 
 # Of the bar: what is left after the last word is the player's copy, the files, and with speakers the clustering.
 READING, READING_WITH_SPEAKERS = 0.95, 0.88
+_pace: float | None = None  # seconds of audio for each second of work, lately
 
 
 def read(serving: Serving, request: Request, work: Job, name: str | None = None) -> Result:
@@ -49,6 +50,7 @@ def read(serving: Serving, request: Request, work: Job, name: str | None = None)
 
     try:
         answer = serving.transcribe(opened, progress=report, on_text=work.read, cancel=work.cancel)
+        _learn(answer)
         work.says("writing the files", max(work.fraction, share))
         made = results.make(answer, path, name, start=request.start, end=request.end, cancel=work.cancel,
                             owner=work.asker.owner)
@@ -60,6 +62,11 @@ def read(serving: Serving, request: Request, work: Job, name: str | None = None)
                             owner=work.asker.owner)
     work.result_ids.append(made.id)
     return made
+
+
+def seconds_for(duration: float, at_most: float) -> float:
+    """How long a recording of `duration` seconds takes to read here, by the last one; `at_most` where none was read."""
+    return at_most if _pace is None else duration / _pace
 
 
 def _so_far(serving: Serving, request: Request, work: Job, seconds: float) -> Answer:
@@ -76,6 +83,12 @@ def _so_far(serving: Serving, request: Request, work: Job, seconds: float) -> An
         tuned, replace(request.options, language=language))
     chosen = serving.base if tuned is None or notice else tuned
     return Answer(transcript, chosen.checkpoint, notice, seconds)
+
+
+def _learn(answer: Answer) -> None:
+    global _pace
+    if answer.transcript.duration > 2.0 and answer.rtfx:  # a very short one tells the start-up, not the pace
+        _pace = answer.rtfx if _pace is None else (_pace + answer.rtfx) / 2
 
 
 def _length(request: Request) -> float | None:

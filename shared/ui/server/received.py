@@ -51,6 +51,14 @@ def page_of(request: gr.Request | None) -> str | None:
     return request.session_hash
 
 
+def keep(page: str | None, field: str, path: Path) -> bool:
+    """Keep a file that was made here for a page's visitor, as one that they sent. False where there is no page."""
+    if page is None:
+        return False
+    _keep(page, {field: {path}})
+    return True
+
+
 def forget(page: str | None, field: str | None = None) -> None:
     """The visitor cleared a field, or closed the page: delete what was kept for it. Running work keeps its files."""
     with _lock:
