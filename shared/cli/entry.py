@@ -5,11 +5,13 @@ What was typed is read and checked before anything heavy is imported: help, vers
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from shared.cli import options as cli_options
+from shared.errors import UserError
 from shared.system.command import reported
 
 STOPPED = "stopped. What is finished is kept; the same command goes on from there"
@@ -22,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _run(arguments: Sequence[str]) -> int:
+    _check_folder()
     if arguments[:1] == ["live"]:  # a file of this name is ./live, as with serve
         live = cli_options.live_request(arguments[1:])
         from shared.cli.live import run as run_live
@@ -40,3 +43,12 @@ def _run(arguments: Sequence[str]) -> int:
     from shared.cli.files import run as run_files
 
     return run_files(request)
+
+
+def _check_folder() -> None:
+    """Libraries end the process where the folder that one stands in was removed. Raises UserError."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise UserError("The folder in which this was started is gone", got=error.strerror,
+                        hint="change to another folder (cd)") from None

@@ -208,8 +208,10 @@ class WindowDecoder:
         over_silence = any(crosses(piece.start or 0.0, piece.end or window.duration, cuts) for piece in pieces)
         if (options.words or shared_words or over_silence) and pieces:
             timed = self.align(states, row, prompt, [piece.tokens for piece in pieces], window, options)
-            if pieces[-1].end is not None:  # the window may go on: the speech after it is another piece's
-                timed[-1] = [replace(word, end=max(word.start, min(word.end, pieces[-1].end))) for word in timed[-1]]
+            # What follows is another piece's, or no speech: attention gives a last word all noise and music behind it.
+            timed = [words if piece.end is None else
+                     [replace(word, end=max(word.start, min(word.end, piece.end))) for word in words]
+                     for piece, words in zip(pieces, timed, strict=True)]
         segments, reached = [], 0.0
         for piece, words in zip(pieces, timed, strict=True):
             begin = piece.start if piece.start is not None else reached

@@ -233,3 +233,13 @@ def test_every_option_is_documented_and_helped(parser):
         assert action.help and f"`{name}" in section, name
     known = {option for action in parser._actions for option in action.option_strings}
     assert {word for word in section.replace("`", " ").split() if re.fullmatch(r"--[a-z][a-z-]*", word)} <= known
+
+
+def test_a_folder_that_is_gone_is_told(tmp_path):
+    """A library ended the process with a message of its own."""
+    (tmp_path / "gone").mkdir()
+    code = f"import os; os.chdir({str(tmp_path / 'gone')!r}); os.rmdir(os.getcwd()); " \
+           "from shared.cli import main; main(['x.wav'])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False,
+                           env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert found.returncode == 2 and "folder in which this was started is gone" in found.stderr

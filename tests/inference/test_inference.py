@@ -77,6 +77,20 @@ def test_no_segment_or_word_lies_in_silence_that_was_left_out(base_torch, gap, w
     assert word_errors(" ".join(clip.text for clip in ENGLISH[:2]), found.text, "en").wer < 0.3
 
 
+@pytest.mark.parametrize("sound", ["noise", "music"])
+def test_no_word_reaches_over_noise_or_music(base, sound):
+    """The last word before it took all of it, up to the next sentence, though its segment ended."""
+    one, other = (load_audio(clip.path).samples for clip in ENGLISH[:2])
+    seconds = np.arange(9 * 16_000) / 16_000
+    chord = np.sum([np.sin(2 * np.pi * hertz * seconds) for hertz in (220, 277, 330, 440)], axis=0)
+    between = np.random.default_rng(0).normal(0, 0.03, len(seconds)) if sound == "noise" else 0.1 * chord
+    found = base.transcribe(np.concatenate([one, between.astype(np.float32), other]), language="en", words=True)
+    first, last = len(one) / 16_000, (len(one) + len(between)) / 16_000
+    for part in (*found.segments, *found.words):
+        assert part.end <= first + 0.5 or part.start >= last - 0.5
+    assert word_errors(" ".join(clip.text for clip in ENGLISH[:2]), found.text, "en").wer < 0.3
+
+
 def test_translation_into_english(base):
     text = base.transcribe(ITALIAN[3].path, language="it", task="translate").text.lower()
     assert "call" in text and "chiamata" not in text
