@@ -14,6 +14,7 @@ import threading
 import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -25,6 +26,7 @@ from shared.errors import UserError
 from shared.inference import OnText, Progress, Transcriber
 from shared.languages import language_name
 from shared.options import Options
+from shared.system.memory import give_back
 from shared.transcript import Transcript
 
 ON_ZERO_GPU = bool(os.environ.get("SPACES_ZERO_GPU"))
@@ -89,6 +91,8 @@ class Limits:
 class Serving:
     """The two configured checkpoints and a few that visitors named, loaded once. Calls may come from any thread."""
 
+    loads_at_once = True  # whether the weights are in memory when it is made
+
     def __init__(self, base: Checkpoint | str, fine_tuned: Checkpoint | str, *, engine: str = "auto",
                  device: str = "auto", compute_type: str = "auto", limits: Limits | None = None,
                  progress: Callable[[float, str], None] | None = None) -> None:
@@ -107,13 +111,69 @@ class Serving:
         self.limits = limits or Limits()
         self._engine, self._device, self._compute_type, self._progress = engine, device, compute_type, progress
         self._loaded = _LOADED
+        self._n_uses, self._uses_lock = 0, threading.Lock()
         self.base = self._loaded.get(_parsed(base), engine, self._build)
         self.fine_tuned: Transcriber | None = None
         self.problem: str | None = None
         try:
             self.fine_tuned = self._loaded.get(_parsed(fine_tuned), engine, self._build)
         except UserError as error:
-            self.problem = f"The fine-tuned model {fine_tuned} is not available, so the base model answers. {error}"
+            self.problem = _not_available(fine_tuned, error)
+        if self.loads_at_once or ON_ZERO_GPU:  # which forks what is in memory
+            self.load()
+
+    def load(self) -> None:
+        """Bring the weights of both into memory. Raises UserError where those of the base cannot be read.
+
+        Without those of the fine-tuned one `problem` says why, and the base answers.
+        """
+        self.base.load()
+        if self.fine_tuned is not None:
+            try:
+                self.fine_tuned.load()
+            except UserError as error:
+                self.problem = _not_available(self.fine_tuned.asked, error)
+                self.fine_tuned = None
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the weights of the configured checkpoints are in memory."""
+        return all(one.is_loaded for one in (self.base, self.fine_tuned) if one is not None)
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """While the block runs nothing is unloaded."""
+        with self._uses_lock:
+            self._n_uses += 1
+        try:
+            yield
+        finally:
+            with self._uses_lock:
+                self._n_uses -= 1
+
+    def unload(self, idle_seconds: float = 0.0) -> int:
+        """Let go of weights that were not used for so long; the next request loads them again.
+
+        Returns:
+            How many checkpoints went.
+        """
+        if ON_ZERO_GPU:
+            return 0
+        with self._uses_lock:
+            gone = 0 if self._n_uses else sum(one.unload(idle_seconds) for one in self._loaded.each())
+        if gone:
+            give_back()
+        return gone
+
+    def unload_when_idle(self, minutes: float) -> None:
+        """From now on, let go of weights that were not used for so many minutes; 0: never."""
+        def watch() -> None:
+            while True:
+                time.sleep(min(minutes * 60 / 4, 30.0))
+                self.unload(minutes * 60)
+
+        if minutes > 0:
+            threading.Thread(target=watch, name="unload", daemon=True).start()
 
     def line(self) -> str:
         """Which checkpoints are in use and where they came from, in one line."""
@@ -170,9 +230,10 @@ class Serving:
             if on_text is not None:
                 on_text(new)
 
-        transcript = base.run(
-            self._open(request, cancel), request.options, progress=progress, on_text=collect, cancel=cancel,
-            recognise=functools.partial(_recognise, base, tuned=tuned))
+        with self.in_use():
+            transcript = base.run(
+                self._open(request, cancel), request.options, progress=progress, on_text=collect, cancel=cancel,
+                recognise=functools.partial(_recognise, base, tuned=tuned))
         choose = _choice(base, tuned)
         of_base = [language_name(code) for code in spoken if choose(code)[0] is base]
         chosen, notice = choose(transcript.language)[0], None
@@ -216,7 +277,7 @@ class Serving:
         pair = [known for known in (self.base, self.fine_tuned) if known is not None]
         for known in pair:
             if checkpoint in (known.checkpoint, known.asked):
-                if engine in ("auto", known.engine.name):
+                if engine in ("auto", known.plan.name):
                     return known
                 return self._loaded.get(known.checkpoint, engine, self._build, keep=pair)
         self._check_allowed(checkpoint)
@@ -246,8 +307,9 @@ class Serving:
 
     def _run(self, chosen: Transcriber, request: Request, progress: Progress | None, on_text: OnText | None,
              cancel: threading.Event | None) -> Transcript:
-        return chosen.run(self._open(request, cancel), request.options, recognise=functools.partial(_recognise, chosen),
-                          progress=progress, on_text=on_text, cancel=cancel)
+        with self.in_use():
+            return chosen.run(self._open(request, cancel), request.options, progress=progress, on_text=on_text,
+                              cancel=cancel, recognise=functools.partial(_recognise, chosen))
 
     def _open(self, request: Request, cancel: threading.Event | None) -> AudioSource:
         return AudioSource(request.source, cancel, start=request.start, end=request.end, track=request.track,
@@ -255,12 +317,18 @@ class Serving:
 
     def _build(self, checkpoint: Checkpoint, engine: str) -> Transcriber:
         return Transcriber(checkpoint, engine=engine, device=self._device, compute_type=self._compute_type,
-                           progress=self._progress)
+                           progress=self._progress, lazy=True)
 
     def _build_for_visitor(self, checkpoint: Checkpoint, engine: str) -> Transcriber:
         limit = None if self.limits.allowed is None else MAX_VISITOR_BYTES
         return Transcriber(checkpoint, engine=engine, device=self._device, compute_type=self._compute_type,
                            progress=self._progress, max_bytes=limit, token=False)
+
+
+class ServingInBackground(Serving):
+    """The same, ready at once: weights come into memory by `load`, or with the first request that needs them."""
+
+    loads_at_once = False
 
 
 class _Loaded:
@@ -273,6 +341,11 @@ class _Loaded:
 
     def __getitem__(self, key: tuple[str, str]) -> Transcriber:
         return self._known[key]
+
+    def each(self) -> list[Transcriber]:
+        """Every one of them, once."""
+        with self._lock:
+            return list({id(one): one for one in self._known.values()}.values())
 
     def get(self, checkpoint: Checkpoint, engine: str, build: Callable[[Checkpoint, str], Transcriber], *,
             keep: Iterable[Transcriber] = ()) -> Transcriber:
@@ -319,14 +392,31 @@ def _parsed(checkpoint: Checkpoint | str) -> Checkpoint:
     return Checkpoint.parse(checkpoint) if isinstance(checkpoint, str) else checkpoint
 
 
+def unload_minutes() -> float:
+    """UNLOAD_MINUTES: after how many idle minutes weights leave memory, 0 for never. On one's own machine 15."""
+    given = os.environ.get("UNLOAD_MINUTES") or ("0" if os.environ.get("SPACE_ID") else "15")
+    try:
+        minutes = float(given)
+    except ValueError:
+        minutes = -1.0
+    if not 0 <= minutes < math.inf:
+        raise UserError("UNLOAD_MINUTES is no number of minutes", got=given[:20],
+                        hint="set it to 15, or to 0 for never")
+    return minutes
+
+
+def _not_available(fine_tuned: Checkpoint | str, error: UserError) -> str:
+    return f"The fine-tuned model {fine_tuned} is not available, so the base model answers. {error}"
+
+
 def describe_engine(transcriber: Transcriber) -> str:
     """For a person, as in "torch int8 on CPU"."""
-    engine = transcriber.engine
+    engine = transcriber.plan
     return f"{engine.name} {engine.compute_type} on {'GPU' if engine.device == 'cuda' else 'CPU'}"
 
 
 def _key(transcriber: Transcriber) -> tuple[str, str]:
-    return str(transcriber.checkpoint), transcriber.engine.name
+    return str(transcriber.checkpoint), transcriber.plan.name
 
 
 def _tuned_for(tuned: Transcriber) -> str:
@@ -385,9 +475,10 @@ _serving_lock = threading.Lock()
 
 
 def serving(limits: Limits, progress: Callable[[float, str], None] | None = None) -> Serving:
-    """The process's Serving, from BASE and FINE_TUNED (`checkpoint.configured`); loaded on the first call."""
+    """The process's Serving, from BASE and FINE_TUNED (`checkpoint.configured`), made on the first call. Its weights
+    come into memory later: see `ServingInBackground`."""
     global _serving
     with _serving_lock:
         if _serving is None:
-            _serving = Serving(*configured(), limits=limits, progress=progress)
+            _serving = ServingInBackground(*configured(), limits=limits, progress=progress)
         return _serving

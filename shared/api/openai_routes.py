@@ -93,7 +93,7 @@ def routes(serving: Serving, settings: Settings, waiting: Queue | None = None) -
 
     @router.get("/health")
     async def health() -> dict[str, str]:
-        return {"status": "ok"}
+        return {"status": "ok", "models": "loaded" if serving.is_loaded else "unloaded"}
 
     @router.get("/v1/models")
     async def models(request: HttpRequest) -> Response:

@@ -13,13 +13,15 @@ import functools
 import importlib.util
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch.nn import functional
 
 from shared.audio.waveform import SAMPLE_RATE
 from shared.errors import UserError
+
+if TYPE_CHECKING:  # torch takes seconds to import: where it is used, so that an app's first page does not wait for it
+    import torch
 
 FRAME = 512  # samples Silero judges at a time: 32 ms
 CONTEXT = 64  # samples of the frame before, which it sees as well
@@ -51,7 +53,6 @@ class SpeechDetector:
         self._state: tuple[torch.Tensor, torch.Tensor] | None = None
         self._context = np.zeros(CONTEXT, dtype=np.float32)
 
-    @torch.inference_mode()
     def probabilities(self, samples: np.ndarray) -> np.ndarray:
         """Probability of speech of each 32 ms frame: (n_samples,) → (ceil(n_samples / 512),).
 
@@ -64,14 +65,19 @@ class SpeechDetector:
         padded[:CONTEXT] = self._context
         padded[CONTEXT : CONTEXT + len(samples)] = samples
         self._context = padded[-CONTEXT:].copy()
+        import torch
+
         frames = torch.from_numpy(np.lib.stride_tricks.sliding_window_view(padded, CONTEXT + FRAME)[::FRAME].copy())
-        hidden, self._state = self._lstm(self._encode(frames), self._state)
-        weights = self._weights
-        logits = hidden.relu() @ weights["decoder.decoder.2.weight"][0, :, 0] + weights["decoder.decoder.2.bias"]
-        return logits.sigmoid().numpy()
+        with torch.inference_mode():
+            hidden, self._state = self._lstm(self._encode(frames), self._state)
+            weights = self._weights
+            logits = hidden.relu() @ weights["decoder.decoder.2.weight"][0, :, 0] + weights["decoder.decoder.2.bias"]
+            return logits.sigmoid().numpy()
 
     def _encode(self, frames: torch.Tensor) -> torch.Tensor:
         """(n_frames, 576) → (n_frames, 128)."""
+        from torch.nn import functional
+
         weights = self._weights
         x = functional.pad(frames, (0, CONTEXT), mode="reflect")[:, None]
         x = functional.conv1d(x, weights["stft.forward_basis_buffer"], stride=128)  # (n_frames, 258, 4)
@@ -90,12 +96,16 @@ def _silero_weights() -> dict[str, torch.Tensor]:
     if spec is None or not spec.submodule_search_locations:
         raise UserError("The speech detector is not installed", got="no package silero_vad",
                         hint="pip install silero-vad")
+    import torch
+
     path = Path(spec.submodule_search_locations[0]) / "data" / "silero_vad.jit"
     return dict(torch.jit.load(path, map_location="cpu")._model.state_dict())
 
 
 @functools.cache
 def _silero_lstm() -> torch.nn.LSTM:
+    import torch
+
     lstm = torch.nn.LSTM(128, 128)
     lstm.load_state_dict({f"{name}_l0": _silero_weights()[f"decoder.rnn.{name}"]
                           for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")})

@@ -9,7 +9,7 @@ from shared.checkpoint import configured
 from shared.cli.answering import show_loading
 from shared.cli.options import ServeRequest
 from shared.errors import UserError
-from shared.serving import Limits, Serving
+from shared.serving import Limits, Serving, unload_minutes
 from shared.system.command import DONE, ended_by_signals, tell
 
 
@@ -17,9 +17,11 @@ def run(request: ServeRequest) -> int:
     """Load the checkpoints, say where the server listens, and answer. Raises UserError."""
     _check_free(request)
     base, tuned = (request.model.name, request.model.name) if request.model.name else configured()
+    minutes = unload_minutes()
     limits = Limits(60 * request.max_minutes if request.max_minutes else None, int(request.max_mb * 1e6))
     served = Serving(base, tuned, engine=request.model.engine, device=request.model.device,
                      compute_type=request.model.compute_type, limits=limits, progress=show_loading)
+    served.unload_when_idle(minutes)
     tell(served.line())
     tell(f"Listening on http://{request.host}:{request.port}/v1")
     with ended_by_signals():

@@ -85,8 +85,33 @@ class Engine(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class EnginePlan:
+    """Which engine, where, with which numbers, from which folder; nothing of it is in memory yet."""
+
+    name: str
+    device: str
+    compute_type: str
+    folder: Path
+
+    def open(self) -> Engine:
+        """The engine, in memory. Raises UserError for weights it cannot read, or a compute type there is not."""
+        if self.name == "ctranslate2":
+            from shared.engines.ctranslate2_engine import CTranslate2Engine
+
+            return CTranslate2Engine(self.folder, device=self.device, compute_type=self.compute_type)
+        from shared.engines.torch_engine import TorchEngine
+
+        return TorchEngine(self.folder, device=self.device, compute_type=self.compute_type)
+
+
 def load_engine(name: str, device: str, compute_type: str, folder_of: Callable[[Form], Path]) -> Engine:
-    """Open a checkpoint on an engine. folder_of: gives the checkpoint's folder in the form asked for.
+    """Open a checkpoint on an engine, as `plan_engine` chooses it."""
+    return plan_engine(name, device, compute_type, folder_of).open()
+
+
+def plan_engine(name: str, device: str, compute_type: str, folder_of: Callable[[Form], Path]) -> EnginePlan:
+    """Choose the engine for a checkpoint. folder_of: gives the checkpoint's folder in the form asked for.
 
     name: auto, torch or ctranslate2. Which one auto is follows from the hardware (`hardware` states the rule).
     A checkpoint that comes in CTranslate2's form only is opened by CTranslate2.
@@ -107,10 +132,4 @@ def load_engine(name: str, device: str, compute_type: str, folder_of: Callable[[
             name = "ctranslate2"
     if compute_type == "auto":
         compute_type = DEFAULT_COMPUTE[device]
-    if name == "ctranslate2":
-        from shared.engines.ctranslate2_engine import CTranslate2Engine
-
-        return CTranslate2Engine(folder or folder_of(FORMS[name]), device=device, compute_type=compute_type)
-    from shared.engines.torch_engine import TorchEngine
-
-    return TorchEngine(folder or folder_of(FORMS[name]), device=device, compute_type=compute_type)
+    return EnginePlan(name, device, compute_type, folder or folder_of(FORMS[name]))

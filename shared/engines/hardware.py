@@ -7,7 +7,11 @@ with AVX2 → torch in 8 bits; any other CPU → CTranslate2 in 8 bits.
 from __future__ import annotations
 
 import functools
+import os
+import sys
 from pathlib import Path
+
+DEVICES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")  # NVIDIA, Windows' own Linux, AMD
 
 
 @functools.cache
@@ -35,6 +39,10 @@ def has_bfloat16() -> bool:
 
 
 def has_gpu() -> bool:
+    """Whether torch can use one. Without a driver's device torch is not asked: importing it takes seconds."""
+    if sys.platform == "linux" and not os.environ.get("SPACES_ZERO_GPU") and not any(
+            Path(path).exists() for path in DEVICES):
+        return False
     import torch
 
     return torch.cuda.is_available()

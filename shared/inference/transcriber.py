@@ -13,20 +13,23 @@ from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shared.audio import AudioSource, Source
 from shared.audio.windows import Window, joined_windows, repacked, window_parts, windows
 from shared.checkpoint import MODELS, WITH_ROOM, Checkpoint, Form, facts, files, measured
 from shared.checkpoint.tokenizer import tokens_of
-from shared.diarization import Diarizer, label
-from shared.engines import load_engine
+from shared.engines import Engine, plan_engine
 from shared.errors import Cancelled, UserError
+from shared.inference.held import Held
 from shared.inference.spoken_languages import MIN_SECONDS, Languages, languages_of, may_be_mixed
 from shared.inference.window_decoder import WindowDecoder
 from shared.languages import language_code, language_name
 from shared.options import Options
 from shared.transcript import Segment, Transcript
+
+if TYPE_CHECKING:
+    from shared.diarization import Diarizer
 
 Progress = Callable[[int, int | None], None]  # (windows done, of how many; None while a stream's length is unknown)
 OnText = Callable[[Transcript], None]  # the segments that are new
@@ -45,11 +48,11 @@ class Transcriber:
     def __init__(
         self, checkpoint: Checkpoint, *, engine: str = "auto", device: str = "auto", compute_type: str = "auto",
         full_context: bool = False, progress: Callable[[float, str], None] | None = None, max_bytes: int | None = None,
-        token: bool = True,
+        token: bool = True, lazy: bool = False,
     ) -> None:
         """full_context: always the 30 s of stock Whisper, even where the checkpoint may be cropped. progress: called
         with (fraction, message) while downloading and converting. max_bytes: limit for a download. token: whether this
-        machine's Hub token may be used.
+        machine's Hub token may be used. lazy: the weights come into memory at the first use.
 
         Raises UserError: see `checkpoint.files` and `engines.load_engine`.
         """
@@ -60,7 +63,7 @@ class Transcriber:
             self.checkpoint, folders["used"] = files(checkpoint, form, progress, max_bytes, token)
             return folders["used"]
 
-        self.engine = load_engine(engine, device, compute_type, folder_of)
+        self.plan = plan_engine(engine, device, compute_type, folder_of)
         self.tokens = tokens_of(folders["used"])
         self.facts = facts(folders["used"])
         embedded = self.checkpoint.origin == "embedded"  # its card here may be newer than the copy beside what was made
@@ -69,7 +72,29 @@ class Transcriber:
             self.facts = replace(self.facts, short_context="full")
         elif self.facts.short_context == "full" and self.checkpoint.model_id in WITH_ROOM:
             self.facts = replace(self.facts, short_context="room")
-        self.window_decoder = WindowDecoder(self.engine, self.tokens, self.facts)
+        self._held = Held(lambda: WindowDecoder(self.plan.open(), self.tokens, self.facts))
+        if not lazy:
+            self.load()
+
+    def load(self) -> None:
+        """Bring the weights into memory, if they are not there. Raises UserError."""
+        self._held.get()
+
+    def unload(self, idle_seconds: float = 0.0) -> bool:
+        """Let the weights go if they were not used for so long; the next use loads them. Returns whether it did."""
+        return self._held.drop(idle_seconds)
+
+    @property
+    def is_loaded(self) -> bool:
+        return self._held.is_there
+
+    @property
+    def window_decoder(self) -> WindowDecoder:
+        return self._held.get()
+
+    @property
+    def engine(self) -> Engine:
+        return self._held.get().engine
 
     @property
     def languages(self) -> tuple[str, ...] | None:
@@ -115,7 +140,7 @@ class Transcriber:
         on_text: called with what is new as it is decoded, in order; speakers are not known yet then.
         """
         self.check(options)
-        diarizer = Diarizer(options.n_speakers) if options.speakers else None
+        diarizer = _diarizer(options.n_speakers) if options.speakers else None
         if diarizer is not None:
             options = replace(options, words=True)  # a speaker may change within a segment
         parts, total = self.windows(source, options), source.total
@@ -143,7 +168,11 @@ class Transcriber:
             raise Cancelled
         warnings = (*source.warnings, *spoken.warnings())
         transcript = Transcript(tuple(segments), options.language or spoken.main or "en", source.duration, warnings)
-        return transcript if diarizer is None else label(transcript, diarizer.turns())
+        if diarizer is None:
+            return transcript
+        from shared.diarization import label
+
+        return label(transcript, diarizer.turns())
 
     def check(self, options: Options) -> None:
         """Raise UserError for what this checkpoint cannot do."""
@@ -308,6 +337,12 @@ def _first_alone(decoded: Callable[..., Iterator[dict[int, list[Segment]]]], n_f
             part = slice(rows.start, rows.stop)
             for new in decoded(pool[part], languages[part], None if states is None else states[part]):
                 yield {rows[i]: segments for i, segments in new.items()}
+
+
+def _diarizer(n_speakers: int | None) -> Diarizer:
+    from shared.diarization import Diarizer  # here: it imports torch, which takes seconds
+
+    return Diarizer(n_speakers)
 
 
 def _pools(parts: Iterator[Window], seconds_each: Sequence[float]) -> Iterator[list[Window]]:

@@ -162,7 +162,7 @@ def test_keys(address):
             stranger.models.list()
         with pytest.raises(openai.AuthenticationError):
             stranger.audio.transcriptions.create(model="whisper-1", file=ITALIAN.path)
-    assert httpx.get(f"{address}/health").json() == {"status": "ok"}
+    assert httpx.get(f"{address}/health").json() == {"status": "ok", "models": "loaded"}
 
 
 def test_another_host_name_is_refused(address):

@@ -109,6 +109,17 @@ def test_light_doors_import_no_heavy_library(door):
     assert done.stdout.strip() == "[]"
 
 
+def test_the_first_page_waits_for_no_weights_and_no_torch():
+    """From the checkpoints that are there already to a built app: what is heavy comes behind the first page."""
+    code = ("import sys\nfrom shared.serving import Limits, serving\nfrom shared.ui.pages.suite import NAME, PAGES\n"
+            "from shared.ui.server.launch import build\nserved = serving(Limits())\nbuild(NAME, PAGES, served)\n"
+            "print(served.is_loaded, sorted({'torch', 'transformers', 'ctranslate2', 'datasets'} & set(sys.modules)))")
+    run = [sys.executable, "-c", code]
+    subprocess.run(run, cwd=ROOT, check=True, capture_output=True)  # the first start joins the adapter, with torch
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False []"
+
+
 def test_every_folder_with_code_is_a_package():
     """A folder without __init__.py works in place and is missing from a wheel."""
     there = {path.parent for name in OURS for path in (ROOT / name).rglob("*.py")}

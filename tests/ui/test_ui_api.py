@@ -17,7 +17,7 @@ def test_the_suite_answers_openais_client_and_its_pages_go_on():
     found = client.audio.transcriptions.create(model="whisper-1", file=clip.path, language="it")
     assert word_errors(clip.text, found.text, "it").wer < 0.3
     assert {"base", "whisper-1"} <= {model.id for model in client.models.list()}
-    assert httpx.get(f"{app.address}/health").json() == {"status": "ok"}
+    assert httpx.get(f"{app.address}/health").json() == {"status": "ok", "models": "loaded"}
     assert "<html" in httpx.get(f"{app.address}/").text.lower()
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +19,7 @@ from starlette.middleware import Middleware
 
 from shared.api import Settings
 from shared.errors import UserError
-from shared.serving import Limits, Serving, serving
+from shared.serving import Limits, Serving, serving, unload_minutes
 from shared.ui import RESULTS
 from shared.ui.server import jobs, live_sessions, received, remote_files, results
 from shared.ui.server.names import KnownNames, served_names
@@ -31,6 +33,7 @@ from shared.ui.tools.programs import Programs, programs
 QUEUE_PLACES = 64  # visitors waiting; the next one is told that the app is busy
 SPACE_SECONDS = 3600  # a shared machine's limits; one's own has none but MAX_MB
 SPACE_MB, OWN_MB = 500, 4000
+HEAD_START_SECONDS = 1.0  # for the first page, before models take the processor
 TOTAL = 4  # times the largest file: what may lie here at once, where MAX_TOTAL_MB does not say
 _printed: set[str] = set()  # by `_on_stderr`
 
@@ -50,8 +53,9 @@ def launch(title: str, pages: Sequence[Page]) -> None:
     Environment: GRADIO_SERVER_NAME, GRADIO_SERVER_PORT, ALLOWED_ORIGINS (names the app answers to besides its own),
     MAX_MINUTES and MAX_MB of a recording and MAX_TOTAL_MB of all that visitors have sent (0: no limit),
     API_KEY (what clients of /v1 and /mcp must send, see docs/api.md), LOCAL_FILES=0 (programs may name no path of this
-    machine), ALLOWED_HOSTS (see shared.link; on one's own machine any public host), ALLOWED_CHECKPOINTS (Hub ids that
-    compare may load, separated by spaces; on one's own machine any), ALLOWED_DATASETS.
+    machine), UNLOAD_MINUTES (after which an unused model leaves memory, 0: never; see `unload_minutes`), ALLOWED_HOSTS
+    (see shared.link; on one's own machine any public host), ALLOWED_CHECKPOINTS (Hub ids that compare may load,
+    separated by spaces; on one's own machine any), ALLOWED_DATASETS.
     What is in the last two lists is read with this machine's Hub token; nothing else that a visitor names is.
     """
     on_space = bool(os.environ.get("SPACE_ID"))
@@ -63,13 +67,14 @@ def launch(title: str, pages: Sequence[Page]) -> None:
     limits = Limits(max_seconds, max_bytes, checkpoints if on_space else None,
                     tuple(name.partition("@")[0] for name in checkpoints), datasets)
     try:
-        served = serving(limits, _on_stderr)
+        minutes, served = unload_minutes(), serving(limits, _on_stderr)
     except UserError as error:
         sys.exit(str(error))
     announce(served)
     if reads_own_files():
         os.environ.setdefault("ALLOWED_HOSTS", "*")  # its user may open any public address anyway
     demo = build(title, pages, served)
+    threading.Thread(target=_load_behind, args=(served, demo, minutes), name="load", daemon=True).start()
     max_total = int(float(os.environ.get("MAX_TOTAL_MB") or max_mb * TOTAL) * 1e6) or None
     start(demo, max_bytes=max_bytes, max_total_bytes=max_total, server_name="0.0.0.0" if on_space else "127.0.0.1",
           api=programs(served, Settings(os.environ.get("API_KEY") or None, places_for_each=MAX_WAITING,
@@ -79,9 +84,28 @@ def launch(title: str, pages: Sequence[Page]) -> None:
 def announce(served: Serving) -> None:
     """Say which checkpoints are in use and, so that nobody overlooks it, that the fine-tuned one is missing."""
     print(served.line(), flush=True)
+    _announce_problem(served)
+
+
+def _announce_problem(served: Serving) -> None:
     if served.problem:
         frame = "!" * 100
         print(f"\n{frame}\n!! {served.problem}\n{frame}\n", file=sys.stderr, flush=True)
+
+
+def _load_behind(served: Serving, demo: gr.Blocks, minutes: float) -> None:
+    """Bring the weights into memory once the first page can be had; a request that needs them waits for them."""
+    while not demo.is_running:
+        time.sleep(0.1)
+    time.sleep(HEAD_START_SECONDS)
+    known = served.problem
+    try:
+        served.load()
+    except UserError as error:
+        print(f"The base model cannot be loaded, so nothing can be transcribed. {error}", file=sys.stderr, flush=True)
+    if served.problem != known:
+        _announce_problem(served)
+    served.unload_when_idle(minutes)
 
 
 def build(title: str, pages: Sequence[Page], served: Serving | None) -> gr.Blocks:

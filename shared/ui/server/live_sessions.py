@@ -120,6 +120,10 @@ class LiveSession:
         return serving.transcriber(chosen.checkpoint, self._engine)
 
     def _run(self) -> None:
+        with self._serving.in_use():
+            self._run_to_the_end()
+
+    def _run_to_the_end(self) -> None:
         try:
             while not (self.sound.is_whole and not self._live.waiting):
                 if self._is_left or self.is_abandoned():
