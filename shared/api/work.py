@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import queue
 import threading
 from collections import Counter
@@ -11,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from shared.errors import Cancelled
+from shared.errors import Cancelled, UserError
 
 POLL_SECONDS = 0.1
 T = TypeVar("T")
@@ -55,6 +56,8 @@ class Queue:
                 return future.result()
             finally:
                 cancel.set()  # also where the server itself is stopped
+                if not future.done():
+                    future.add_done_callback(_unwaited)
 
     async def stream(self, work: Callable[[threading.Event, Callable[[Any], None]], None],
                      gone: Callable[[], Awaitable[bool]], visitor: str = "") -> AsyncIterator[Any]:
@@ -93,3 +96,10 @@ class Queue:
         if cancel.is_set():  # the client left while it waited
             raise Cancelled
         return work(cancel)
+
+
+def _unwaited(future: asyncio.Future[Any]) -> None:
+    """Work that nobody waits for has ended: that it was told to is no fault, anything else is."""
+    error = None if future.cancelled() else future.exception()
+    if error is not None and not isinstance(error, Cancelled | UserError):
+        logging.getLogger(__name__).error("work of a client that left failed", exc_info=error)
