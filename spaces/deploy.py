@@ -3,9 +3,10 @@
     python spaces/deploy.py build                                     # every app, under bundles/
     python spaces/deploy.py upload suite --fine-tuned you/whisper-sv  # one app, to your account
 
-Uploading needs a token with the write role: HF_TOKEN, or `hf auth login`. It looks the checkpoints up, fixes their
-commits, makes the Space if it is not there, sets its hardware and its variables (BASE, FINE_TUNED,
-ALLOWED_CHECKPOINTS), sends the bundle, deletes files of an older one, and compares what is there with what was sent.
+Uploading needs a token with the write role: HF_TOKEN, or `hf auth login`. It checks the token, the names and how many
+Spaces the account may host, looks the checkpoints up, fixes their commits, says what it will do and asks; then it makes
+the Space if it is not there, sets its hardware and its variables (BASE, FINE_TUNED, ALLOWED_CHECKPOINTS), sends the
+bundle, deletes files of an older one, and compares what is there with what was sent.
 Anything short of that ends with one line and exit code 2.
 """
 
@@ -21,12 +22,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # also from a c
 
 import httpx2
 from bundle import APPS, Weights, build
-from huggingface_hub import HfApi, get_token
+from checks import Target, account, targets
+from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
 from shared.checkpoint.hub import SMALL_FILES
 from shared.errors import UserError
 from shared.system.command import reported
+from shared.units import megabytes
 
 BASE, FINE_TUNED = "openai/whisper-small", "KBLab/kb-whisper-small"  # as on a Space that names no others
 
@@ -40,14 +43,44 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> None:
     apps = list(APPS) if "all" in options.apps else options.apps
     base, fine_tuned = _weights(options.base), _weights(options.fine_tuned)
+    wanted: list[Target] = []
+    if options.action == "upload":
+        with _explained("checking the token and the names"):
+            owner, free = account(HfApi(), options.owner)
+            wanted = targets(HfApi(), owner, options.prefix, apps, free=free and not options.more_spaces)
     if options.action == "upload" or options.pin:
         with _explained("looking the checkpoints up"):
             base, fine_tuned = look_up(base), look_up(fine_tuned)
     folders = {app: build(app, options.out, base, fine_tuned) for app in apps}
-    for app, folder in folders.items():
+    for folder in folders.values():
         print(f"Built {folder}", flush=True)
-        if options.action == "upload":
-            print(f"Uploaded {upload(folder, app, base, fine_tuned, options)}", flush=True)
+    if not wanted:
+        return
+    for target in wanted:
+        print(_plan(target, folders[target.app], base, fine_tuned, options), flush=True)
+    _ask(options.yes)
+    addresses = [upload(folders[target.app], target, base, fine_tuned, options) for target in wanted]
+    for address in addresses:
+        print(f"Uploaded {address}", flush=True)
+
+
+def _plan(target: Target, folder: Path, base: Weights, fine_tuned: Weights, options: argparse.Namespace) -> str:
+    """What will happen to one Space, for the person who is asked."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    seen = "private" if options.private else "as visible as it is now" if target.exists else "public"
+    return (f"{'Change' if target.exists else 'Make'} the Space {target.repo_id}: {seen}, on {options.hardware}, "
+            f"{len(files)} files ({megabytes(sum(path.stat().st_size for path in files))}), base {base}, fine-tuned "
+            f"{fine_tuned}" + ("; files of an older bundle are deleted" if target.exists else ""))
+
+
+def _ask(yes: bool) -> None:
+    """Go on only if a person says so. Raises UserError."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UserError("Nobody is there to be asked", hint="say --yes to do what is written above")
+    if input("Do this? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise UserError("Nothing was uploaded", got="no", hint="run it again to go on")
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
@@ -64,6 +97,8 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--allow", action="append", default=[], metavar="ID",
                         help="another checkpoint that visitors may load in compare; repeat it for more")
     parser.add_argument("--private", action="store_true", help="only you and your organisation see the Space")
+    parser.add_argument("--more-spaces", action="store_true", help="the account may host more than two")
+    parser.add_argument("--yes", action="store_true", help="do it without asking")
     parser.add_argument("--pin", action="store_true", help="look the checkpoints up when building, too")
     return parser.parse_args(arguments)
 
@@ -94,16 +129,10 @@ def look_up(weights: Weights) -> Weights:
     return Weights(weights.model_id, info.sha, tuple(name for name in wanted if name in present))
 
 
-def upload(folder: Path, app: str, base: Weights, fine_tuned: Weights, options: argparse.Namespace) -> str:
+def upload(folder: Path, target: Target, base: Weights, fine_tuned: Weights, options: argparse.Namespace) -> str:
     """Make the Space what `folder` is; gives its address. Raises UserError with what to do about it."""
-    api = HfApi()
-    if not get_token():
-        raise UserError("Uploading needs a Hugging Face token", got="none",
-                        hint="make one with the write role at https://huggingface.co/settings/tokens, then set "
-                             "HF_TOKEN or run `hf auth login`")
+    api, app, repo_id = HfApi(), target.app, target.repo_id
     with _explained(f"uploading {app}"):
-        owner = options.owner or api.whoami()["name"]
-        repo_id = f"{owner}/{options.prefix}{app}"
         url = api.create_repo(repo_id, repo_type="space", space_sdk="gradio", exist_ok=True,
                               private=options.private or None, space_hardware=options.hardware)
         variables = {"BASE": str(base), "FINE_TUNED": str(fine_tuned), "ALLOWED_CHECKPOINTS": " ".join(options.allow)}

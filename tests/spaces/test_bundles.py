@@ -158,8 +158,9 @@ def deployed(hub: HubServer, tmp_path: Path, capsys: pytest.CaptureFixture[str],
             monkeypatch.delenv("HF_TOKEN")
         elif token:
             monkeypatch.setenv("HF_TOKEN", token)
+        asked = [] if "--no" in arguments else ["--yes"]
         code = main(["upload", "upload", "--out", str(tmp_path / "bundles"), "--base", f"tester/base@{commit}",
-                     "--fine-tuned", "tester/tuned", *arguments])
+                     "--fine-tuned", "tester/tuned", *asked, *(word for word in arguments if word != "--no")])
         return Done(code, *capsys.readouterr())
 
     return run
@@ -199,8 +200,10 @@ def test_a_second_upload_removes_what_is_gone_and_changes_what_is_asked(deployed
 
 
 @pytest.mark.parametrize(("arguments", "setting", "expected"), [
-    (["--owner", "outsider"], {}, "403.*--owner"),
-    ([], {"token": "hf_wrong"}, "401.*hf auth login"),
+    (["--owner", "outsider"], {}, "may not put Spaces there. Got: outsider. Limit: tester, team.*--owner"),
+    (["--prefix", "no name "], {}, "no name for a Space.*--prefix"),
+    (["--no"], {}, "Nobody is there to be asked.*--yes"),
+    ([], {"token": "hf_wrong"}, "Invalid user token.*hf auth login"),
     ([], {"token": None}, "needs a Hugging Face token.*HF_TOKEN.*hf auth login"),
     (["--fine-tuned", "tester/nowhere"], {}, "no such checkpoint.*tester/nowhere"),
     (["--base", "tester/base@" + "0" * 40], {}, "no such commit"),
@@ -211,6 +214,37 @@ def test_a_failed_upload_says_why_and_fails(deployed, hub, arguments, setting, e
     assert done.returncode == USER_ERROR and re.search(expected, done.stderr), done.stderr
     assert "Uploaded" not in done.stdout
     assert not hub.store.repos("space")
+
+
+def test_a_token_that_only_reads_is_told_before_anything_is_done(deployed, hub, tmp_path):
+    done = deployed(token=hub.read_token)
+    assert done.returncode == USER_ERROR and re.search("may only read.*write role", done.stderr), done.stderr
+    assert not hub.store.repos("space") and not (tmp_path / "bundles").exists() and not done.stdout
+
+
+def test_a_free_account_hosts_two_spaces(deployed, hub):
+    for name in ("one", "two"):
+        hub.add("space", f"tester/{name}", {"app.py": b""})
+    done = deployed()
+    assert done.returncode == USER_ERROR
+    assert re.search(r"cannot host so many.*1 new \(tester/whisper-upload\) beside 2.*Limit: 2", done.stderr)
+    assert len(hub.store.repos("space")) == 2
+    assert deployed("--more-spaces").returncode == 0
+    assert deployed().returncode == 0, "what is there already is changed, whatever their number"
+
+
+def test_a_space_of_another_kind_is_left_alone(deployed, hub):
+    hub.store.create("space", "tester/whisper-upload", private=False, author="tester", space={"sdk": "static"})
+    done = deployed()
+    assert done.returncode == USER_ERROR and re.search("another kind.*static.*--prefix", done.stderr), done.stderr
+
+
+def test_what_will_happen_is_said_first_and_the_address_last(deployed, hub):
+    lines = deployed("--private").stdout.splitlines()
+    assert re.search(r"Make the Space tester/whisper-upload: private, on zero-a10g, \d+ files \([\d.]+ MB\), base "
+                     r"tester/base@\w{40}, fine-tuned tester/tuned@\w{40}", lines[-2]), lines
+    assert lines[-1] == f"Uploaded {hub.endpoint}/spaces/tester/whisper-upload"
+    assert "Change the Space" in deployed().stdout
 
 
 def test_a_hub_out_of_reach_is_named_by_the_command(hub, tmp_path):

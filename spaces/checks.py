@@ -1,0 +1,83 @@
+"""What must be right before anything is sent to the Hub: the token, whose account it is, how many Spaces, their names.
+
+Enters: the Hub's client and the names wanted. Leaves: what will be made and what will be changed, or a UserError.
+Nothing is written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from huggingface_hub import HfApi, get_token
+from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
+from huggingface_hub.utils import validate_repo_id
+
+from shared.errors import UserError
+
+FREE_SPACES = 2  # that a free account can host: docs/apps.md
+TOKENS = "https://huggingface.co/settings/tokens"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A Space that is to be. exists: it is there already, and is changed."""
+
+    app: str
+    repo_id: str
+    exists: bool
+
+
+def account(api: HfApi, owner: str | None) -> tuple[str, bool]:
+    """(whose Spaces they will be, whether that is a free account of a user).
+
+    Raises:
+        UserError: there is no token, it may not write, or not for this owner.
+    """
+    if not get_token():
+        raise UserError("Uploading needs a Hugging Face token", got="none",
+                        hint=f"make one with the write role at {TOKENS}, then set HF_TOKEN or run `hf auth login`")
+    who: dict[str, Any] = api.whoami()
+    role = who.get("auth", {}).get("accessToken", {}).get("role")
+    if role == "read":  # what a fine-grained one may do, the Hub says when it is used
+        raise UserError("This Hugging Face token may only read", got="the role read",
+                        hint=f"make one with the write role at {TOKENS}")
+    owner = owner or who["name"]
+    owners = [who["name"], *(org["name"] for org in who.get("orgs", ()))]
+    if owner not in owners:
+        raise UserError("This token may not put Spaces there", got=owner, limit=", ".join(owners),
+                        hint="choose one of those with --owner, or use a token of that account")
+    return owner, owner == who["name"] and not who.get("isPro")
+
+
+def targets(api: HfApi, owner: str, prefix: str, apps: list[str], *, free: bool) -> list[Target]:
+    """The Spaces wanted, each looked up. free: the account may host FREE_SPACES.
+
+    Raises:
+        UserError: a name is not valid or belongs to a Space of another kind, or the account may not host so many.
+    """
+    found = [_target(api, app, f"{owner}/{prefix}{app}") for app in apps]
+    new = [one.repo_id for one in found if not one.exists]
+    there = [space.id for space in api.list_spaces(author=owner)] if free and new else []
+    if free and new and len(there) + len(new) > FREE_SPACES:
+        raise UserError("A free account cannot host so many Spaces",
+                        got=f"{len(new)} new ({', '.join(new)}) beside {len(there)} ({', '.join(there) or 'none'})",
+                        limit=FREE_SPACES, hint="choose fewer (the suite has all pages), delete one, or say "
+                        "--more-spaces where the account may host more")
+    return found
+
+
+def _target(api: HfApi, app: str, repo_id: str) -> Target:
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError as error:
+        raise UserError("This is no name for a Space", got=repo_id,
+                        hint="choose another --prefix or --owner") from error
+    try:
+        info = api.space_info(repo_id)
+    except RepositoryNotFoundError:
+        return Target(app, repo_id, exists=False)
+    if info.sdk not in (None, "gradio"):
+        raise UserError("There is a Space of another kind under this name", got=f"{repo_id}, made with {info.sdk}",
+                        limit="gradio", hint="choose another --prefix, or delete that Space")
+    return Target(app, repo_id, exists=True)
