@@ -37,12 +37,16 @@ MAX_VISITOR_BYTES = 4 << 30  # largest checkpoint that a visitor may have a Spac
 GPU_START_SECONDS, GPU_RTFX, GPU_MOST_SECONDS = 10, 10, 120
 
 
+BASE, FINE_TUNED = "base", "fine-tuned"  # names of the two configured checkpoints
+
+
 @dataclass(frozen=True)
 class Request:
     """One recording to be transcribed, and how: what a page, the API or a program asks for.
 
     source: path of a media file, a Waveform, or an iterator of float32 blocks at 16 kHz. options: language, task and
-    so on. engine: "auto", "torch" or "ctranslate2". start, end: seconds of a file; None for its end. track: audio
+    so on. checkpoint: BASE, FINE_TUNED or a name that `Checkpoint.parse` reads; None: whichever serves the language.
+    engine: "auto", "torch" or "ctranslate2". start, end: seconds of a file; None for its end. track: audio
     track of a file, from 1; None for its default one.
     """
 
@@ -52,6 +56,7 @@ class Request:
     start: float = 0.0
     end: float | None = None
     track: int | None = None
+    checkpoint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -200,6 +205,9 @@ class Serving:
             UserError: the recording or a choice cannot be used.
             Cancelled: `cancel` was set.
         """
+        if request.checkpoint is not None:
+            return self.transcribe_with(self.named(request.checkpoint), request, progress=progress, on_text=on_text,
+                                        cancel=cancel)
         begun = time.monotonic()
         chosen, notice = self.base, self.problem
         request = replace(request, source=with_header(request.source))
@@ -244,6 +252,21 @@ class Serving:
         elif of_base:
             notice = f"{_tuned_for(tuned)}; what is {' and '.join(of_base)} was answered by the base model."
         return Answer(transcript, chosen.checkpoint, notice, time.monotonic() - begun)
+
+    def named(self, name: str) -> Checkpoint:
+        """The checkpoint that a visitor names: BASE, FINE_TUNED, or any that the owner allows. Raises UserError."""
+        if name == BASE:
+            return self.base.checkpoint
+        if name == FINE_TUNED:
+            if self.fine_tuned is None:
+                raise UserError("The fine-tuned model is not available", hint="choose Automatic or Base")
+            return self.fine_tuned.checkpoint
+        allowed = self.limits.allowed
+        if allowed is not None and name not in allowed:  # before it is looked at: folders here are nobody's business
+            raise UserError("This checkpoint may not be loaded here", got=name[:80],
+                            limit=", ".join((BASE, FINE_TUNED, *allowed)),
+                            hint="choose one of those, or run the suite on your own machine")
+        return Checkpoint.parse(name)
 
     def transcribe_with(self, checkpoint: Checkpoint, request: Request, *, progress: Progress | None = None,
                         on_text: OnText | None = None, cancel: threading.Event | None = None) -> Answer:

@@ -88,6 +88,16 @@ def test_examples_run_again_and_again(client):
         assert "ill-disposed" in text.lower()
 
 
+@pytest.mark.parametrize(("checkpoint", "answers"), [
+    ("auto", "whisper-base-it"), ("fine-tuned", "whisper-base-it"), ("base", "whisper-base ("),
+    ("embedded:whisper-base", "whisper-base (")])
+def test_the_checkpoint_may_be_chosen(client, checkpoint, answers):
+    _, _, _, html, *_ = client.predict(0, "it", *CHOICES[1:], "off", checkpoint, api_name="/transcribe_example")
+    assert answers in str(html)
+    with pytest.raises(AppError, match="names no checkpoint"):
+        client.predict(0, *CHOICES, "off", "no such thing", api_name="/transcribe_example")
+
+
 def test_many_files_and_one_zip(client, app, tmp_path):
     bad = tmp_path / "notes.mp3"
     bad.write_text("This is no music at all. " * 50)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import gradio as gr
@@ -16,25 +17,32 @@ from gradio.context import Context
 from shared.errors import UserError
 from shared.languages import language_code
 from shared.options import ENGINES, Options
+from shared.serving import BASE, FINE_TUNED, Limits, Request
 from shared.ui.components.language import DETECT, language_field
 
 TASKS = {"transcribe": "Transcribe", "translate": "Translate to English"}
 ENGINE_NAMES = {"auto": "Automatic", "torch": "PyTorch", "ctranslate2": "CTranslate2"}
 NO_SPEAKERS, FIND_SPEAKERS = "off", "find"
+AUTOMATIC = "auto"
 DEFAULTS: dict[str, Any] = {"language": DETECT, "task": "transcribe", "engine": "auto", "beam_size": 1,
-                            "vad_onset": Options().vad_onset, "initial_prompt": "", "speakers": NO_SPEAKERS}
+                            "vad_onset": Options().vad_onset, "initial_prompt": "", "speakers": NO_SPEAKERS,
+                            "checkpoint": AUTOMATIC}
 MOST_SPEAKERS = 8  # that can be chosen; more can be found
 
 
 @dataclass(frozen=True)
 class How:
-    """How a recording is to be transcribed: what the controls of `Choices` say. engine: one of ENGINES."""
+    """How a recording is to be transcribed: what the controls of `Choices` say.
+
+    engine: one of ENGINES. checkpoint: as `serving.Request` takes it; None: whichever serves the language.
+    """
 
     VALUES: ClassVar[tuple[str, ...]] = (
-        "language", "task", "engine", "beam_size", "vad_onset", "initial_prompt", "speakers")
+        "language", "task", "engine", "beam_size", "vad_onset", "initial_prompt", "speakers", "checkpoint")
 
     options: Options
     engine: str
+    checkpoint: str | None = None
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> How:
@@ -49,22 +57,28 @@ class How:
         if values["engine"] not in ENGINES:
             raise UserError("There is no such engine", got=values["engine"], limit=", ".join(ENGINES),
                             hint="choose one")
-        return cls(options, values["engine"])
+        named = (values.get("checkpoint") or "").strip()
+        return cls(options, values["engine"], None if named in ("", AUTOMATIC) else named)
+
+    def request(self, source: str | Path, start: float = 0.0, end: float | None = None) -> Request:
+        """This file, or the part of it from start to end (seconds), read like this."""
+        return Request(source, self.options, self.engine, start, end, checkpoint=self.checkpoint)
 
 
 @dataclass(frozen=True)
 class LiveHow(How):
     """Without speakers, who can be told apart only at the end."""
 
-    VALUES: ClassVar[tuple[str, ...]] = How.VALUES[:-1]
+    VALUES: ClassVar[tuple[str, ...]] = tuple(name for name in How.VALUES if name != "speakers")
 
 
 class Choices:
     """The controls, rendered where this is made."""
 
-    def __init__(self, languages: Iterable[str], *, translate: bool = True) -> None:
-        """languages: codes of those that may be chosen (`Serving.known_languages`). translate: whether the task and
-        telling speakers apart may be chosen."""
+    def __init__(self, languages: Iterable[str], *, translate: bool = True, limits: Limits | None = None) -> None:
+        """languages: codes of those that may be chosen (`Serving.known_languages`). translate: whether the task,
+        telling speakers apart and the checkpoint may be chosen. limits: which other checkpoints may be named."""
+        allowed = () if limits is None else limits.allowed
         with gr.Row(elem_classes="choices"):
             self.language = language_field(languages)
             self.task = gr.Dropdown([(name, task) for task, name in TASKS.items()], value="transcribe", label="Task",
@@ -73,6 +87,11 @@ class Choices:
                 [("Off", NO_SPEAKERS), ("Find", FIND_SPEAKERS),
                  *((str(n), str(n)) for n in range(2, MOST_SPEAKERS + 1))],
                 value=NO_SPEAKERS, label="Speakers", visible=translate, filterable=False, min_width=140)
+            self.checkpoint = gr.Dropdown(
+                [("Automatic", AUTOMATIC), ("Fine-tuned", FINE_TUNED), ("Base", BASE),
+                 *((one, one) for one in allowed or ())],
+                value=AUTOMATIC, label="Checkpoint", visible=translate, filterable=allowed is None,
+                allow_custom_value=allowed is None, min_width=140)
         with gr.Accordion("Advanced", open=False, elem_classes="advanced"):
             self.initial_prompt = gr.Textbox(
                 label="Names and special words", value="",

@@ -63,7 +63,8 @@ def _scores(evaluation: Evaluation) -> str:
     scores = []
     for kind, name, score in zip(("base", "tuned"), NAMES, evaluation.scores, strict=True):
         errors, found = score.words.errors, score.words.interval
-        scores.append(Score(kind, name, errors.wer, *(found or (None, None)),
+        low, high = found or (None, None)
+        scores.append(Score(kind, name, errors.wer, low, high,
                             note=f"{errors.errors} of {errors.reference_length} wrong"))
     return scoreboard(scores, title)
 

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from shared.errors import Cancelled, UserError
-from shared.serving import ON_ZERO_GPU, Answer, Request, Serving
+from shared.serving import ON_ZERO_GPU, Answer, Serving
 from shared.ui import STATIC
 from shared.ui.components import example_clips
 from shared.ui.components.choices import Choices, How, LiveHow
@@ -72,7 +72,7 @@ def page(serving: Serving) -> None:
             recording = gr.Audio(sources=["microphone"], type="filepath", label="Your recording", buttons=[],
                                  editable=False, elem_id="microphone-recording")
             examples = example_clips.row()
-            chosen = Choices(serving.known_languages)
+            chosen = Choices(serving.known_languages, limits=serving.limits)
             start = gr.Button("Record live", variant="primary", visible=False, elem_id="microphone-start")
             again = gr.Button("Read again in full", visible=False, elem_id="microphone-again")
             go = Go("Transcribe", "Record something first, or try an example.", elem_id="microphone-go")
@@ -84,7 +84,7 @@ def page(serving: Serving) -> None:
     footing(serving)
 
     def read(path: str, name: str, how: How, work: Job) -> list[Any]:
-        return panel.show(reading.read(serving, Request(path, how.options, how.engine), work, name))
+        return panel.show(reading.read(serving, how.request(path), work, name))
 
     def transcribe(asked: AskedRecording, work: Job) -> list[Any]:
         if asked.recording is None:
@@ -134,7 +134,7 @@ def _live(serving: Serving, panel: Panel, controls: _LiveControls, transcribe: C
     sessions = live_sessions.sessions
 
     def begin(asked: AskedLive, request: gr.Request) -> tuple[str, gr.Button]:
-        ticket = sessions.begin(serving, asked.how.options, asked.how.engine, request)
+        ticket = sessions.begin(serving, asked.how.options, asked.how.engine, request, asked.how.checkpoint)
         return f"live:{ticket}", gr.Button(interactive=False)
 
     async def finish(value: str, request: gr.Request) -> list[Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from shared.errors import Cancelled, UserError
-from shared.serving import Request, Serving
+from shared.serving import Serving
 from shared.ui.components import example_clips
 from shared.ui.components.choices import Choices, How
 from shared.ui.components.example_clips import AskedExample
@@ -49,7 +49,7 @@ def page(serving: Serving) -> None:
             files = gr.File(label="Audio or video files", file_count="multiple", type="filepath", height=170,
                             elem_id="upload-files")
             examples = example_clips.row()
-            chosen = Choices(serving.known_languages)
+            chosen = Choices(serving.known_languages, limits=serving.limits)
             go = Go("Transcribe", "Choose a file first, or try an example.", elem_id="upload-go")
             go.needs(files)
         with gr.Column(scale=3, min_width=300):
@@ -63,7 +63,7 @@ def page(serving: Serving) -> None:
     footing(serving)
 
     def read(path: str, name: str, how: How, work: Job) -> Result:
-        return reading.read(serving, Request(path, how.options, how.engine), work, name)
+        return reading.read(serving, how.request(path), work, name)
 
     def read_all(paths: list[str], how: How, work: Job) -> list[Outcome]:
         done = []

@@ -17,7 +17,7 @@ from shared import link as links
 from shared.errors import UserError
 from shared.languages import language_name
 from shared.link import link_error
-from shared.serving import Answer, Request, Serving
+from shared.serving import Answer, Serving
 from shared.ui import ROOT
 from shared.ui.components.choices import Choices, How
 from shared.ui.components.form import clearable, handler
@@ -84,7 +84,7 @@ def page(serving: Serving) -> None:
             with gr.Accordion("Or choose a file instead", open=False, elem_id="youtube-file-fold") as fold:
                 file = gr.File(label="Audio or video file", type="filepath", height=140, elem_id="youtube-file")
                 again = gr.Button("Transcribe the file again", visible=False, elem_id="youtube-again")
-            chosen = Choices(serving.known_languages)
+            chosen = Choices(serving.known_languages, limits=serving.limits)
             go = Go("Transcribe", "Paste a link and look it up first.", elem_id="youtube-go")
         with gr.Column(scale=3, min_width=300):
             panel = Panel("youtube", serving=serving)
@@ -118,7 +118,7 @@ def page(serving: Serving) -> None:
             if captions:
                 work.says("fetching the captions")
                 reference = links.human_captions(asked.link, captions, cancel=work.cancel)
-            made = reading.read(serving, Request(path, options, asked.how.engine, start or 0.0, end), work,
+            made = reading.read(serving, asked.how.request(path, start or 0.0, end), work,
                                 _name(asked.link))
             html = _score(made.answer, reference, captions) if captions and not work.cancel.is_set() else ""
             return [*panel.show(made), html, gr.Column(visible=bool(html))]
@@ -126,7 +126,7 @@ def page(serving: Serving) -> None:
     def transcribe_file(asked: AskedFile, work: Job) -> list[Any]:
         if asked.file is None:
             raise UserError("No file was chosen yet", hint="choose an audio or video file")
-        made = reading.read(serving, Request(asked.file, asked.how.options, asked.how.engine), work)
+        made = reading.read(serving, asked.how.request(asked.file), work)
         return [*panel.show(made), "", gr.Column(visible=False)]
 
     clearable(file=file)

@@ -41,11 +41,12 @@ OFF = ("Live text is not offered here: this Space borrows its GPU for seconds at
 class LiveSession:
     """One live recording, from the first piece to the last."""
 
-    def __init__(self, serving: Serving, options: Options, engine: str) -> None:
+    def __init__(self, serving: Serving, options: Options, engine: str, checkpoint: str | None = None) -> None:
         """Start decoding in a thread of its own. Raises UserError for what the checkpoint cannot do."""
-        self._serving, self._options, self._engine = serving, options, engine
+        self._serving, self._options, self._engine, self._checkpoint = serving, options, engine, checkpoint
         self._notice: str | None = None
-        first = serving.base if options.language is None else self._choose(options.language)
+        is_open = options.language is None and checkpoint is None
+        first = serving.base if is_open else self._choose(options.language or "")
         self._live = LiveTranscriber(first, options, share=SHARE, choose=self._choose)
         self.sound = LiveSound(min(serving.limits.max_seconds or MOST_SECONDS, MOST_SECONDS))
         self._state = threading.Condition()  # guards the next six
@@ -97,7 +98,7 @@ class LiveSession:
     @property
     def request(self) -> Request:
         """The whole recording, to be read again; it must be whole."""
-        return Request(str(self.sound.path), self._options, self._engine)
+        return Request(str(self.sound.path), self._options, self._engine, checkpoint=self._checkpoint)
 
     def close(self) -> None:
         """End decoding and delete the recording, unless it is kept for its visitor."""
@@ -111,7 +112,9 @@ class LiveSession:
         return not self._is_awaited and time.monotonic() - self._last_piece > GONE_SECONDS
 
     def _choose(self, language: str) -> Transcriber:
-        """The fine-tuned checkpoint where it serves the language, as for a recording."""
+        """The fine-tuned checkpoint where it serves the language, or the one that was asked for, as for a recording."""
+        if self._checkpoint is not None:
+            return self._serving.transcriber(self._serving.named(self._checkpoint), self._engine)
         serving, tuned = self._serving, self._serving.fine_tuned
         self._notice = serving.problem
         if tuned is not None:
@@ -171,14 +174,15 @@ class LiveSessions:
     def __len__(self) -> int:
         return len(self._places)
 
-    def begin(self, serving: Serving, options: Options, engine: str, request: gr.Request | None = None) -> str:
+    def begin(self, serving: Serving, options: Options, engine: str, request: gr.Request | None = None,
+              checkpoint: str | None = None) -> str:
         """A new session's ticket. Raises UserError where live text is not offered or all places are taken."""
         if ON_ZERO_GPU:
             raise UserError("Live text is not offered here", hint="switch Live off: record, press Stop, and read")
         ticket = secrets.token_urlsafe(16)
         self._take_place(ticket, _Place(None, _address(request), request.session_hash if request else None))
         try:
-            session = LiveSession(serving, options, engine)  # may load a checkpoint, so nobody waits for it
+            session = LiveSession(serving, options, engine, checkpoint)  # may load a checkpoint, so nobody waits for it
         except BaseException:
             self._pop(ticket)
             raise

@@ -78,6 +78,8 @@ def _so_far(serving: Serving, request: Request, work: Job, seconds: float) -> An
     speakers = " Speakers were not told apart." if request.options.speakers else ""
     warning = f"{why}; the text so far is below.{speakers}"
     transcript = Transcript(tuple(work.segments), language, work.reached, (warning,))
+    if request.checkpoint is not None:
+        return Answer(transcript, serving.named(request.checkpoint), None, seconds)
     tuned = serving.fine_tuned
     notice = serving.problem if tuned is None else serving.refusal(
         tuned, replace(request.options, language=language))

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from shared.errors import UserError
 from shared.options import ENGINES, TASKS, Options
-from shared.ui.components.choices import DETECT, FIND_SPEAKERS, MOST_SPEAKERS, NO_SPEAKERS
+from shared.ui.components.choices import AUTOMATIC, DETECT, FIND_SPEAKERS, MOST_SPEAKERS, NO_SPEAKERS
 from shared.ui.pages.compare_clip import MAX_LETTERS
 from shared.ui.pages.compare_inputs import MAX_ROWS
 
@@ -56,6 +56,9 @@ class Spoken(Reading):
         "transcribe: text in the language spoken; translate: text in English."))
     speakers: Literal[SPEAKERS] = Field(NO_SPEAKERS, description=(  # type: ignore[valid-type]
         f"Who says what. off: not told; find: told, and how many there are is found; 2 to {MOST_SPEAKERS}: so many."))
+    checkpoint: str = Field(AUTOMATIC, max_length=300, description=(
+        "Which model answers. auto: the fine-tuned one where it serves the language, else the base; base or "
+        "fine-tuned: exactly that one; another by its Hub id where the owner allows it."))
     words: bool = Field(False, description="true: each segment also has its words, with start, end and probability.")
 
 

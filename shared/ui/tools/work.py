@@ -148,10 +148,9 @@ TOOLS: tuple[Tool[Any], ...] = (
 def _read(path: Path, asked: Spoken, work: Work, start: float = 0.0, end: float | None = None
           ) -> answers.Transcription:
     how = How.read(asked.model_dump())
-    options = replace(how.options, words=asked.words)
+    request = replace(how.request(path, start, end), options=replace(how.options, words=asked.words))
     work.job.says("finding speech")
-    answer = work.serving.transcribe(Request(path, options, how.engine, start, end), progress=work.job.report,
-                                     cancel=work.job.cancel)
+    answer = work.serving.transcribe(request, progress=work.job.report, cancel=work.job.cancel)
     return _transcription(answer, asked.words)
 
 
