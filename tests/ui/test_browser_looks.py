@@ -104,7 +104,7 @@ def test_axe_finds_nothing_on_any_page_without_and_with_a_result(app, screen, sc
         for path in ("", *FIELDS):
             page.goto(f"{app}/{path}")
             page.locator("h1").wait_for()
-            page.locator("footer").first.wait_for()
+            page.locator("footer").first.wait_for(state="attached")  # on a phone Gradio hides it
             page.wait_for_timeout(700)  # Gradio fades its blocks in, and what is half there has half the contrast
             assert violations(page) == [], path
         for path, done in (("files", "#upload-result .facts"), ("compare", "#compare-result .verdict")):
