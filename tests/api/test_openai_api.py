@@ -16,7 +16,7 @@ import uvicorn
 from corpora import wav
 from speech import clips, joined
 
-from shared.api import Settings, create_app
+from shared.api import Busy, Queue, Settings, create_app
 from shared.serving import Limits, Serving
 from shared.system.temporary import temporary_root
 from shared.wer import word_errors
@@ -196,3 +196,26 @@ def test_a_client_that_leaves_ends_its_work_and_others_are_told_to_wait(address,
             assert time.monotonic() < deadline
             time.sleep(0.2)
     assert left_over() == []
+
+
+def test_one_visitor_does_not_fill_the_queue():
+    async def fill() -> None:
+        waiting = Queue(places=4, places_for_each=2)
+        go, over = threading.Event(), threading.Event()
+
+        async def here() -> bool:
+            return over.is_set()
+
+        asked = [asyncio.ensure_future(waiting.run(lambda cancel: go.wait(20), here, "a")) for _ in range(2)]
+        await asyncio.sleep(0.1)
+        with pytest.raises(Busy, match="2 of your requests are waiting"):
+            waiting.check("a")
+        asked += [asyncio.ensure_future(waiting.run(lambda cancel: go.wait(20), here, who)) for who in "bc"]
+        await asyncio.sleep(0.1)
+        with pytest.raises(Busy, match="4 requests are waiting"):
+            await waiting.run(lambda cancel: None, here, "d")
+        go.set()
+        assert await asyncio.gather(*asked) == [True] * 4
+        waiting.check("a")
+
+    asyncio.run(fill())
