@@ -82,10 +82,10 @@ def write_metric(folder: str | Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     name = folder.name
     package = Path(shared.__file__).parent
-    parts = {path.name: path for path in sorted((package / "wer").glob("[a-z]*.py"))}
+    parts = {part.name: part for part in sorted((package / "wer").glob("[a-z]*.py"))}
     parts["languages.py"] = package / "languages" / "whisper.py"
-    for file, path in parts.items():
-        text = path.read_text(encoding="utf-8").replace("from shared.wer.", "from .").replace("from shared.", "from .")
+    for file, part in parts.items():
+        text = part.read_text(encoding="utf-8").replace("from shared.wer.", "from .").replace("from shared.", "from .")
         (folder / file).write_text(text, encoding="utf-8")
     camel = "".join(part.title() for part in name.split("_"))
     files = {f"{name}.py": MODULE.format(name=camel), "app.py": APP.format(name=name),
