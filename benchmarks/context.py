@@ -4,9 +4,10 @@
     python -m benchmarks.context embedded:whisper-base-it data/asterisk-it --splits test,validation
     python -m benchmarks.context embedded:whisper-base data/asterisk-it --silence 5,3,2       # other lengths of silence
 
-Every clip is heard alone, one after the other, as a visitor's would be: once as the checkpoint's `short_context` says,
-once at full context. Prints a line for each data set: words, WER of both, the paired difference with its 95 % interval,
-how many clips the net did again at full context, and seconds for both. A checkpoint is not to be asked for what it was
+Every clip is transcribed alone, one after the other, as a visitor's would be: once as the checkpoint's
+`short_context` says, once at full context. Prints a line for each data set:
+words, WER of both, the paired difference with its 95 % interval,
+how many clips were decoded again at full context, and seconds for both. A checkpoint is not to be asked for what it was
 trained on: for one trained here, take the splits that it did not learn from.
 """
 
@@ -16,12 +17,13 @@ import argparse
 import json
 import platform
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from shared.audio import load_audio
 from shared.checkpoint import Checkpoint
 from shared.inference import Transcriber
-from shared.inference import window_decoder as recognition
+from shared.inference.context import UNSURE_LOGPROB
 from shared.wer import WordErrors, compare, pooled, word_errors
 from training.config import Data
 from training.data import open_split
@@ -36,25 +38,26 @@ def clips(folder: Path, splits: list[str], n: int) -> list[dict]:
     return [rows[i * len(rows) // n] for i in range(n)] if len(rows) > n else rows
 
 
-def heard(transcriber: Transcriber, rows: list[dict]) -> tuple[list[WordErrors], float]:
+def transcribed(transcriber: Transcriber, rows: list[dict]) -> tuple[list[WordErrors], float]:
     """Word errors of each clip, and the seconds for all of them."""
     errors, seconds = [], 0.0
     for row in rows:
         waveform = load_audio(row["audio"]["bytes"])
         begun = time.perf_counter()
-        said = transcriber.transcribe(waveform, language=row["language"])
+        transcript = transcriber.transcribe(waveform, language=row["language"])
         seconds += time.perf_counter() - begun
-        errors.append(word_errors(row["text"], said.text, row["language"]))
+        errors.append(word_errors(row["text"], transcript.text, row["language"]))
     return errors, seconds
 
 
 def measured(transcriber: Transcriber, full: Transcriber, rows: list[dict], silences: list[float]) -> list[dict]:
     decoder = transcriber.window_decoder
-    whole, whole_seconds = heard(full, rows)
+    whole, whole_seconds = transcribed(full, rows)
     found = []
-    for silence in silences or [decoder.after]:
-        decoder.after, decoder.n_windows, decoder.n_again = silence, 0, 0
-        errors, seconds = heard(transcriber, rows)
+    for silence in silences or [decoder.context.silence]:
+        decoder.context = replace(decoder.context, silence=silence)
+        decoder.n_windows = decoder.n_again = 0
+        errors, seconds = transcribed(transcriber, rows)
         paired = compare(whole, errors)
         found.append({
             "clips": len(rows), "words": pooled(whole).reference_length, "silence": silence,
@@ -86,14 +89,16 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=100, help="of each data set, at most (100)")
     parser.add_argument("--silence", type=lambda text: [float(x) for x in text.split(",")], default=[],
                         help="seconds after a clip, in place of what the checkpoint asks for")
-    parser.add_argument("--unsure", type=float, metavar="LOGPROB", default=recognition.UNSURE_LOGPROB,
-                        help=f"below it a clip is done again at full context ({recognition.UNSURE_LOGPROB})")
+    parser.add_argument("--unsure", type=float, metavar="LOGPROB", default=UNSURE_LOGPROB,
+                        help=f"below it a clip is done again at full context ({UNSURE_LOGPROB})")
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON")
     asked = parser.parse_args()
-    recognition.UNSURE_LOGPROB = asked.unsure
     checkpoint = Checkpoint.parse(asked.checkpoint)
     transcriber = Transcriber(checkpoint, engine=asked.engine)
+    decoder = transcriber.window_decoder
+    if decoder.context.unsure_logprob is not None:
+        decoder.context = replace(decoder.context, unsure_logprob=asked.unsure)
     full = Transcriber(checkpoint, engine=asked.engine, full_context=True)
     print("| data | clips | words | silence | WER % | at 30 s | difference | again | seconds | at 30 s |")
     print("|" + " --- |" * 10)

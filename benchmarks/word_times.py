@@ -33,7 +33,7 @@ from shared.checkpoint import Checkpoint
 from shared.checkpoint.embedded import embedded_base
 from shared.engines import ENGINES
 from shared.inference import Transcriber
-from shared.inference.word_times import align_words
+from shared.inference.word_times import Row, align_words
 
 VOICES = {"en": "en_US_f_Allison", "it": "it_IT_m_Carlo", "es": "es_MX_f_Allison", "ru": "ru_RU_f_IvrvoiceRU"}
 DIGITS = {
@@ -99,7 +99,7 @@ def ours(transcriber: Transcriber, one: Sequence, by_sound: bool = True) -> list
     states = engine.encode([pad_or_trim(log_mel(one.samples, engine.n_mels), N_FRAMES_FULL)])
     prompt = tokens.prompt(one.language, "transcribe", timestamps=True, initial_prompt=None)
     ids = tokens.encode(" " + ", ".join(one.words) + ".")
-    found = align_words(engine, tokens, states, 0, prompt, [ids], len(one.samples) / SAMPLE_RATE, one.language,
+    found = align_words(engine, tokens, Row(states, 0, prompt), [ids], len(one.samples) / SAMPLE_RATE, one.language,
                         one.samples if by_sound else None)
     return [(word.start, word.end) for word in found[0]]
 

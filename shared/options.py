@@ -6,6 +6,7 @@ No model is needed to say that a value is wrong; what a certain checkpoint canno
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, TypedDict
 
 from shared.errors import UserError
 
@@ -18,6 +19,18 @@ COMPUTE_TYPES = ("auto", "int8", "int8_float32", "int8_float16", "int8_bfloat16"
                  "float32")
 BEAM_SIZES = range(1, 21)
 MOST_SPEAKERS = 100
+
+
+class Choices(TypedDict, total=False):
+    """`Options` as a caller writes them, each a keyword; what is left out has the default of `Options`."""
+
+    language: str | None
+    task: str
+    words: bool
+    beam_size: int
+    vad_onset: float
+    initial_prompt: str | None
+    speakers: bool | int
 
 
 @dataclass(frozen=True)
@@ -41,6 +54,12 @@ class Options:
     initial_prompt: str | None = None
     speakers: bool = False
     n_speakers: int | None = None
+
+    @classmethod
+    def of(cls, speakers: bool | int = False, **others: Any) -> Options:
+        """Options from `Choices`. speakers: a number says how many there are, True has that found."""
+        n_speakers = None if isinstance(speakers, bool) else speakers
+        return cls(speakers=speakers is not False, n_speakers=n_speakers, **others)
 
     def check(self) -> None:
         """Raise UserError for a value that no checkpoint can serve."""

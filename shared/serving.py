@@ -21,7 +21,7 @@ from itertools import islice
 import spaces
 from shared.audio import AudioSource, Source, with_header
 from shared.audio.windows import Window
-from shared.checkpoint import Checkpoint, configured
+from shared.checkpoint import Checkpoint, Download, configured
 from shared.errors import UserError
 from shared.inference import OnText, Progress, Transcriber
 from shared.languages import language_name
@@ -340,12 +340,12 @@ class Serving:
 
     def _build(self, checkpoint: Checkpoint, engine: str) -> Transcriber:
         return Transcriber(checkpoint, engine=engine, device=self._device, compute_type=self._compute_type,
-                           progress=self._progress, lazy=True)
+                           download=Download(progress=self._progress), lazy=True)
 
     def _build_for_visitor(self, checkpoint: Checkpoint, engine: str) -> Transcriber:
         limit = None if self.limits.allowed is None else MAX_VISITOR_BYTES
         return Transcriber(checkpoint, engine=engine, device=self._device, compute_type=self._compute_type,
-                           progress=self._progress, max_bytes=limit, token=False)
+                           download=Download(limit, token=False, progress=self._progress))
 
 
 class ServingInBackground(Serving):

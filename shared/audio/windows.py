@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shared.audio.vad import FRAME, Span, SpeechDetector, SpeechSpans
+from shared.audio.padded_speech import Padding, Speech, padded_speech
 from shared.audio.waveform import SAMPLE_RATE
 from shared.errors import UserError
 from shared.whisper_constants import WINDOW_SECONDS
 
 PADDING = 0.25  # seconds on either side of speech: Whisper needs the onset of the first sound and the end of the last
-# Speech unbroken for a whole window is cut; both sides hear so much beyond the cut, and each keeps its own words.
+# Speech unbroken for a whole window is cut; both sides get so much beyond the cut, and each keeps its own words.
 # No longer than the shortest span and the silence after it, so that windows do not depend on how audio arrives.
 OVERLAP = 0.4
 
@@ -28,8 +28,8 @@ class Window:
     """Up to 30 s of speech cut from the audio.
 
     samples: float32 (n_samples,). pieces: (offset in the window, sample in the audio, n_samples), in order and
-    without overlap; silence between two pieces was left out. since, until: seconds of the audio; what is said before or
-    after belongs to the window beside, where unbroken speech had to be cut.
+    without overlap; silence between two pieces was left out. since, until: seconds of the audio; speech before or after
+    belongs to the window beside, where unbroken speech had to be cut.
     """
 
     samples: np.ndarray
@@ -120,102 +120,26 @@ def windows(
     if not 0.0 < onset < 1.0:
         raise UserError("The speech threshold is out of range", got=onset, limit="between 0 and 1", hint="try 0.5")
     limit, gap = max_seconds * SAMPLE_RATE, max_gap * SAMPLE_RATE
-    pieces: list[tuple[Span, int, np.ndarray]] = []  # (speech, first sample in the audio, samples)
+    pieces: list[Speech] = []
     n_samples = last = 0
-    pad, overlap = int(PADDING * SAMPLE_RATE), int(OVERLAP * SAMPLE_RATE)
-    for span, start, samples in _spoken(blocks, onset, max_seconds - 2 * OVERLAP, pad, overlap):
-        if pieces and (n_samples + len(samples) > limit or start - last > gap or span.cut_before):
+    padding = Padding(int(PADDING * SAMPLE_RATE), int(OVERLAP * SAMPLE_RATE))
+    for speech in padded_speech(blocks, onset, max_seconds - 2 * OVERLAP, padding):
+        n_new = len(speech.samples)
+        if pieces and (n_samples + n_new > limit or speech.start - last > gap or speech.span.cut_before):
             yield _window(pieces)
             pieces, n_samples = [], 0
-        pieces.append((span, start, samples))
-        n_samples, last = n_samples + len(samples), start + len(samples)
+        pieces.append(speech)
+        n_samples, last = n_samples + n_new, speech.start + n_new
     if pieces:
         yield _window(pieces)
 
 
-def _window(pieces: list[tuple[Span, int, np.ndarray]]) -> Window:
+def _window(pieces: list[Speech]) -> Window:
     placed, offset = [], 0
-    for _, start, samples in pieces:
-        placed.append((offset, start, len(samples)))
-        offset += len(samples)
-    first, last = pieces[0][0], pieces[-1][0]
-    return Window(np.concatenate([samples for _, _, samples in pieces]), tuple(placed),
+    for piece in pieces:
+        placed.append((offset, piece.start, len(piece.samples)))
+        offset += len(piece.samples)
+    first, last = pieces[0].span, pieces[-1].span
+    return Window(np.concatenate([piece.samples for piece in pieces]), tuple(placed),
                   since=first.start / SAMPLE_RATE if first.cut_before else None,
                   until=last.end / SAMPLE_RATE if last.cut_after else None)
-
-
-def _spoken(blocks: Iterable[np.ndarray], onset: float, max_seconds: float, pad: int, overlap: int
-            ) -> Iterator[tuple[Span, int, np.ndarray]]:
-    """Yield (span, first sample, samples) of each span, padded by up to `pad` samples that are never another's.
-
-    Where a span was cut, both sides get `overlap` samples of the other.
-    """
-    detector = SpeechDetector()
-    speech = SpeechSpans(onset, max_frames=int(max_seconds * SAMPLE_RATE) // FRAME)
-    audio = _Recent()
-    held: Span | None = None  # a span waits until it is known how far its padding may reach
-    last = 0
-
-    def padded(span: Span, reach: int) -> tuple[Span, int, np.ndarray]:
-        nonlocal last
-        start = span.start - overlap if span.cut_before else max(span.start - pad, last)
-        end = min(span.end + overlap, audio.end) if span.cut_after else min(span.end + pad, reach)
-        last = span.end if span.cut_after else end
-        return span, start, audio.cut(start, end)
-
-    for frames in _whole_frames(blocks):
-        audio.append(frames)
-        for probability in detector.probabilities(frames):
-            speech.push(float(probability))
-        for span in speech.take():
-            if held is not None:
-                yield padded(held, span.start)
-            held = span
-        if held is not None and (audio.end >= held.end + overlap if held.cut_after
-                                 else speech.open_from >= held.end + pad):
-            yield padded(held, audio.end)
-            held = None
-        audio.forget(min(speech.open_from, held.start if held else audio.end) - max(pad, overlap))
-    speech.finish()
-    for span in speech.take():
-        if held is not None:
-            yield padded(held, span.start)
-        held = span
-    if held is not None:
-        yield padded(held, audio.end)
-
-
-def _whole_frames(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """The same samples, each block but the last a multiple of FRAME long."""
-    rest = np.zeros(0, dtype=np.float32)
-    for block in blocks:
-        block = np.concatenate([rest, np.asarray(block, dtype=np.float32)])
-        whole = len(block) // FRAME * FRAME
-        rest = block[whole:]
-        if whole:
-            yield block[:whole]
-    if len(rest):
-        yield rest
-
-
-class _Recent:
-    """The last stretch of the audio: what a span that is still open or waiting may need."""
-
-    def __init__(self) -> None:
-        self._samples = np.zeros(0, dtype=np.float32)
-        self._first = 0
-
-    @property
-    def end(self) -> int:
-        return self._first + len(self._samples)
-
-    def append(self, block: np.ndarray) -> None:
-        self._samples = np.concatenate([self._samples, block])
-
-    def cut(self, start: int, end: int) -> np.ndarray:
-        return self._samples[start - self._first : end - self._first].copy()
-
-    def forget(self, before: int) -> None:
-        n_samples = max(0, before - self._first)
-        self._samples = self._samples[n_samples:]
-        self._first += n_samples

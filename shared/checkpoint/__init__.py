@@ -1,7 +1,7 @@
 from shared.checkpoint.identity import EMBEDDED, MODELS, Checkpoint, configured
 from shared.checkpoint.info import Facts, ShortContext, facts
 from shared.checkpoint.measured import Measured, Rate, measured
-from shared.checkpoint.resolve import WITH_ROOM, Form, files
+from shared.checkpoint.resolve import WITH_ROOM, Download, Form, files
 from shared.checkpoint.weights import weight_files
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "MODELS",
     "WITH_ROOM",
     "Checkpoint",
+    "Download",
     "Facts",
     "Form",
     "Measured",

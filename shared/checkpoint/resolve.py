@@ -29,19 +29,34 @@ CONVERSION = 2  # of what `files` writes into the cache; a new one is made besid
 
 
 @dataclass(frozen=True)
+class Download:
+    """What may be fetched from the Hub, an adapter's base included.
+
+    max_bytes: refuse larger downloads; None for any size. token: whether this machine's Hub token may be used (see
+    `hub.fetch`). progress: called with (fraction 0 … 1, message) while downloading, merging and converting.
+    """
+
+    max_bytes: int | None = None
+    token: bool = True
+    progress: Progress | None = None
+
+
+ANY = Download()
+
+
+@dataclass(frozen=True)
 class Request:
     """What `files` was asked for. adapters: those whose base this is, from the outermost."""
 
     checkpoint: Checkpoint
     form: Form
-    progress: Progress | None = None
-    max_bytes: int | None = None
-    token: bool = True
+    progress: Progress | None
+    download: Download
     adapters: tuple[Checkpoint, ...] = ()
 
 
-def files(checkpoint: Checkpoint, form: Form, progress: Progress | None = None, max_bytes: int | None = None,
-          token: bool = True) -> tuple[Checkpoint, Path]:
+def files(checkpoint: Checkpoint, form: Form, progress: Progress | None = None, download: Download = ANY
+          ) -> tuple[Checkpoint, Path]:
     """A folder of this checkpoint in the form an engine reads, and the checkpoint with its commit filled in.
 
     Downloads, merges a LoRA adapter and converts as needed, each once.
@@ -50,14 +65,13 @@ def files(checkpoint: Checkpoint, form: Form, progress: Progress | None = None, 
         checkpoint: what to get.
         form: "transformers" or "ctranslate2".
         progress: called with (fraction, message) while downloading, merging or converting.
-        max_bytes: refuse larger downloads; holds for an adapter's base too.
-        token: whether this machine's Hub token may be used (see `hub.fetch`); holds for an adapter's base too.
+        download: what may be fetched.
 
     Raises:
         UserError: it is not there, damaged, too large, not Whisper, or an adapter that cannot be merged.
         OtherForm: it comes in CTranslate2's form only and the other one was asked for.
     """
-    return _resolved(Request(checkpoint, form, progress, max_bytes, token))
+    return _resolved(Request(checkpoint, form, progress, download))
 
 
 def _resolved(request: Request) -> tuple[Checkpoint, Path]:
@@ -91,8 +105,8 @@ def _local(request: Request) -> tuple[Checkpoint, Path]:
         return checkpoint, folder
     from shared.checkpoint.hub import fetch  # here: it imports huggingface_hub, which takes half a second
 
-    snapshot = fetch(checkpoint.model_id, checkpoint.revision, request.progress, request.max_bytes,
-                     request.token)
+    snapshot = fetch(checkpoint.model_id, checkpoint.revision, request.progress, request.download.max_bytes,
+                     request.download.token)
     return replace(checkpoint, revision=snapshot.commit), snapshot.folder
 
 
@@ -158,7 +172,7 @@ def _is_pickled(folder: Path) -> bool:
 
 def _unpickled(request: Request, source: Path) -> Path:
     """An older checkpoint with its weights in safetensors."""
-    if not request.token:
+    if not request.download.token:
         raise UserError("The checkpoint has no weights in safetensors", got=PICKLED,
                         hint="publish it as model.safetensors; pickled weights of others are not opened here")
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from shared.audio import AudioSource
-from shared.checkpoint import Checkpoint, configured
+from shared.checkpoint import Checkpoint, Download, configured
 from shared.cli.options import Model
 from shared.inference import Progress, Transcriber
 from shared.options import Options
@@ -20,7 +20,8 @@ from shared.system.command import tell
 def load(model: Model, name: str, quiet: bool) -> Transcriber:
     """The checkpoint of this name. Raises UserError."""
     return Transcriber(Checkpoint.parse(name), engine=model.engine, device=model.device,
-                       compute_type=model.compute_type, progress=None if quiet else show_loading)
+                       compute_type=model.compute_type,
+                       download=Download(progress=None if quiet else show_loading))
 
 
 def answer_of(transcriber: Transcriber, path: Path, options: Options, track: int | None,

@@ -268,8 +268,8 @@ def _options(given: argparse.Namespace, words: bool, speakers: bool | int = Fals
     language = given.language
     if language is not None:
         language = None if language.strip().lower() in DETECTED else language_code(language)
-    options = Options(language, given.task, words, given.beam_size, given.vad_onset, given.initial_prompt,
-                      speakers is not False, None if isinstance(speakers, bool) else speakers)
+    options = Options.of(speakers, language=language, task=given.task, words=words, beam_size=given.beam_size,
+                         vad_onset=given.vad_onset, initial_prompt=given.initial_prompt)
     options.check()
     return options
 

@@ -13,11 +13,11 @@ from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from shared.audio import AudioSource, Source
 from shared.audio.windows import Window, joined_windows, repacked, window_parts, windows
-from shared.checkpoint import MODELS, WITH_ROOM, Checkpoint, Form, facts, files, measured
+from shared.checkpoint import MODELS, WITH_ROOM, Checkpoint, Download, Form, facts, files, measured
 from shared.checkpoint.tokenizer import tokens_of
 from shared.engines import Engine, plan_engine
 from shared.errors import Cancelled, UserError
@@ -25,7 +25,7 @@ from shared.inference.held import Held
 from shared.inference.spoken_languages import MIN_SECONDS, Languages, languages_of, may_be_mixed
 from shared.inference.window_decoder import WindowDecoder
 from shared.languages import language_code, language_name
-from shared.options import Options
+from shared.options import Choices, Options
 from shared.transcript import Segment, Transcript
 
 if TYPE_CHECKING:
@@ -47,20 +47,29 @@ class Transcriber:
 
     def __init__(
         self, checkpoint: Checkpoint, *, engine: str = "auto", device: str = "auto", compute_type: str = "auto",
-        full_context: bool = False, progress: Callable[[float, str], None] | None = None, max_bytes: int | None = None,
-        token: bool = True, lazy: bool = False,
+        full_context: bool = False, lazy: bool = False, download: Download | None = None,
     ) -> None:
-        """full_context: always the 30 s of stock Whisper, even where the checkpoint may be cropped. progress: called
-        with (fraction, message) while downloading and converting. max_bytes: limit for a download. token: whether this
-        machine's Hub token may be used. lazy: the weights come into memory at the first use.
+        """Open a checkpoint; it is downloaded, merged and converted as needed, each once.
 
-        Raises UserError: see `checkpoint.files` and `engines.load_engine`.
+        Args:
+            checkpoint: as `Checkpoint.parse` reads it.
+            engine: "auto", "torch" or "ctranslate2".
+            device: "auto", "cpu" or "cuda".
+            compute_type: "auto", or one of `shared.options.COMPUTE_TYPES` that the engine knows on the device.
+            full_context: always the 30 s of stock Whisper, even where the checkpoint may be cropped.
+            lazy: the weights come into memory at the first use.
+            download: what may be fetched from the Hub, and whom to report progress to; None: anything, with this
+                machine's token.
+
+        Raises:
+            UserError: see `checkpoint.files` and `engines.plan_engine`.
         """
         self.asked = self.checkpoint = checkpoint  # as it was named; `checkpoint` gets the commit it came to
         folders: dict[str, Path] = {}
+        wanted = download or Download()
 
         def folder_of(form: Form) -> Path:
-            self.checkpoint, folders["used"] = files(checkpoint, form, progress, max_bytes, token)
+            self.checkpoint, folders["used"] = files(checkpoint, form, wanted.progress, wanted)
             return folders["used"]
 
         self.plan = plan_engine(engine, device, compute_type, folder_of)
@@ -109,26 +118,36 @@ class Transcriber:
         return tuple(self.tokens.languages) if self.tokens.is_multilingual else ("en",)
 
     def transcribe(
-        self, source: Source, *, language: str | None = None, task: str = "transcribe", words: bool = False,
-        speakers: bool | int = False, beam_size: int = 1, vad_onset: float = 0.5, initial_prompt: str | None = None,
-        progress: Progress | None = None, cancel: threading.Event | None = None,
+        self, source: Source, *, progress: Progress | None = None, cancel: threading.Event | None = None,
+        **choices: Unpack[Choices],
     ) -> Transcript:
         """Transcribe (or translate into English) audio of any length.
 
-        source: path of a media file; a Waveform, NumPy array or torch tensor of float samples (n_samples,) at 16 kHz in
-        [-1, 1]; or an iterator of such arrays.
-        language: a code or a name (`language_code`), None to detect. words: with times and confidence of each word.
-        speakers: with who says each word and segment; a number says how many there are, True has that found.
-        beam_size: 1 is greedy. vad_onset: speech threshold, above 0 and below 1. initial_prompt: names and terms that
-        may occur. progress: (done, total) windows. cancel: set from another thread; ends ffmpeg at once, decoding
-        within a step, and raises Cancelled.
-        Raises UserError. A file that turns out to be cut off still gives the text of what there is, with a warning.
+        A file that turns out to be cut off still gives the text of what there is, with a warning.
+
+        Args:
+            source: path of a media file; a Waveform, NumPy array or torch tensor of float samples (n_samples,) at
+                16 kHz in [-1, 1]; or an iterator of such arrays.
+            language: a code or a name (`language_code`); None to detect it.
+            task: "transcribe", or "translate" into English.
+            words: with times and confidence of each word.
+            speakers: with who says each word and segment; a number says how many there are, True has that found.
+            beam_size: from 1 (greedy) to 20.
+            vad_onset: speech threshold, above 0 and below 1; lower finds quieter speech.
+            initial_prompt: names and terms that may occur, spelled as wanted.
+            progress: called with (windows done, of how many; None while a stream's length is unknown).
+            cancel: set from another thread; ends ffmpeg at once and decoding within a step.
+
+        Returns:
+            Segments in order, with times in seconds from the start of the audio.
+
+        Raises:
+            UserError: the source cannot be read, a value is out of range, or the checkpoint cannot do what is asked.
+            Cancelled: `cancel` was set.
         """
-        n_speakers = None if isinstance(speakers, bool) else speakers
-        if language is not None:
-            language = language_code(language, also=self.tokens.languages)
-        options = Options(language, task, words, beam_size, vad_onset, initial_prompt, speakers is not False,
-                          n_speakers)
+        options = Options.of(**choices)
+        if options.language is not None:
+            options = replace(options, language=language_code(options.language, also=self.tokens.languages))
         return self.run(AudioSource(source, cancel), options, progress=progress, cancel=cancel)
 
     def run(
@@ -137,7 +156,15 @@ class Transcriber:
     ) -> Transcript:
         """`transcribe` for a caller that opened the source itself, or runs `recognise` elsewhere (on ZeroGPU).
 
-        on_text: called with what is new as it is decoded, in order; speakers are not known yet then.
+        Args:
+            source: the audio, opened.
+            options: as for `transcribe`; the language is a code.
+            recognise: in place of this object's own.
+            progress, cancel: as for `transcribe`.
+            on_text: called with what is new as it is decoded, in order; speakers are not known yet then.
+
+        Raises:
+            UserError, Cancelled: as `transcribe`.
         """
         self.check(options)
         diarizer = _diarizer(options.n_speakers) if options.speakers else None
@@ -194,7 +221,7 @@ class Transcriber:
     @property
     def _max_gap(self) -> float:
         """Seconds of silence over which this checkpoint's windows reach."""
-        after = self.window_decoder.after
+        after = self.window_decoder.context.silence
         return SHORT_GAP_SECONDS if after is not None and after <= SHORT_GAP_SECONDS else 1e9
 
     def recognise(

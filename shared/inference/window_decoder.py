@@ -1,11 +1,10 @@
 """Windows of speech in, segments out: what lies between the VAD and the transcript, on any engine.
 
 Enters: `Window`s and options. Each is turned into log-mel no longer than it must be, encoded, decoded beside others of
-its length, judged, tried again if it looks wrong, and put on the audio's own clock. Knows nothing of files, streams,
-progress or language detection by vote.
+its length, judged, tried again if it looks wrong, and put on the audio's own clock (`segments`). Knows nothing of
+files, streams, progress or language detection by vote.
 
-Short clips cost what they last where the checkpoint can be cropped (`facts.short_context`): "any" was trained for it
-and gets the clip and a little silence; "room" is known to need 5 s of silence. A cropped result that looks wrong is
+Short clips cost what they last where the checkpoint can be cropped (`context`). A cropped result that looks wrong is
 decoded again at full context.
 """
 
@@ -16,31 +15,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from shared.audio import SAMPLE_RATE
-from shared.audio.features import frames_for, pad_or_trim
+from shared.audio.features import pad_or_trim
 from shared.audio.windows import Window
 from shared.checkpoint import Facts
-from shared.checkpoint.tokenizer import Tokens
+from shared.checkpoint.tokenizer import Piece, Tokens
 from shared.engines import Decoded, Engine
 from shared.errors import Cancelled
 from shared.inference import quality
-from shared.inference.silence import crosses, parted, seams
-from shared.inference.word_times import align_words
+from shared.inference.context import POLICIES
+from shared.inference.segments import needs_words, on_audio, rest_of
+from shared.inference.word_times import Row, align_words
 from shared.options import Options
-from shared.transcript import Segment, Word, sentences
-from shared.whisper_constants import (
-    CROPPED_SILENCE_SECONDS,
-    DECODER_POSITIONS,
-    MAX_NEW_TOKENS,
-    N_FRAMES_FULL,
-    WINDOW_SECONDS,
-)
+from shared.transcript import Segment, Word
+from shared.whisper_constants import DECODER_POSITIONS, FRAMES_PER_POSITION, MAX_NEW_TOKENS, WINDOW_SECONDS
 
 TOKENS_PER_SECOND = 30  # no language is spoken at more of Whisper's tokens; a runaway clip ends there
-ROOM_SECONDS = 5.0  # with it stock whisper-base ends where it does at 30 s; with 3 s it loops (docs/inference.md)
-# A checkpoint not trained on cropped clips is asked again at full context when it is less sure than this (chosen
-# on 324 clips of four languages, docs/inference.md).
-UNSURE_LOGPROB = -0.8
 RESUME_SECONDS = 2.0  # speech left after the last timestamp for which a window is taken up again
 # Where Whisper's paper samples at rising temperature, this widens the search and then forbids repeats: the same end
 # (leave the loop), and the same text each time. CTranslate2's sampling repeats neither with its seed set.
@@ -52,15 +41,9 @@ class WindowDecoder:
 
     def __init__(self, engine: Engine, tokens: Tokens, facts: Facts) -> None:
         self.engine, self.tokens, self.facts = engine, tokens, facts
-        # Seconds of context a clip needs behind it; None: all of 30 s.
-        self.after = {"any": CROPPED_SILENCE_SECONDS, "room": ROOM_SECONDS}.get(facts.short_context)
+        self.context = POLICIES[facts.short_context]
         self._lock = threading.Lock()
         self.n_windows = self.n_again = 0  # how many clips were decoded, and how many of them a second time
-
-    @property
-    def crops(self) -> bool:
-        """Whether a clip costs what it lasts."""
-        return self.after is not None
 
     def recognise(self, windows: Sequence[Window], options: Options, cancel: threading.Event | None = None,
                   states: Sequence[Any] | None = None) -> Iterator[dict[int, list[Segment]]]:
@@ -99,8 +82,8 @@ class WindowDecoder:
                room: float = WINDOW_SECONDS) -> Any:
         """Encoder states of a batch; cropped where the checkpoint allows it, unless `full`. room: seconds of silence
         after a clip that is not cropped."""
-        full = full or not self.crops
-        lengths = [frames_for(window.duration + room) if full else self._n_frames(window) for window in windows]
+        lengths = [self.context.full_frames(window.duration, room) if full or not self.context.crops
+                   else self.context.n_frames(window.duration) for window in windows]
         if not self.engine.ragged:
             lengths = [max(lengths)] * len(windows)
         states = []
@@ -114,23 +97,22 @@ class WindowDecoder:
                 states.append(self.engine.encode(mels))
         return self.engine.join(states)
 
-    def decode(self, states: Any, prompt: list[int], seconds: float, cancel: threading.Event | None = None,
+    def decode(self, states: Any, prompt: Sequence[int], seconds: float, cancel: threading.Event | None = None,
                **how: Any) -> list[Decoded]:
         """seconds: the longest clip's. how: beam_size, no_repeat_ngram."""
         max_tokens = min(MAX_NEW_TOKENS, DECODER_POSITIONS - len(prompt), int(16 + TOKENS_PER_SECOND * seconds))
         with self._lock:
             return self.engine.decode(states, prompt, max_tokens=max_tokens, cancel=cancel, **how)
 
-    def align(self, states: Any, row: int, prompt: list[int], pieces: Sequence[Sequence[int]], window: Window,
-              options: Options) -> list[list[Word]]:
+    def align(self, row: Row, pieces: Sequence[Sequence[int]], window: Window, options: Options) -> list[list[Word]]:
         """Words of each piece of a row's text tokens; empty where the alignment fails."""
         with self._lock:
-            return align_words(self.engine, self.tokens, states, row, prompt, pieces, window.duration,
+            return align_words(self.engine, self.tokens, row, pieces, window.duration,
                                options.language if options.task == "transcribe" else "en", window.samples)
 
     def _batches(self, windows: Sequence[Window]) -> Iterator[list[int]]:
         """Indices of windows to be decoded together: like lengths, and no more than the engine has room for."""
-        lengths = [self._n_frames(window) // 2 for window in windows]
+        lengths = [self.context.n_frames(window.duration) // FRAMES_PER_POSITION for window in windows]
         batch: list[int] = []
         for i in sorted(range(len(windows)), key=lengths.__getitem__):
             n_rows = len(batch) + 1
@@ -140,10 +122,6 @@ class WindowDecoder:
             batch.append(i)
         if batch:
             yield batch
-
-    def _n_frames(self, window: Window) -> int:
-        """Log-mel frames a window needs."""
-        return N_FRAMES_FULL if self.after is None else frames_for(window.duration + self.after)
 
     def _decode_batch(
         self, batch: Sequence[Window], options: Options, cancel: threading.Event | None, states: Any = None,
@@ -157,61 +135,52 @@ class WindowDecoder:
         self.n_windows += len(batch)
         found: list[list[Segment]] = []
         rests: dict[int, Window] = {}  # by row
-        for row, (window, decoded) in enumerate(zip(batch, results, strict=True)):
-            segments, reached = self._finish(window, decoded, states, row, prompt, options, cancel)
+        for index, (window, decoded) in enumerate(zip(batch, results, strict=True)):
+            segments, reached = self._finish(window, decoded, Row(states, index, prompt), options, cancel)
             found.append(segments)
             # The last timestamp tells how far the model read; what it left is a window of its own.
             if self.facts.timestamps and segments and RESUME_SECONDS < reached < window.duration - RESUME_SECONDS:
-                rests[row] = _rest(window, reached)
+                rests[index] = rest_of(window, reached)
         return found, rests
 
-    def _finish(self, window: Window, decoded: Decoded, states: Any, row: int, prompt: list[int], options: Options,
-                cancel: threading.Event | None) -> tuple[list[Segment], float]:
+    def _finish(self, window: Window, decoded: Decoded, row: Row, options: Options, cancel: threading.Event | None
+                ) -> tuple[list[Segment], float]:
         """Try again what looks wrong, drop what is not speech, put times on what is; and the second of the window up to
         which the model read."""
-        text = self.tokens.text(decoded.tokens)
-        wrong = quality.looks_wrong(decoded, text) or self._is_unsure(window, decoded)
+        wrong = quality.looks_wrong(decoded, self.tokens.text(decoded.tokens)) \
+            or self.context.is_unsure(window.duration, decoded)
         if wrong and not quality.is_silent(decoded):
-            states, row, decoded = self._again(window, decoded, text, states, row, prompt, options, cancel)
+            decoded, row = self._again(window, decoded, row, options, cancel)
         if quality.is_silent(decoded):
             return [], window.duration
-        return self._segments(window, decoded, states, row, prompt, options)
+        return self._segments(window, decoded, row, options)
 
-    def _is_unsure(self, window: Window, decoded: Decoded) -> bool:
-        cropped = self.facts.short_context == "room" and self._n_frames(window) < N_FRAMES_FULL
-        return cropped and decoded.avg_logprob < UNSURE_LOGPROB
-
-    def _again(self, window: Window, decoded: Decoded, text: str, states: Any, row: int, prompt: list[int],
-               options: Options, cancel: threading.Event | None) -> tuple[Any, int, Decoded]:
+    def _again(self, window: Window, decoded: Decoded, row: Row, options: Options, cancel: threading.Event | None
+               ) -> tuple[Decoded, Row]:
+        """The first result that does not look wrong, else the best of all, and the row it was decoded from."""
         self.n_again += 1
-        ways, tries = list(RETRIES), [(decoded, text)]
-        if self._n_frames(window) < N_FRAMES_FULL:  # cropped: all it may have missed is context, so first the full 30 s
-            states, row, tries = self.encode([window], cancel, full=True), 0, []
+        ways, tries = list(RETRIES), [(decoded, self.tokens.text(decoded.tokens))]
+        if self.context.is_cropped(window.duration):  # all it may have missed is context, so first the full 30 s
+            states, tries = self.encode([window], cancel, full=True), []
             ways.insert(0, {"beam_size": options.beam_size})
         else:
-            states, row = self.engine.row(states, row), 0
+            states = self.engine.row(row.states, row.index)
+        row = Row(states, 0, row.prompt)
         for how in ways:
-            decoded = self.decode(states, prompt, window.duration, cancel, **how)[0]
+            decoded = self.decode(states, row.prompt, window.duration, cancel, **how)[0]
             text = self.tokens.text(decoded.tokens)
             tries.append((decoded, text))
             if not quality.looks_wrong(decoded, text):
-                return states, row, decoded
-        return states, row, quality.better(tries)[0]
+                return decoded, row
+        return quality.better(tries)[0], row
 
-    def _segments(self, window: Window, decoded: Decoded, states: Any, row: int, prompt: list[int], options: Options
-                  ) -> tuple[list[Segment], float]:
+    def _segments(self, window: Window, decoded: Decoded, row: Row, options: Options) -> tuple[list[Segment], float]:
         """Segments on the audio's clock, and the second of the window up to which the model read."""
         pieces = self.tokens.pieces(decoded.tokens)
         timed: list[list[Word]] = [[] for _ in pieces]
-        shared_words = window.since is not None or window.until is not None
-        cuts = seams(window)
-        over_silence = any(crosses(piece.start or 0.0, piece.end or window.duration, cuts) for piece in pieces)
-        if (options.words or shared_words or over_silence) and pieces:
-            timed = self.align(states, row, prompt, [piece.tokens for piece in pieces], window, options)
-            # What follows is another piece's, or no speech: attention gives a last word all noise and music behind it.
-            timed = [words if piece.end is None else
-                     [replace(word, end=max(word.start, min(word.end, piece.end))) for word in words]
-                     for piece, words in zip(pieces, timed, strict=True)]
+        spans = [(piece.start or 0.0, piece.end or window.duration) for piece in pieces]
+        if pieces and (options.words or needs_words(window, spans)):
+            timed = self._words(window, pieces, row, options)
         segments, reached = [], 0.0
         for piece, words in zip(pieces, timed, strict=True):
             begin = piece.start if piece.start is not None else reached
@@ -219,45 +188,17 @@ class WindowDecoder:
             begin, reached = min(begin, end), end
             text = self.tokens.text(piece.tokens).strip()
             if text:
-                whole = Segment(text, begin, end, tuple(words), no_speech_prob=decoded.no_speech_prob,
-                                avg_logprob=decoded.avg_logprob)
-                for part in parted(whole, cuts):
-                    segment = _on_audio(window, part)
-                    segments += [segment] if self.facts.timestamps else sentences(segment)
-        if shared_words:
-            segments = _own(segments, window)
-        return segments if options.words else [replace(segment, words=()) for segment in segments], reached
+                segments.append(Segment(text, begin, end, tuple(words), no_speech_prob=decoded.no_speech_prob,
+                                        avg_logprob=decoded.avg_logprob))
+        placed = on_audio(window, segments, by_sentence=not self.facts.timestamps)
+        return placed if options.words else [replace(segment, words=()) for segment in placed], reached
 
+    def _words(self, window: Window, pieces: Sequence[Piece], row: Row, options: Options) -> list[list[Word]]:
+        """The words of each piece, none beyond its end.
 
-def _rest(window: Window, seconds: float) -> Window:
-    """What follows `seconds` into a window, as a window."""
-    cut = int(seconds * SAMPLE_RATE)
-    pieces = [(max(offset - cut, 0), start + max(cut - offset, 0), n_samples - max(cut - offset, 0))
-              for offset, start, n_samples in window.pieces if offset + n_samples > cut]
-    return Window(window.samples[cut:], tuple(pieces), until=window.until)
-
-
-def _own(segments: Sequence[Segment], window: Window) -> list[Segment]:
-    """What a window keeps where its neighbour hears the same: the words whose middle is on its side of the cut."""
-    since, until = window.since or 0.0, window.until if window.until is not None else float("inf")
-
-    def is_own(one: Segment | Word) -> bool:
-        return since <= (one.start + one.end) / 2 < until
-
-    kept = []
-    for segment in segments:
-        own = tuple(filter(is_own, segment.words))
-        if len(own) == len(segment.words) and (own or is_own(segment)):
-            kept.append(segment)
-        elif own:
-            kept.append(replace(segment, text="".join(word.text for word in own).strip(), words=own,
-                                start=max(segment.start, own[0].start), end=min(segment.end, own[-1].end)))
-    return kept
-
-
-def _on_audio(window: Window, segment: Segment) -> Segment:
-    """From the window's clock to the audio's."""
-    start, end = window.in_audio(segment.start), window.in_audio(segment.end, is_end=True)
-    words = tuple(replace(word, start=window.in_audio(word.start), end=window.in_audio(word.end, is_end=True))
-                  for word in segment.words)
-    return replace(segment, start=start, end=max(start, end), words=words)
+        What follows is another piece's, or no speech: attention gives a last word all noise and music behind it.
+        """
+        timed = self.align(row, [piece.tokens for piece in pieces], window, options)
+        return [words if piece.end is None else
+                [replace(word, end=max(word.start, min(word.end, piece.end))) for word in words]
+                for piece, words in zip(pieces, timed, strict=True)]

@@ -8,7 +8,7 @@ Attention tells which word, the sound tells the border (`word_borders`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,23 +23,41 @@ PUNCTUATION_BEFORE = "\"'“¿([{-"
 PUNCTUATION_AFTER = "\"'.。,，!！?？:：”)]}、…;"
 
 
-def align_words(
-    engine: Engine, tokens: Tokens, states: Any, row: int, prompt: Sequence[int], pieces: Sequence[Sequence[int]],
-    duration: float, language: str | None, samples: np.ndarray | None = None,
-) -> list[list[Word]]:
+@dataclass(frozen=True)
+class Row:
+    """One row of a batch that was encoded and decoded.
+
+    states: of the batch, from the engine. index: of the row. prompt: the ids that the decoder started from.
+    """
+
+    states: Any
+    index: int
+    prompt: Sequence[int]
+
+
+def align_words(engine: Engine, tokens: Tokens, row: Row, pieces: Sequence[Sequence[int]], duration: float,
+                language: str | None, samples: np.ndarray | None = None) -> list[list[Word]]:
     """The words of each piece of one row's text, with times in seconds from the window's start.
 
-    prompt: as it was given to `decode`. pieces: text tokens, parted where the model wrote a timestamp; no word reaches
-    from one into the next, so that the words of a piece spell its text. duration: seconds of the window that hold
-    sound. samples: the window's sound, by which borders are put right; without it they stay where attention has them.
-    Lists are empty if the alignment fails: the text stands without word times then.
+    Args:
+        engine, tokens: of the checkpoint.
+        row: what was decoded.
+        pieces: text tokens, divided where the model wrote a timestamp; no word reaches from one into the next, so that
+            the words of a piece spell its text.
+        duration: seconds of the window that hold sound.
+        language: of the text; None for one that has spaces between words.
+        samples: float32 (n_samples,), the window's sound, by which borders are corrected; without it they stay where
+            attention has them.
+
+    Returns:
+        A list for each piece, empty if the alignment fails: the text stands without word times then.
     """
     ids = [i for piece in pieces for i in piece]
     nothing: list[list[Word]] = [[] for _ in pieces]
-    start = [i for i in prompt if i != tokens.no_timestamps]
+    start = [i for i in row.prompt if i != tokens.no_timestamps]
     start = start[start.index(tokens.start):]
     n_frames = max(2, min(int(duration * FRAMES_PER_SECOND), N_FRAMES_FULL))
-    path, seconds, probabilities = engine.align(states, row, start, ids, n_frames)
+    path, seconds, probabilities = engine.align(row.states, row.index, start, ids, n_frames)
     if len(path) == 0:
         return nothing
     first = np.flatnonzero(np.diff(path, prepend=-1))  # where the path enters each token

@@ -1,5 +1,15 @@
-from shared.link.fetch import Caption, LinkInfo, Video, download, download_archive, human_captions, look, parse_link
+from shared.link.fetch import (
+    Caption,
+    LinkInfo,
+    Part,
+    Video,
+    download,
+    download_archive,
+    human_captions,
+    look,
+    parse_link,
+)
 from shared.link.reasons import link_error
 
-__all__ = ["Caption", "LinkInfo", "Video", "download", "download_archive", "human_captions", "link_error", "look",
-           "parse_link"]
+__all__ = ["Caption", "LinkInfo", "Part", "Video", "download", "download_archive", "human_captions", "link_error",
+           "look", "parse_link"]

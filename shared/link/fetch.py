@@ -73,6 +73,27 @@ class LinkInfo:
 
 
 @dataclass(frozen=True)
+class Part:
+    """Which part of a recording will be used, in seconds. start None: from its beginning; end None: to its end."""
+
+    start: float | None = None
+    end: float | None = None
+
+    @property
+    def first(self) -> float:
+        return 0.0 if self.start is None else self.start
+
+    def check(self) -> None:
+        """Raise UserError for times that are none, or in the wrong order."""
+        first, end = self.first, self.end
+        if not math.isfinite(first) or first < 0 or (end is not None and not first < end < math.inf):
+            raise link_error("part", got=f"from {first:g} s" + (f" to {end:g} s" if end is not None else ""))
+
+
+WHOLE = Part()
+
+
+@dataclass(frozen=True)
 class Video:
     """A YouTube video by its 11-character id, and the second at which its link starts. Nothing else of the link
     goes further than this."""
@@ -82,7 +103,16 @@ class Video:
 
 
 def look(link: str, *, cancel: threading.Event | None = None) -> LinkInfo:
-    """Title, length, picture, start and captions of what is behind a link. Raises UserError or Cancelled."""
+    """Title, length, picture, start and captions of what is behind a link.
+
+    Args:
+        link: address of a YouTube video, or of a media file on a host that ALLOWED_HOSTS names.
+        cancel: set from another thread; ends the work within about a second.
+
+    Raises:
+        UserError: the link is refused, or cannot be reached.
+        Cancelled: `cancel` was set.
+    """
     cancel = cancel or threading.Event()
     where = parse_link(link)
     if isinstance(where, Target):
@@ -100,33 +130,40 @@ def download(
     link: str,
     folder: str | os.PathLike,
     *,
-    start: float | None = None,
-    end: float | None = None,
+    part: Part = WHOLE,
     max_seconds: float,
     max_bytes: int,
     progress: Progress | None = None,
     cancel: threading.Event | None = None,
 ) -> Path:
     """Fetch the sound behind a link into `folder` as it is, without re-encoding; returns the file, to be removed
-    by the caller. The name is ours, never the remote's.
+    by the caller. The name is ours, never the remote's. The whole recording is fetched.
 
-    The whole recording is fetched; start and end (seconds) say which part will be used, and max_seconds limits
-    that part. max_bytes limits the file. progress(fraction in [0, 1] or None, text) is called a few times a second.
-    cancel, set from another thread, stops everything within about a second and raises Cancelled.
-    Raises UserError; nothing is left in `folder` then.
+    Args:
+        link: address of a YouTube video, or of a media file on a host that ALLOWED_HOSTS names.
+        folder: where the file goes; it must exist.
+        part: what will be used of the recording.
+        max_seconds: the longest such part.
+        max_bytes: the largest file.
+        progress: called a few times a second with (fraction 0 … 1, or None; message).
+        cancel: set from another thread; ends everything within about a second.
+
+    Raises:
+        UserError: the link is refused, cannot be reached, or is beyond a limit. Nothing is left in `folder` then.
+        Cancelled: `cancel` was set. Nothing is left either.
     """
     cancel, progress = cancel or threading.Event(), _at_times(progress)
     where = parse_link(link)
-    _check_part(start, end)
+    part.check()
     with _job_folder(folder) as job_folder:
         if isinstance(where, Target):
             file = job_folder / ("sound" + link_media.suffix_of(where))
             link_media.fetch(where, file, max_bytes=max_bytes, progress=progress, cancel=cancel)
         else:
             job = {"action": "download", "video": where.id, "folder": str(job_folder), "max_bytes": max_bytes,
-                   "start": start, "end": end, "max_seconds": max_seconds}
+                   "start": part.start, "end": part.end, "max_seconds": max_seconds}
             file = job_folder / Path(ask_youtube(job, DOWNLOAD_SECONDS, cancel, progress)).name
-        _check_file(file, max_bytes, start, end, max_seconds)
+        _check_file(file, max_bytes, part, max_seconds)
         suffix = file.suffix if file.suffix in MEDIA_SUFFIXES else ".media"
         kept = Path(folder, f"link-{os.urandom(8).hex()}{suffix}")
         file.rename(kept)
@@ -152,9 +189,19 @@ def download_archive(link: str, folder: str | os.PathLike, *, max_bytes: int, ca
 
 
 def human_captions(link: str, language: str, *, cancel: threading.Event | None = None) -> str | None:
-    """The captions that people wrote for a video in one language (ISO 639-1), as plain text, a line per caption.
+    """The captions that people wrote for a video. Automatic captions are never returned: see `Caption`.
 
-    None where there are none. Automatic captions are never returned: see `Caption`. Raises UserError or Cancelled.
+    Args:
+        link: address of a YouTube video.
+        language: ISO 639-1.
+        cancel: set from another thread; ends the work within about a second.
+
+    Returns:
+        Plain text, a line per caption; None where there are none.
+
+    Raises:
+        UserError: the link is refused, or cannot be reached.
+        Cancelled: `cancel` was set.
     """
     where = parse_link(link)
     if isinstance(where, Target):
@@ -194,13 +241,7 @@ def _seconds(text: str) -> float:
         return 0.0
 
 
-def _check_part(start: float | None, end: float | None) -> None:
-    first = 0.0 if start is None else start
-    if not math.isfinite(first) or first < 0 or (end is not None and not first < end < math.inf):
-        raise link_error("part", got=f"from {first:g} s" + (f" to {end:g} s" if end is not None else ""))
-
-
-def _check_file(file: Path, max_bytes: int, start: float | None, end: float | None, max_seconds: float) -> None:
+def _check_file(file: Path, max_bytes: int, part: Part, max_seconds: float) -> None:
     """The limits once more, on what really came; a direct link tells its length only now."""
     size = file.stat().st_size
     if size > max_bytes:
@@ -212,10 +253,9 @@ def _check_file(file: Path, max_bytes: int, start: float | None, end: float | No
         raise link_error("silent", got=file.name)
     if info.duration is None:
         return
-    first = start or 0.0
-    if first >= info.duration:
-        raise link_error("part", got=f"from {spoken_time(first)}", limit=spoken_time(info.duration))
-    wanted = min(info.duration, end if end is not None else math.inf) - first
+    if part.first >= info.duration:
+        raise link_error("part", got=f"from {spoken_time(part.first)}", limit=spoken_time(info.duration))
+    wanted = min(info.duration, part.end if part.end is not None else math.inf) - part.first
     if wanted > max_seconds:
         raise link_error("long", got=spoken_time(wanted), limit=spoken_time(max_seconds))
 
@@ -231,14 +271,14 @@ def _at_times(progress: Progress | None) -> Progress:
     """Progress for people: a few calls a second, and none lost at the end."""
     last = -math.inf
 
-    def told(fraction: float | None, text: str) -> None:
+    def report(fraction: float | None, text: str) -> None:
         nonlocal last
         now = time.monotonic()
         if progress is not None and (now - last >= 0.2 or fraction == 1.0):
             last = now
             progress(fraction, text)
 
-    return told
+    return report
 
 
 @contextlib.contextmanager

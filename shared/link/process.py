@@ -49,32 +49,14 @@ def ask_youtube(job: dict[str, Any], seconds: float, cancel: threading.Event, pr
     Raises what it refused as UserError, or Cancelled; the process and all it started are gone in every case.
     """
     _check_network()
-    if cookies := os.environ.get("YOUTUBE_COOKIES"):
-        if not Path(cookies).is_file():
-            raise link_error("cookies", got=cookies)
-        # A copy: yt-dlp writes the changed cookies back.
-        copy = Path(job["folder"], "cookies.txt")
-        copy.touch(mode=0o600)
-        job = {**job, "cookies": str(shutil.copyfile(cookies, copy))}
-    deadline = time.monotonic() + seconds
+    job = _with_cookies(job)
     with _process(Path(job["folder"])) as (child, lines):
         stdin = child.process.stdin
         assert stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it ended at once: told below
+        with contextlib.suppress(BrokenPipeError):  # it ended at once: seen below, where it writes no event
             stdin.write(json.dumps(job).encode() + b"\n")
             stdin.flush()
-        while True:
-            if cancel.is_set():
-                raise Cancelled
-            if time.monotonic() > deadline:
-                raise link_error("slow", got=spoken_time(seconds))
-            try:
-                line = lines.get(timeout=0.1)
-            except queue.Empty:
-                continue
-            if not line:
-                raise RuntimeError(f"shared.link.process ended early: {child.messages(TAIL_BYTES)}")
-            event = json.loads(line)
+        for event in _events(lines, seconds, cancel):
             if "result" in event:
                 return event["result"]
             if "refused" in event:
@@ -84,6 +66,36 @@ def ask_youtube(job: dict[str, Any], seconds: float, cancel: threading.Event, pr
                 raise link_error(kind, got=got, limit=limit)
             if progress is not None:
                 progress(*event["progress"])
+        raise RuntimeError(f"shared.link.process ended early: {child.messages(TAIL_BYTES)}")
+
+
+def _with_cookies(job: dict[str, Any]) -> dict[str, Any]:
+    """The job with a copy of YOUTUBE_COOKIES in its folder: yt-dlp writes the changed cookies back."""
+    cookies = os.environ.get("YOUTUBE_COOKIES")
+    if not cookies:
+        return job
+    if not Path(cookies).is_file():
+        raise link_error("cookies", got=cookies)
+    copy = Path(job["folder"], "cookies.txt")
+    copy.touch(mode=0o600)
+    return {**job, "cookies": str(shutil.copyfile(cookies, copy))}
+
+
+def _events(lines: queue.SimpleQueue[bytes], seconds: float, cancel: threading.Event) -> Iterator[dict[str, Any]]:
+    """What the process reports until it ends. Raises UserError after so many seconds, or Cancelled."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if cancel.is_set():
+            raise Cancelled
+        if time.monotonic() > deadline:
+            raise link_error("slow", got=spoken_time(seconds))
+        try:
+            line = lines.get(timeout=0.1)
+        except queue.Empty:
+            continue
+        if not line:
+            return
+        yield json.loads(line)
 
 
 def _check_network() -> None:

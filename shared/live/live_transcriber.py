@@ -12,7 +12,6 @@ be shared by any number of streams. This module knows nothing of microphones, te
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -24,6 +23,7 @@ from shared.inference import Transcriber
 from shared.live import local_agreement
 from shared.live.committed_text import CommittedText, Update
 from shared.live.endpointer import Endpointer, Utterance
+from shared.live.inbox import Inbox
 from shared.live.partial_decoder import PartialDecoder
 from shared.options import Options
 from shared.transcript import Word
@@ -65,37 +65,40 @@ class LiveTranscriber:
 
     def __init__(
         self, transcriber: Transcriber, options: Options | None = None, *, pause: float = 0.5,
-        soft_seconds: float = SOFT_SECONDS, hard_seconds: float = HARD_SECONDS, step: float | None = None,
-        share: float = 1.0, choose: Callable[[str], Transcriber] | None = None,
+        soft_seconds: float = SOFT_SECONDS, step: float | None = None, share: float = 1.0,
+        choose: Callable[[str], Transcriber] | None = None,
     ) -> None:
-        """options: as for `Transcriber.transcribe`; word times are always there.
+        """One stream, from its beginning.
 
-        pause: seconds of silence that end an utterance. soft_seconds, hard_seconds: limits of uncommitted sound.
-        step: seconds of new speech after which it is decoded again; None: as often as the last decoding's cost allows,
-        where share (0 … 1) is the part of the time that may be spent. choose: which Transcriber goes on once the
-        language is known.
-        Raises UserError for what the checkpoint cannot do.
+        Args:
+            transcriber: what decodes; any number of streams may share it.
+            options: as for `Transcriber.transcribe`; word times are always there.
+            pause: seconds of silence that end an utterance.
+            soft_seconds: of uncommitted sound; beyond, it is split at the best border there is.
+            step: seconds of new speech after which it is decoded again; None: as often as the last decoding's cost
+                allows, where `share` (0 … 1) is the part of the time that may be spent.
+            choose: which Transcriber goes on once the language (its code) is known.
+
+        Raises:
+            UserError: the checkpoint cannot do what the options ask.
         """
         self._decoder = PartialDecoder(transcriber, options or Options(), choose)
-        self._soft, self._hard = soft_seconds, min(hard_seconds, HARD_SECONDS)
+        self._soft = soft_seconds
         self._step, self._share = step, share
         self._endpointer = Endpointer(self._decoder.options.vad_onset, pause)
-        self._turn, self._inbox_lock = threading.Lock(), threading.Lock()
-        self._inbox: deque[np.ndarray] = deque()
-        self._inserted = 0
+        self._turn = threading.Lock()
+        self._inbox = Inbox()
         self._current = _Current()
         self._text = CommittedText()
 
     def insert(self, samples: np.ndarray) -> None:
         """More sound: float32 (n_samples,) in [-1, 1] at 16 kHz. Costs nothing; `process` does the work."""
-        with self._inbox_lock:
-            self._inbox.append(np.array(samples, dtype=np.float32))
-            self._inserted += len(samples)
+        self._inbox.put(samples)
 
     @property
     def waiting(self) -> float:
         """Seconds of sound inserted and not taken in yet. A source faster than real time should wait."""
-        return (self._inserted - self._endpointer.n_samples) / SAMPLE_RATE
+        return (self._inbox.n_inserted - self._endpointer.n_samples) / SAMPLE_RATE
 
     @property
     def language(self) -> str | None:
@@ -130,21 +133,11 @@ class LiveTranscriber:
     # what to do next
 
     def _take_in(self) -> None:
-        """Up to 30 s from the inbox to the endpointer; a backlog comes piece by piece, so that memory stays bounded."""
-        blocks, n_samples = [], 0
-        with self._inbox_lock:
-            while self._inbox and n_samples < WINDOW_SAMPLES:
-                block = self._inbox.popleft()
-                if len(block) > WINDOW_SAMPLES:
-                    self._inbox.appendleft(block[WINDOW_SAMPLES :])
-                    block = block[: WINDOW_SAMPLES]
-                blocks.append(block)
-                n_samples += len(block)
-        if blocks and not self._is_behind:
-            self._endpointer.push(np.concatenate(blocks))
-        elif blocks:
-            with self._inbox_lock:
-                self._inbox.extendleft(reversed(blocks))
+        """From the inbox to the endpointer; a backlog comes piece by piece, so that memory stays bounded."""
+        if not self._is_behind:
+            samples = self._inbox.take()
+            if samples is not None:
+                self._endpointer.push(samples)
 
     @property
     def _is_behind(self) -> bool:
@@ -164,7 +157,7 @@ class LiveTranscriber:
             self._leave_utterance()
             self._current.at = at
         length = (at.end - at.start) / SAMPLE_RATE
-        if length > self._hard:
+        if length > HARD_SECONDS:
             self._part(at, forced=True)
         elif at.ended:
             self._end(at)
@@ -193,7 +186,7 @@ class LiveTranscriber:
         if not self._knows_language(at):
             return
         in_pause = self._endpointer.silence >= EARLY_SILENCE
-        window = self._endpointer.window(at, self._hard)
+        window = self._endpointer.window(at, HARD_SECONDS)
         words = self._decoder.decode(window, new)
         if words is None:
             return
@@ -209,7 +202,7 @@ class LiveTranscriber:
         if self._current.last is None or self._current.last.until < at.end:
             if not self._knows_language(at):
                 return
-            window = self._endpointer.window(at, self._hard)
+            window = self._endpointer.window(at, HARD_SECONDS)
             words = self._decoder.decode(window)
             if words is None:
                 words = self._decoder.decode_fully(window)
@@ -221,7 +214,7 @@ class LiveTranscriber:
 
     def _part(self, at: Utterance, *, forced: bool = False) -> None:
         """Too much sound is kept: commit what is far enough from its end, and drop sound up to a committed word."""
-        window = self._endpointer.window(at, self._hard)
+        window = self._endpointer.window(at, HARD_SECONDS)
         if forced:
             if not self._knows_language(at):
                 return
@@ -252,7 +245,7 @@ class LiveTranscriber:
             cut = int((window.end - UNSETTLED_SECONDS) * SAMPLE_RATE)  # no words in it: it was no speech
         else:
             return
-        if forced and at.end - cut > self._hard * SAMPLE_RATE:
+        if forced and at.end - cut > HARD_SECONDS * SAMPLE_RATE:
             cut = max(cut, int((window.end - 2 * UNSETTLED_SECONDS) * SAMPLE_RATE))
             committed.clear()
         at.start = max(at.start, cut)
@@ -263,7 +256,7 @@ class LiveTranscriber:
         return self._decoder.options.task == "translate"
 
     def _knows_language(self, at: Utterance) -> bool:
-        return self._decoder.knows_language(self._endpointer.window(at, self._hard), is_last=at.ended)
+        return self._decoder.knows_language(self._endpointer.window(at, HARD_SECONDS), is_last=at.ended)
 
     # committed text
 

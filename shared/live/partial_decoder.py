@@ -13,7 +13,9 @@ from dataclasses import replace
 
 from shared.audio.windows import Window
 from shared.inference import Transcriber, quality
-from shared.inference.window_decoder import ROOM_SECONDS, TOKENS_PER_SECOND
+from shared.inference.context import ROOM_SECONDS
+from shared.inference.window_decoder import TOKENS_PER_SECOND
+from shared.inference.word_times import Row
 from shared.options import Options
 from shared.transcript import Word
 
@@ -54,7 +56,7 @@ class PartialDecoder:
         elif text.strip():
             ids = [i for i in decoded.tokens if i < tokens.end]
             self._n_tokens = len(ids)
-            timed = decoder.align(states, 0, prompt, [ids], window, options)[0]
+            timed = decoder.align(Row(states, 0, prompt), [ids], window, options)[0]
             words = [_moved(word, window.start) for word in timed] or None
         self.cost = time.perf_counter() - begun
         return words

@@ -12,8 +12,9 @@ import torch
 from speech import clips, joined
 
 from shared.audio import SAMPLE_RATE, load_audio
+from shared.audio.padded_speech import Padding, padded_speech
 from shared.audio.vad import FRAME, SpeechDetector
-from shared.audio.windows import Window, _spoken, windows
+from shared.audio.windows import Window, windows
 from shared.errors import UserError
 from shared.whisper_constants import WINDOW_SECONDS
 
@@ -52,7 +53,7 @@ def test_windows_hold_the_audio_they_name():
 
 
 def test_every_clip_is_found_and_every_pause_left_out():
-    spans = [span for span, _, _ in _spoken([CONVERSATION], 0.5, WINDOW_SECONDS, pad=0, overlap=0)]
+    spans = [span for span, _, _ in padded_speech([CONVERSATION], 0.5, WINDOW_SECONDS, Padding(0, 0))]
     covered = np.zeros(len(CONVERSATION), bool)
     for span in spans:
         covered[span.start : span.end] = True

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from training_world import random_base
 from transformers import WhisperForConditionalGeneration
 
-from shared.checkpoint import Checkpoint, facts, files, weight_files
+from shared.checkpoint import Checkpoint, Download, facts, files, weight_files
 from shared.checkpoint.adapter import merge_adapter
 from shared.checkpoint.weights import ADAPTER
 from shared.engines.torch_engine import TorchEngine
@@ -216,12 +216,12 @@ def test_on_the_hub_the_size_limit_holds_for_the_base_and_no_folder_is_named(hub
     hub.add("model", "me/folder", changed(adapter, tmp_path / "f", base_model_name_or_path=str(base)))
     hub.add("model", "me/itself", changed(adapter, tmp_path / "i", base_model_name_or_path="me/itself"))
     with pytest.raises(UserError, match="too large"):
-        files(Checkpoint.parse("me/adapter"), "transformers", max_bytes=5_000_000)
+        files(Checkpoint.parse("me/adapter"), "transformers", download=Download(5_000_000))
     for _ in range(2):  # the second time from the cache
-        assert files(Checkpoint.parse("me/adapter"), "transformers", max_bytes=30_000_000)[1].is_dir()
+        assert files(Checkpoint.parse("me/adapter"), "transformers", download=Download(30_000_000))[1].is_dir()
     pinned = files(Checkpoint.parse("me/adapter"), "transformers")[0]
     with pytest.raises(UserError, match="too large"):
-        files(pinned, "transformers", max_bytes=5_000_000)
+        files(pinned, "transformers", download=Download(5_000_000))
     with pytest.raises(UserError, match="no base checkpoint on the Hub"):
         files(Checkpoint.parse("me/folder"), "transformers")
     with pytest.raises(UserError, match="names itself"):
@@ -234,7 +234,7 @@ def test_without_the_token_nothing_private_is_fetched(hub, base, adapter, tmp_pa
     commit = files(Checkpoint.parse("tester/secret"), "transformers")[0]
     for name in ("me/open", "tester/secret", str(commit)):
         with pytest.raises(UserError, match="not public"):
-            files(Checkpoint.parse(name), "transformers", token=False)
+            files(Checkpoint.parse(name), "transformers", download=Download(token=False))
 
 
 def test_a_repository_with_weights_and_an_adapter_is_refused(hub, base, adapter):

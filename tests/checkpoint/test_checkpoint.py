@@ -15,7 +15,7 @@ from paths import ROOT
 from speech import clips
 from training_world import random_base
 
-from shared.checkpoint import Checkpoint, Facts, configured, facts, files
+from shared.checkpoint import Checkpoint, Download, Facts, configured, facts, files
 from shared.checkpoint.embedded import embedded_base, embedded_base_transformers
 from shared.checkpoint.hub import fetch
 from shared.checkpoint.tokenizer import Tokens
@@ -106,7 +106,7 @@ def test_hub_errors_say_what_to_do(hub, monkeypatch):
     with pytest.raises(UserError, match="damaged, or hold more than tensors"):
         files(Checkpoint.parse("me/pickled"), "transformers")
     with pytest.raises(UserError, match="no weights in safetensors"):
-        files(Checkpoint.parse("me/pickled"), "transformers", token=False)
+        files(Checkpoint.parse("me/pickled"), "transformers", download=Download(token=False))
     with pytest.raises(UserError, match=r"not Whisper.*bert"):
         files(Checkpoint.parse("me/bert"), "transformers")
     with pytest.raises(UserError, match="too large"):

@@ -10,6 +10,7 @@ from shared.audio import SAMPLE_RATE, AudioSource, Waveform, load_audio
 from shared.engines import Decoded
 from shared.inference.window_decoder import Options
 from shared.inference.word_borders import by_sound
+from shared.inference.word_times import Row
 from shared.transcript import Segment, Transcript
 
 CLIPS = clips("it")
@@ -89,7 +90,7 @@ def test_words_never_reach_over_a_timestamp(request, engine, language, text):
     ids = tokens.encode(text)
     for cut in range(1, len(ids), 2):
         pieces = [ids[:cut], ids[cut:]]
-        found = decoder.align(states, 0, prompt, pieces, window, Options(language))
+        found = decoder.align(Row(states, 0, prompt), pieces, window, Options(language))
         assert [joined_words(words) for words in found] == [tokens.text(piece).strip() for piece in pieces]
         segments = [Segment(tokens.text(piece).strip(), 0, 1, tuple(words))
                     for piece, words in zip(pieces, found, strict=True)]
@@ -105,7 +106,7 @@ def test_the_last_word_leaves_the_speech_that_was_not_read(base, joined):
     ids = [tokens.first_stamp, *tokens.encode(" " + CLIPS[0].text), tokens.first_stamp + round(end / 0.02)]
     prompt = tokens.prompt("it", "transcribe", timestamps=True)
     segments, reached = base.window_decoder._segments(
-        window, Decoded(tuple(ids), -0.1, 0.0, True), base.window_decoder.encode([window]), 0, prompt,
+        window, Decoded(tuple(ids), -0.1, 0.0, True), Row(base.window_decoder.encode([window]), 0, prompt),
         Options("it", words=True))
     assert reached < window.duration - 2 and segments[-1].words
     assert segments[-1].words[-1].end <= segments[-1].end + 0.01 < places[1][0]

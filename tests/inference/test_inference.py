@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -18,7 +19,7 @@ from shared.checkpoint import Checkpoint
 from shared.checkpoint.embedded import embedded_base_transformers
 from shared.errors import Cancelled, UserError
 from shared.inference import Transcriber
-from shared.options import Options
+from shared.options import Choices, Options
 from shared.transcript import Transcript
 from shared.wer import pooled, word_errors
 
@@ -224,7 +225,7 @@ def test_a_stock_checkpoint_in_doubt_about_a_cropped_clip_hears_it_at_full_conte
         cropped = base_torch.transcribe(Waveform(samples), language="it").text
         again.append(base_torch.window_decoder.n_again - before)
         assert cropped == full.transcribe(Waveform(samples), language="it").text
-    assert base_torch.window_decoder.crops and again == [0, 1]
+    assert base_torch.window_decoder.context.crops and again == [0, 1]
 
 
 def test_cancelled_before_it_began(base):
@@ -335,3 +336,10 @@ def test_three_hours_in_bounded_memory(base, tmp_path):
     transcript = base.transcribe(path, language="it")
     assert "Grazie" in transcript.text and transcript.duration == pytest.approx(10_800, abs=1)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB
+
+
+def test_what_transcribe_takes_are_the_fields_of_options(base):
+    assert {*Choices.__annotations__, "n_speakers"} == {field.name for field in dataclasses.fields(Options)}
+    assert Options.of() == Options() and Options.of(speakers=3) == Options(speakers=True, n_speakers=3)
+    with pytest.raises(TypeError, match="langage"):
+        base.transcribe(ENGLISH[0].path, langage="en")

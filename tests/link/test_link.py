@@ -76,7 +76,7 @@ def test_links_that_are_refused_unasked(kind, text, monkeypatch):
                                             (float("inf"), None)])
 def test_a_part_that_is_none(start, end, tmp_path):
     with refusal("part"):
-        link.download(f"https://youtu.be/{ID}", tmp_path, start=start, end=end, **LIMITS)
+        link.download(f"https://youtu.be/{ID}", tmp_path, part=link.Part(start, end), **LIMITS)
 
 
 @pytest.mark.parametrize(("entry", "url", "allowed"), [

@@ -225,13 +225,14 @@ def test_a_picture_has_no_sound(media, encoded, tmp_path):
 
 
 @pytest.mark.parametrize(("arguments", "kind"), [
-    ({"max_seconds": 1}, "long"), ({"max_seconds": 1, "start": 0, "end": 2}, "long"), ({"start": 100}, "part")])
+    ({"max_seconds": 1}, "long"), ({"max_seconds": 1, "part": link.Part(0, 2)}, "long"),
+    ({"part": link.Part(100)}, "part")])
 def test_the_length_of_a_media_file_is_checked_once_it_is_here(media, tmp_path, arguments, kind):
     url = media.file("/clip.flac", CLIP.read_bytes())
     with refusal(kind) as caught:
         link.download(url, tmp_path, **LIMITS | arguments)
     assert caught.value.got and caught.value.limit and not list(tmp_path.iterdir())
-    assert link.download(url, tmp_path, start=1, end=3, max_seconds=3, max_bytes=10**7).is_file()
+    assert link.download(url, tmp_path, part=link.Part(1, 3), max_seconds=3, max_bytes=10**7).is_file()
 
 
 def test_answers_that_are_no_http(media, tmp_path):

@@ -169,8 +169,8 @@ def test_a_running_live_stream_is_told_and_not_fetched(youtube, sound, tmp_path)
 
 @pytest.mark.parametrize(("video", "arguments", "kind"), [
     ({"seconds": 7200}, {}, "long"),
-    ({"seconds": 7200}, {"start": 10, "end": 100}, "long"),
-    ({"seconds": 30}, {"start": 40}, "part"),
+    ({"seconds": 7200}, {"part": link.Part(10, 100)}, "long"),
+    ({"seconds": 30}, {"part": link.Part(40)}, "part"),
     ({"declared_bytes": 10**9}, {}, "large"),
 ])
 def test_limits_are_checked_before_the_download(youtube, sound, tmp_path, video, arguments, kind):
@@ -183,7 +183,7 @@ def test_limits_are_checked_before_the_download(youtube, sound, tmp_path, video,
 
 def test_a_part_of_a_long_video_may_be_fetched(youtube, sound, tmp_path):
     youtube.videos[ID] = Video(sound, seconds=7200)
-    assert link.download(LINK, tmp_path, **LIMITS, start=1, end=4).is_file()
+    assert link.download(LINK, tmp_path, **LIMITS, part=link.Part(1, 4)).is_file()
 
 
 def test_a_sound_larger_than_announced_is_stopped_on_the_way(youtube, sound, tmp_path):

@@ -111,7 +111,7 @@ def page(serving: Serving) -> None:
             options = asked.how.options
             _check_reference(captions, start, end, options.task)
             work.says("fetching the sound")
-            path = links.download(_given(asked.link), folder, start=start, end=end, max_seconds=max_seconds,
+            path = links.download(_given(asked.link), folder, part=links.Part(start, end), max_seconds=max_seconds,
                                   max_bytes=max_bytes, cancel=work.cancel,
                                   progress=lambda fraction, text: work.says(text, fraction))
             reference = None
