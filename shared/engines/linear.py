@@ -32,8 +32,8 @@ ZERO = 64  # of 7 bits without sign, so that whole numbers go from -64 to 63
 class Kernel(Protocol):
     """Product of float32 (…, n_in) with the rounded weight: float32 (…, n_out)."""
 
-    def __init__(self, weight: Tensor, narrow: bool) -> None:
-        """weight: float32 (n_out, n_in). narrow: 7 bits of input, not 8."""
+    def __init__(self, weight: Tensor, scale: Tensor, narrow: bool) -> None:
+        """weight: float32 (n_out, n_in). scale: float32 (n_out,), of its 8 bits. narrow: 7 bits of input, not 8."""
 
     def __call__(self, x: Tensor) -> Tensor:
         """x is rounded with one scale for all of it."""
@@ -43,12 +43,11 @@ class Kernel(Protocol):
 
 
 class Fbgemm:
-    def __init__(self, weight: Tensor, narrow: bool) -> None:
-        scale = _scale(weight).double()
+    def __init__(self, weight: Tensor, scale: Tensor, narrow: bool) -> None:
         zero = torch.zeros(len(weight), dtype=torch.long)
         with warnings.catch_warnings():  # that quantized tensors will go
             warnings.simplefilter("ignore", UserWarning)
-            quantised = torch.quantize_per_channel(weight, scale, zero, 0, torch.qint8)
+            quantised = torch.quantize_per_channel(weight, scale.double(), zero, 0, torch.qint8)
         self._packed = torch.ops.quantized.linear_prepack(quantised, None)
         self._narrow = narrow
 
@@ -65,9 +64,9 @@ class Fbgemm:
 
 
 class OneDnn:
-    def __init__(self, weight: Tensor, narrow: bool) -> None:
-        self._scale, self._zeros = _scale(weight), torch.zeros(len(weight), dtype=torch.long)
-        self._packed = torch.ops.onednn.qlinear_prepack(_rounded(weight).to(torch.int8), None)
+    def __init__(self, weight: Tensor, scale: Tensor, narrow: bool) -> None:
+        self._scale, self._zeros = scale, torch.zeros(len(weight), dtype=torch.long)
+        self._packed = torch.ops.onednn.qlinear_prepack(_rounded(weight, scale).to(torch.int8), None)
         self._levels = 127 if narrow else 255
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -94,9 +93,9 @@ class Linear:
         self._weight: Tensor | None = weight
         self._bias, self._sums = bias, None
         if int8:
-            narrow = not has_vnni()
-            self._kernel = (kernel or (Fbgemm if Fbgemm.is_there() else OneDnn))(weight, narrow)
-            self._sums = _rounded(weight).sum(1).mul_(_scale(weight)) if narrow else None  # of each output
+            narrow, scale = not has_vnni(), (weight.abs().amax(1) / 127).clamp_(min=1e-12)
+            self._kernel = (kernel or (Fbgemm if Fbgemm.is_there() else OneDnn))(weight, scale, narrow)
+            self._sums = _rounded(weight, scale).sum(1).mul_(scale) if narrow else None  # of each output
             self._weight = None
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -118,10 +117,6 @@ class Linear:
         return y.mul_(size) if self._bias is None else torch.addcmul(self._bias, y, size)
 
 
-def _scale(weight: Tensor) -> Tensor:
-    return (weight.abs().amax(1) / 127).clamp(min=1e-12)
-
-
-def _rounded(weight: Tensor) -> Tensor:
-    """Whole numbers, -127 … 127, as float32."""
-    return torch.round(weight / _scale(weight)[:, None]).clamp_(-127, 127)
+def _rounded(weight: Tensor, scale: Tensor) -> Tensor:
+    """Whole numbers, -127 … 127 as the scale is that of the largest, in float32."""
+    return (weight / scale[:, None]).round_()
