@@ -5,8 +5,8 @@
 
 Every variant is a run of `training.finetune` from the same base, with the same seed and the same number of steps, and
 is then served by the Transcriber on the same clips of the test split, cropped as its checkpoint allows. The difference
-from "as configured" is paired, with a 95 % interval. A run that was interrupted goes on; one that is done is only heard
-again. Few steps tell what helps at the start of training, not where it ends.
+from "as configured" is paired, with a 95 % interval. A run that was interrupted goes on; one that is done is only
+transcribed again. Few steps tell what helps at the start of training, not where it ends.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks.context import clips, difference, heard
+from benchmarks.context import clips, difference, transcribed
 from shared.checkpoint import Checkpoint
 from shared.inference import Transcriber
 from shared.wer import WordErrors, compare, pooled
@@ -51,7 +51,7 @@ def trained(asked: argparse.Namespace, name: str) -> Path:
 def measured(folder: Path, rows: list[dict]) -> tuple[list[WordErrors], int]:
     """Word errors of each clip, and how many of them were done again at full context."""
     transcriber = Transcriber(Checkpoint.parse(str(folder / "model")))
-    errors, _ = heard(transcriber, rows)
+    errors, _ = transcribed(transcriber, rows)
     return errors, transcriber.window_decoder.n_again
 
 

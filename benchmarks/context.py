@@ -5,10 +5,9 @@
     python -m benchmarks.context embedded:whisper-base data/asterisk-it --silence 5,3,2       # other lengths of silence
 
 Every clip is transcribed alone, one after the other, as a visitor's would be: once as the checkpoint's
-`short_context` says, once at full context. Prints a line for each data set:
-words, WER of both, the paired difference with its 95 % interval,
-how many clips were decoded again at full context, and seconds for both. A checkpoint is not to be asked for what it was
-trained on: for one trained here, take the splits that it did not learn from.
+`short_context` says, once at full context. Prints a line for each data set: words, WER of both, the paired difference
+with its 95 % interval, how many clips were decoded again at full context, and seconds for both. A checkpoint is not to
+be asked for what it was trained on: for one trained here, take the splits that it did not learn from.
 """
 
 from __future__ import annotations
@@ -113,9 +112,9 @@ def main() -> None:
                 _save(asked.out, used | {"rows": rows})
 
 
-def _save(path: Path, told: dict) -> None:
+def _save(path: Path, figures: dict) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(told | {"python": platform.python_version()}, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(figures | {"python": platform.python_version()}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -274,8 +274,8 @@ def machine(device: str) -> Row:
                   "python": platform.python_version(), "date": time.strftime("%Y-%m-%d")}
     if device == "cuda":
         query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
-        said = subprocess.run(query, capture_output=True, text=True, check=False).stdout.strip()
-        found |= {"card": torch.cuda.get_device_name(), "nvidia_smi": said, "cuda": torch.version.cuda}
+        listed = subprocess.run(query, capture_output=True, text=True, check=False).stdout.strip()
+        found |= {"card": torch.cuda.get_device_name(), "nvidia_smi": listed, "cuda": torch.version.cuda}
     return found
 
 

@@ -1,4 +1,4 @@
-"""How long after a word was said its text stands for good, and what live text costs.
+"""How long after a word was spoken its text stands for good, and what live text costs.
 
     python benchmarks/live.py embedded:whisper-base data/asterisk-it       # plays 220 s at the pace of life
     python benchmarks/live.py embedded:whisper-base data/asterisk-it --minutes 30 --simulated
@@ -6,8 +6,8 @@
 Prompts of a data set's test split, in order, are joined with pauses of 0.3 to 2 s of faint noise and played in blocks
 of 0.1 s. The latency of a word is the wall clock at which it was committed, less that at which its end was played; its
 end comes from the offline transcript of the same sound, where the two texts have the word in common. WER is against
-what was said. `--simulated` plays the same on a clock on which work takes its CPU seconds (of all threads together) and
-nothing else happens: what an idle core would give, measured on a busy machine.
+what was spoken. `--simulated` plays the same on a clock on which work takes its CPU seconds (of all threads together)
+and nothing else happens: what an idle core would give, measured on a busy machine.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Played:
 
 
 def prompts(folder: Path, seconds: float) -> tuple[np.ndarray, str, str, int]:
-    """Samples, what is said in them, the language and the number of prompts; the split over again if it is short."""
+    """Samples, what is spoken in them, the language and the number of prompts; the split over again if it is short."""
     rows = open_split(Data(path=str(folder)), "test")
     chance, parts, texts, n_samples, n = np.random.default_rng(7), [], [], 0, 0
     while n_samples < seconds * SAMPLE_RATE:
@@ -76,7 +76,7 @@ def play(live: LiveTranscriber, samples: np.ndarray, *, simulated: bool) -> Play
 
     def feed() -> None:
         for i in range(0, len(samples), BLOCK):
-            due = begun + (i + BLOCK) / SAMPLE_RATE  # a block is there when its last sample was said
+            due = begun + (i + BLOCK) / SAMPLE_RATE  # a block is there when its last sample was spoken
             time.sleep(max(0.0, due - time.monotonic()))
             live.insert(samples[i : i + BLOCK])
         ended.set()
@@ -130,7 +130,7 @@ def main() -> None:
     parser.add_argument("--save", type=Path, help="folder for the figures as JSON")
     asked = parser.parse_args()
     transcriber = Transcriber(Checkpoint.parse(asked.checkpoint), engine=asked.engine)
-    samples, said, language, n_prompts = prompts(asked.data, asked.minutes * 60)
+    samples, reference, language, n_prompts = prompts(asked.data, asked.minutes * 60)
     offline = transcriber.transcribe(Waveform(samples), language=language, words=True)
     limits = {"soft_seconds": asked.soft} if asked.soft else {}
     live = LiveTranscriber(transcriber, Options(language=language), pause=asked.pause, **limits)
@@ -138,10 +138,10 @@ def main() -> None:
     text = " ".join(played.transcript.text.split())
     figures = {
         "checkpoint": str(transcriber.checkpoint), "engine": transcriber.engine.name, "data": asked.data.name,
-        "compute_type": transcriber.engine.compute_type, "prompts": n_prompts, "words": len(said.split()),
+        "compute_type": transcriber.engine.compute_type, "prompts": n_prompts, "words": len(reference.split()),
         "minutes": round(len(samples) / SAMPLE_RATE / 60, 2),
-        "wer_live": round(100 * word_errors(said, text, language).wer, 2),
-        "wer_offline": round(100 * word_errors(said, offline.text, language).wer, 2),
+        "wer_live": round(100 * word_errors(reference, text, language).wer, 2),
+        "wer_offline": round(100 * word_errors(reference, offline.text, language).wer, 2),
         "wer_live_to_offline": round(100 * word_errors(offline.text, text, language).wer, 2),
         "cpu_seconds_per_second_by_minute": [round(c / 60, 2) for c in played.cost],
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
@@ -154,7 +154,8 @@ def main() -> None:
     if asked.save:
         asked.save.mkdir(parents=True, exist_ok=True)
         (asked.save / f"live-{asked.checkpoint.replace(':', '-').replace('/', '-')}.json").write_text(
-            json.dumps(figures | {"text": text, "said": said, "offline": offline.text}, indent=1, ensure_ascii=False))
+            json.dumps(figures | {"text": text, "reference": reference, "offline": offline.text}, indent=1,
+                       ensure_ascii=False))
 
 
 if __name__ == "__main__":

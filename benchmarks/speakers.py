@@ -7,7 +7,7 @@ Enters: data sets that name the speaker of each clip (feature_pipeline/configs/f
 + they count as one corpus. Leaves: the diarization error rate of pyannote.metrics (collar 0.25 s, overlap counted)
 for each number of voices, that number found and given. The voices of a conversation come from one corpus; their order
 is drawn at random, pauses are 0.1 to 1 s, one change of speaker in six overlaps by 0.2 to 0.8 s. What is speech in a
-clip is told by its energy, not by the detector that is measured.
+clip is found by its energy, not by the detector that is measured.
 
 Thresholds were chosen on `--half tune`, the voices named in TUNE; none of them is in `--half report`, which is the
 default. Needs pyannote.metrics (`pip install -e '.[test]'`).
@@ -88,7 +88,7 @@ def speech(samples: np.ndarray) -> list[tuple[int, int]]:
 
 
 def drawn(clips: list[Clip], draw: random.Random) -> np.ndarray:
-    """One of them that is mostly words, told by its text and its energy, without the silence at both ends."""
+    """One of them that is mostly words, judged by its text and its energy, without the silence at both ends."""
     for _ in range(100):
         clip = draw.choice(clips)
         samples = load_audio(clip.audio).samples
@@ -150,10 +150,10 @@ def annotation(turns: Iterable[Turn]) -> Annotation:
     return made
 
 
-def measure(made: list[Conversation], heard: list[Diarizer], n_speakers: int | None) -> dict:
+def measure(made: list[Conversation], diarizers: list[Diarizer], n_speakers: int | None) -> dict:
     metric = DiarizationErrorRate(collar=COLLAR, skip_overlap=False)
     counts = []
-    for one, diarizer in zip(made, heard, strict=True):
+    for one, diarizer in zip(made, diarizers, strict=True):
         diarizer.n_speakers = n_speakers
         found = diarizer.turns()
         metric(annotation(one.turns), annotation(found))
@@ -177,11 +177,11 @@ def main() -> None:
     for n_voices in options.voices:
         made = conversations(options.corpora, n_voices, options.conversations, options.half, options.turns)
         begun = time.monotonic()
-        heard = [diarize(one.waveform) for one in made]
+        diarizers = [diarize(one.waveform) for one in made]
         seconds, audio = time.monotonic() - begun, sum(one.waveform.duration for one in made)
         for given in (None, n_voices) if made else ():
             row = {"voices": n_voices, "given": given is not None, "minutes": audio / 60, "rtfx": audio / seconds,
-                   **measure(made, heard, given)}
+                   **measure(made, diarizers, given)}
             rows.append(row)
             rates = " | ".join(f"{row[name]:.1%}" for name in ("der", "missed detection", "false alarm", "confusion"))
             print(f"| {n_voices} | {'given' if given else 'found'} | {rates} | {' '.join(map(str, row['found']))} | "

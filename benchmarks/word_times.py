@@ -5,7 +5,7 @@
 Enters: SOUNDS, a folder with Debian's Asterisk prompts unpacked (asterisk-core-sounds-{en,it,es,ru}-g722). Single-word
 prompts (digits and letters) are trimmed to their speech by energy and joined, eight at a time, with gaps of 0 to 50 ms:
 so short that speech detection cannot give the answer away, and the place of each word is known to the sample. White
-noise fills the gaps. Where a prompt begins and ends is itself told by energy, so borders put right by the sound
+noise fills the gaps. Where a prompt begins and ends is itself found by energy, so borders corrected by the sound
 (`shared.inference.word_times` does so) have an advantage here that they do not have in running speech; "attention
 alone" has not.
 Leaves: median and 90th percentile of the errors of starts and ends, in milliseconds, for each engine, language and

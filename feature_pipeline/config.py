@@ -1,4 +1,4 @@
-"""What a build can be told: the dataclasses that a YAML file and `key=value` overrides are read into.
+"""The settings of a build: the dataclasses that a YAML file and `key=value` overrides are read into.
 
 Enters: a file's path and overrides such as `clean.max_seconds=20` or `sources.0.path=/data/x`. Leaves: a `Config`.
 Knows the shape of a build and nothing of how it is done.

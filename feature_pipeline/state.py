@@ -27,7 +27,7 @@ def _state(config: Config) -> dict[str, Any]:
 
 
 def same_state(work: Path, config: Config, say: Callable[[str], None], *, complete: bool = False) -> bool:
-    """Whether the work was complete in this state. Work of another state is thrown away, and why is said.
+    """Whether the work was complete in this state. Work of another state is thrown away, and the reason is reported.
 
     complete: note that it now is.
     """

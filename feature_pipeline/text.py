@@ -1,4 +1,4 @@
-"""A corpus's text in, the text that was spoken out, and what can be told from the text alone.
+"""A corpus's text in, the text that was spoken out, and what can be judged by the text alone.
 
 Punctuation and case stay: a model learns to write what its labels write. Knows no audio and no model.
 """

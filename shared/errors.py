@@ -28,7 +28,7 @@ class UserError(Exception):
         super().__init__(". ".join(parts) + ".")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Pickling keeps keyword-only arguments only if it is told to; ZeroGPU and Ray carry errors across processes.
+        # Pickling keeps keyword-only arguments only if asked to; ZeroGPU and Ray carry errors across processes.
         return (_rebuild, (type(self), self.what, self.got, self.limit, self.hint))
 
 

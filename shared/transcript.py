@@ -1,4 +1,4 @@
-"""What was said, by whom and when, and the six files it can be written to.
+"""What was spoken, by whom and when, and the six files it can be written to.
 
 Plain frozen values: they cross process borders and compare in tests. The writers are pure functions of a
 Transcript; `FORMATS` names them all. This module does not know where the text came from.
@@ -63,7 +63,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Transcript:
-    """segments in order of time; language: ISO 639-1; duration: seconds of audio heard; warnings: for the reader."""
+    """segments in order of time; language: ISO 639-1; duration: seconds of audio; warnings: for the reader."""
 
     segments: tuple[Segment, ...]
     language: str
@@ -292,7 +292,7 @@ def to_vtt(transcript: Transcript) -> str:
 
 
 def to_tsv(transcript: Transcript) -> str:
-    """start and end in milliseconds, speaker if speakers are told apart, text; one segment a line."""
+    """start and end in milliseconds, speaker if speakers are known, text; one segment a line."""
     with_speakers = any(segment.speaker for segment in transcript.segments)
     rows = ["start\tend\tspeaker\ttext" if with_speakers else "start\tend\ttext"]
     for segment in transcript.segments:

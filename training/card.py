@@ -46,7 +46,7 @@ class Facts:
 
     @property
     def asked(self) -> str:
-        """What transformers is told as the main language: a code, or the token where it was added."""
+        """What transformers gets as the main language: a code, or the token where it was added."""
         code = self.config.token_of(self.languages[0])
         return f"<|{code}|>" if f"<|{code}|>" in self.config.added_tokens else code
 

@@ -26,7 +26,7 @@ from .normaliser import normalise
 
 
 class {name}(evaluate.Metric):
-    """references, predictions: texts. language: ISO 639-1, decides how words are told apart."""
+    """references, predictions: texts. language: ISO 639-1, decides how words are divided."""
 
     def _info(self):
         return evaluate.MetricInfo(

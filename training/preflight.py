@@ -101,11 +101,11 @@ def _check_language(config: Config, tokenizer: WhisperTokenizer, train: datasets
 
 def counted(items: Iterable[T], n_items: int, what: str, say: Say) -> Iterator[T]:
     """The items, with a line each time some seconds have passed, so that nobody takes the program for stuck."""
-    told = time.monotonic()
+    reported = time.monotonic()
     for done, item in enumerate(items):
-        if time.monotonic() - told > SECONDS_UNSAID:
+        if time.monotonic() - reported > SECONDS_UNSAID:
             say(f"{what}: {done} of {n_items}")
-            told = time.monotonic()
+            reported = time.monotonic()
         yield item
 
 

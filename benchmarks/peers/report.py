@@ -41,23 +41,23 @@ def summary(content: dict[str, Any], name: str, mode: str, extras: bool = False)
     if not runs or (extras and not MORE & {run["system"] for run in runs}):
         return []
     whole = max((run["limit"] for run in runs), key=lambda limit: limit or 1e9)  # None: all prompts
-    heard = bench_set(name, whole)
+    bench = bench_set(name, whole)
     by_system: dict[str, list[dict[str, Any]]] = {}
     for run in runs:
         if run["limit"] == whole:
             by_system.setdefault(run["system"], []).append(run)
-    errors = {system: utterances(heard, texts_of(of)) for system, of in by_system.items()}
-    rows = [_row(system, of, errors, heard) | {"set": name, "mode": mode} for system, of in by_system.items()]
-    if ORIGINAL in by_system and heard.kind == "short":  # its chunks of a long recording are no measure for others
-        said = texts_of(by_system[ORIGINAL])
+    errors = {system: utterances(bench, texts_of(of)) for system, of in by_system.items()}
+    rows = [_row(system, of, errors, bench) | {"set": name, "mode": mode} for system, of in by_system.items()]
+    if ORIGINAL in by_system and bench.kind == "short":  # its chunks of a long recording are no measure for others
+        original = texts_of(by_system[ORIGINAL])
         for row in rows:
             other = texts_of(by_system[row["system"]])
-            row["unlike_original"] = pooled(word_errors(a, b, heard.language)
-                                            for a, b in zip(said, other, strict=True)).wer
+            row["unlike_original"] = pooled(word_errors(a, b, bench.language)
+                                            for a, b in zip(original, other, strict=True)).wer
     return sorted(rows, key=lambda row: -row["rtfx"])
 
 
-def _row(system: str, runs: list[dict[str, Any]], errors: dict[str, list[WordErrors]], heard: BenchSet
+def _row(system: str, runs: list[dict[str, Any]], errors: dict[str, list[WordErrors]], bench: BenchSet
          ) -> dict[str, Any]:
     quiet = [run for run in runs if run["others"] <= DISTURBED]
     runs, disturbed = (quiet, False) if quiet else (runs, True)
@@ -76,26 +76,26 @@ def _row(system: str, runs: list[dict[str, Any]], errors: dict[str, list[WordErr
 
 
 def texts_of(runs: list[dict[str, Any]]) -> list[str]:
-    """What a system said when it was last measured."""
+    """What a system reported when it was last measured."""
     return [run["texts"] for run in runs if run["texts"] != "as before"][-1]
 
 
-def utterances(heard: BenchSet, texts: list[str]) -> list[WordErrors]:
+def utterances(bench: BenchSet, texts: list[str]) -> list[WordErrors]:
     """One count a prompt."""
-    if heard.kind == "short":
-        return [word_errors(clip.reference, text, heard.language)
-                for clip, text in zip(heard.clips, texts, strict=True)]
-    return by_part(heard.clips[0].parts, texts[0], heard.language)
+    if bench.kind == "short":
+        return [word_errors(clip.reference, text, bench.language)
+                for clip, text in zip(bench.clips, texts, strict=True)]
+    return by_part(bench.clips[0].parts, texts[0], bench.language)
 
 
 def by_part(parts: tuple[str, ...], text: str, language: str) -> list[WordErrors]:
-    """Errors of a recording, each given to the prompt whose words it stands among; what is said too much goes to the
+    """Errors of a recording, each given to the prompt whose words it stands among; what is too much goes to the
     prompt before it."""
-    said = [normalise(part, language) for part in parts]
-    ends = [sum(len(part.split()) for part in said[: n + 1]) for n in range(len(said))]
-    counts = [{"hit": 0, "substitution": 0, "deletion": 0, "insertion": 0} for _ in said]
+    normal = [normalise(part, language) for part in parts]
+    ends = [sum(len(part.split()) for part in normal[: n + 1]) for n in range(len(normal))]
+    counts = [{"hit": 0, "substitution": 0, "deletion": 0, "insertion": 0} for _ in normal]
     at, place = 0, 0
-    for step in word_errors(" ".join(said), text, language).alignment:
+    for step in word_errors(" ".join(normal), text, language).alignment:
         if step.kind != "insertion":
             at += 1
             while ends[place] < at:

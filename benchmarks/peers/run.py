@@ -31,7 +31,7 @@ from shared.errors import UserError
 def main() -> None:
     asked = _arguments()
     systems = [SYSTEMS[name] for name in asked.peers]
-    heard = [bench_set(name, asked.limit) for name in asked.sets]
+    sets = [bench_set(name, asked.limit) for name in asked.sets]
     store = Store(asked.out or default_path(asked.checkpoint), asked.checkpoint)
     command = shlex.join(["python", "-m", "benchmarks.peers.run", *map(_name, sys.argv[1:])])
     campaign = store.begin(command, asked.threads, SEED)
@@ -39,7 +39,7 @@ def main() -> None:
         store.forget(asked.peers, asked.sets, asked.modes)
     workers = _open(systems, asked, store)
     try:
-        for one in heard:
+        for one in sets:
             for turn in range(asked.rounds):
                 for worker in workers:
                     _measure(worker, one, asked, store, {"campaign": campaign, "round": turn})
@@ -107,22 +107,22 @@ def _open(systems: list[System], asked: argparse.Namespace, store: Store) -> lis
     return workers
 
 
-def _measure(worker: Worker, heard: BenchSet, asked: argparse.Namespace, store: Store, run: dict) -> None:
-    for mode in MODES[heard.kind]:
+def _measure(worker: Worker, bench: BenchSet, asked: argparse.Namespace, store: Store, run: dict) -> None:
+    for mode in MODES[bench.kind]:
         if mode not in worker.system.modes or mode not in asked.modes:
             continue
         began = time.time()
         try:
-            answer = worker.run(heard, mode, asked.tries)
+            answer = worker.run(bench, mode, asked.tries)
         except PeerFailed as error:
-            print(f"  {worker.system.name} failed on {heard.name}: {error}", flush=True)
-            store.content["missing"][worker.system.name] = f"{heard.name}, {mode}: {error}"
+            print(f"  {worker.system.name} failed on {bench.name}: {error}", flush=True)
+            store.content["missing"][worker.system.name] = f"{bench.name}, {mode}: {error}"
             return
         if "skipped" in answer:
             continue
-        store.add(run | {"system": worker.system.name, "set": heard.name, "mode": mode, "limit": asked.limit,
-                         "audio_seconds": heard.seconds, "began": round(began)} | answer)
-        print(f"  {heard.name} {mode} {worker.system.name}: {heard.seconds / sum(answer['seconds']):.1f} x real time, "
+        store.add(run | {"system": worker.system.name, "set": bench.name, "mode": mode, "limit": asked.limit,
+                         "audio_seconds": bench.seconds, "began": round(began)} | answer)
+        print(f"  {bench.name} {mode} {worker.system.name}: {bench.seconds / sum(answer['seconds']):.1f} x real time, "
               f"{answer['peak_mb']} MB, {100 * answer['others']:.0f} % of the CPU elsewhere", flush=True)
 
 

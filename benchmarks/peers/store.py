@@ -74,7 +74,7 @@ class Store:
         self.save()
 
     def forget(self, systems: Iterable[str], sets: Iterable[str], modes: Iterable[str]) -> None:
-        """Drop the runs of these peers on these sets: what they said of an older version of a program."""
+        """Drop the runs of these peers on these sets: what they reported of an older version of a program."""
         self.content["runs"] = [run for run in self.runs if not (
             run["system"] in systems and run["set"] in sets and run["mode"] in modes)]
 

@@ -1,4 +1,4 @@
-"""A peer in its own process, which hears only when it is asked and sleeps while others run.
+"""A peer in its own process, which works only when it is asked and sleeps while others run.
 
 Enters: a System and a checkpoint. Leaves: texts, seconds and the peak of its memory. Knows nothing of scores.
 """
@@ -52,7 +52,7 @@ class Worker:
         self.loaded = self._ask({"do": "load", "model": self.model, "options": self.options})
         self._pause()
 
-    def run(self, heard: BenchSet, mode: str, tries: int) -> dict[str, Any]:
+    def run(self, bench: BenchSet, mode: str, tries: int) -> dict[str, Any]:
         """The answer of `protocol.serve`, with `peak_mb`: the most memory resident while it ran, weights included.
 
         tries: how often work is timed again while other processes take the CPU.
@@ -60,8 +60,8 @@ class Worker:
         self._process.send_signal(signal.SIGCONT)
         status = Path(f"/proc/{self._process.pid}")
         (status / "clear_refs").write_text("5")  # the peak starts from what is resident now, proc(5)
-        answer = self._ask({"do": "run", "clips": [str(clip.path) for clip in heard.clips], "mode": mode,
-                            "language": heard.language, "words": self.system.words, "tries": tries})
+        answer = self._ask({"do": "run", "clips": [str(clip.path) for clip in bench.clips], "mode": mode,
+                            "language": bench.language, "words": self.system.words, "tries": tries})
         peak = next(line for line in (status / "status").read_text().splitlines() if line.startswith("VmHWM"))
         self._pause()
         return answer | {"peak_mb": round(int(peak.split()[1]) / 1024)}

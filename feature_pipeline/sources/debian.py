@@ -131,7 +131,7 @@ def _sentences(sounds: Path, texts: Path, language: str) -> Iterator[Row]:
 
 
 def _stamps(sounds: Path, texts: Path, language: str) -> Iterator[Row]:
-    """A picture's .txt has lines `XX.utf8=text`, and beside it lies `…_desc_XX.ogg`. Who reads is not told."""
+    """A picture's .txt has lines `XX.utf8=text`, and beside it lies `…_desc_XX.ogg`. The readers are unknown."""
     root = texts / "tuxpaint/stamps"
     for listing in sorted(root.rglob("*.txt")):
         audio = listing.with_name(f"{listing.stem}_desc_{language}.ogg")

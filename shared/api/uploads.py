@@ -44,7 +44,7 @@ async def read_form(request: Request, max_bytes: int | None) -> FormData:
         max_bytes: of the file; None for any.
 
     Raises:
-        TooLarge: more than that, told before the body is read where its length is given.
+        TooLarge: more than that, raised before the body is read where its length is given.
         UserError: no multipart form.
         Cancelled: the client left while sending.
     """

@@ -135,7 +135,7 @@ def _as_bytes(word: str) -> str:
 
 
 def without_noise(messages: str) -> str:
-    """ffmpeg's messages without those about pictures, which it was told not to decode."""
+    """ffmpeg's messages without those about pictures, which it does not decode here."""
     lines = messages.splitlines()
     noise = re.compile(r"Codec \(\w+\) not on whitelist|Failed to open codec in avformat_find_stream_info|"
                        r"Last message repeated|Could not find codec parameters for stream \d+ \(Video|"

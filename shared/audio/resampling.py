@@ -29,7 +29,7 @@ class Resampler:
         self._skipped, self._n_out, self._n_in = -(self._half - 1), 0, 0
 
     def push(self, samples: np.ndarray) -> np.ndarray:
-        """(n_samples,) → what can be told so far; the rest comes with the next piece."""
+        """(n_samples,) → what can be computed so far; the rest comes with the next piece."""
         self._n_in += len(samples)
         return self._take(samples)
 

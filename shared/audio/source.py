@@ -99,7 +99,7 @@ def checked_samples(samples: Any) -> np.ndarray:
     Raises:
         UserError: another type or shape, values that are not finite, or far beyond [-1, 1].
     """
-    if hasattr(samples, "detach"):  # a torch tensor, told without importing torch
+    if hasattr(samples, "detach"):  # a torch tensor, recognised without importing torch
         samples = samples.detach().cpu()
         samples = samples.float().numpy() if samples.is_floating_point() else samples.numpy()
     hint = "give float samples of shape (n_samples,) at 16 kHz in [-1, 1]"

@@ -21,7 +21,7 @@ def to_ctranslate2(source: Path, folder: Path, quantization: str = "float16") ->
     from ctranslate2.converters import TransformersConverter
     from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()  # whoever waits is told by `progress`, and one who asked for quiet is not
+    disable_progress_bar()  # whoever waits is informed by `progress`, and one who asked for quiet is not
     logging.getLogger("transformers").setLevel(logging.ERROR)
     converter = TransformersConverter(str(source), low_cpu_mem_usage=True)
     converter.convert(str(folder), quantization=quantization, force=True)

@@ -1,7 +1,8 @@
 """`transcribe` for recordings: a text, or files, for each of them.
 
 Enters: a request whose values are right. Leaves: one file per input and format, or text on standard output. What can
-be known to fail is told before anything is loaded; what fails later belongs to its input and is told at the end.
+be known to fail is reported before anything is loaded; what fails later belongs to its input and is reported
+at the end.
 """
 
 from __future__ import annotations

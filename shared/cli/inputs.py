@@ -131,7 +131,7 @@ def _is_stream(path: Path) -> bool:
         return path.is_fifo() or path.is_char_device() or path.is_socket() or ((
             str(path) == "/dev/stdin" or bool(re.fullmatch(r"/(dev|proc/(self|\d+))/fd/\d+", str(path)))
         ) and path.exists())
-    except OSError:  # a name that the system cannot look up; it is told as missing
+    except OSError:  # a name that the system cannot look up; it is reported as missing
         return False
 
 

@@ -68,7 +68,7 @@ def run(request: LiveRequest) -> int:
 
 
 class _Files:
-    """The files that the text goes to. One that cannot be written is told at once, tried again, and told at the end."""
+    """Where the text goes. A file that cannot be written is reported at once and at the end, and tried again."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         """Raises UserError if none of them can be written."""

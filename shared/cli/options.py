@@ -1,7 +1,7 @@
 """What may be typed after `transcribe`, `transcribe live` and `transcribe serve`, and what their --help says.
 
 Enters: the words of a command line. Leaves: a request whose values are all right, or a UserError that says what is
-wrong. Imports nothing heavy, so that a mistake is told at once. Knows nothing of what is done with a request.
+wrong. Imports nothing heavy, so that a mistake is reported at once. Knows nothing of what is done with a request.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ class Diarizer:
         self._chunks: list[_Chunk] = []
 
     def listen(self, parts: Iterable[Window], cancel: threading.Event | None = None) -> Iterator[Window]:
-        """The same windows, each heard as it passes. Raises Cancelled."""
+        """The same windows, each listened to as it passes. Raises Cancelled."""
         for window in parts:
             if cancel is not None and cancel.is_set():
                 raise Cancelled
@@ -149,16 +149,16 @@ class Diarizer:
             weight = np.interp(np.linspace(-1, 1, chunk.n_frames), (-1, 0, 1), (0.1, 1, 0.1)).astype(np.float32)
             here = slice(chunk.first, chunk.first + chunk.n_frames)
             most[here] += weight
-            said = np.zeros((chunk.n_frames, votes.shape[1]), dtype=bool)
+            active = np.zeros((chunk.n_frames, votes.shape[1]), dtype=bool)
             for voice in chunk.voices:
                 frames = np.flatnonzero(voice.active)
                 nearest = np.abs(frames[:, None] - voice.centres).argmin(1)
-                said[frames, next(of_voice)[nearest]] = True
-            votes[here] += said * weight[:, None]
-        said = votes > 0.5 * most[:, None]
+                active[frames, next(of_voice)[nearest]] = True
+            votes[here] += active * weight[:, None]
+        active = votes > 0.5 * most[:, None]
         seams = [piece[0] // models.FRAME_SAMPLES for piece in self._pieces[1:]]
-        said[[seam for seam in seams if seam < n_frames]] = False  # silence was left out there: no turn runs across
-        return said
+        active[[seam for seam in seams if seam < n_frames]] = False  # silence was left out there: no turn runs across
+        return active
 
     def _runs(self, active: np.ndarray) -> Iterator[tuple[float, float]]:
         """Stretches of activity as seconds of the audio; what is short is filled or dropped."""

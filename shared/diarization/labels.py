@@ -18,7 +18,7 @@ CHANGE_SECONDS, CHANGE_AT_END = 0.3, 0.05  # of speech that a change of speaker 
 def label(transcript: Transcript, turns: Sequence[Turn]) -> Transcript:
     """The transcript with a speaker on each word and segment; a segment of several speakers is split between words.
 
-    As it is where nobody was heard.
+    Unchanged where nobody speaks.
     """
     if not turns:
         return transcript
@@ -36,13 +36,13 @@ class _Turns:
         self.names = list(dict.fromkeys(turn.speaker for turn in turns))
         self._speakers = np.array([self.names.index(turn.speaker) for turn in turns])
 
-    def against(self, said: Segment | Word) -> np.ndarray:
+    def against(self, spoken: Segment | Word) -> np.ndarray:
         """What speaks against each speaker: seconds of it outside their turns, and how far the nearest one is."""
-        shared = np.minimum(self._ends, said.end) - np.maximum(self._starts, said.start)
+        shared = np.minimum(self._ends, spoken.end) - np.maximum(self._starts, spoken.start)
         covered = np.bincount(self._speakers, weights=np.maximum(shared, 0), minlength=len(self.names))
         nearest = np.full(len(self.names), -np.inf)
         np.maximum.at(nearest, self._speakers, shared)
-        return said.end - said.start - covered - np.minimum(nearest, 0)
+        return spoken.end - spoken.start - covered - np.minimum(nearest, 0)
 
 
 def _labelled(segment: Segment, turns: _Turns) -> list[Segment]:

@@ -24,7 +24,7 @@ from shared.errors import UserError
 
 CHUNK_SECONDS = 10.0  # what the segmentation was trained on
 FRAME_SAMPLES = 270  # one frame of activity: 16.9 ms
-MAX_LOCAL = 3  # voices told apart within one chunk
+MAX_LOCAL = 3  # voices distinguished within one chunk
 # The classes of the segmentation: nobody, one of three, two of three.
 POWERSET = ((), (0,), (1,), (2,), (0, 1), (0, 2), (1, 2))
 # Logarithms by which silence and overlap must be the likelier: found with FARTHEST, see clustering.py.

@@ -1,7 +1,7 @@
 """The encoder over clips of several lengths at once, without padding: for a GPU, where one short clip fills nothing.
 
 Enters: log-mels of any even lengths. Leaves: `States` as each clip alone gives them. After the two convolutions the
-clips lie one after the other, (n_positions of all, d_model); linear layers do not mind, and attention is told where
+clips lie one after the other, (n_positions of all, d_model); linear layers do not mind, and attention is given where
 each begins. Silence behind a clip is never computed and never seen by another clip.
 """
 

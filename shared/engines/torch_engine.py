@@ -52,8 +52,8 @@ class TorchEngine:
         self._try_static = device == "cuda" and not os.environ.get("SPACES_ZERO_GPU")
         self.n_mels = self._network.n_mels
         self._ids = tokens_of(folder)
-        said = folder / "generation_config.json"
-        self._said = json.loads(said.read_text(encoding="utf-8")) if said.is_file() else {}
+        generation = folder / "generation_config.json"
+        self._generation = json.loads(generation.read_text(encoding="utf-8")) if generation.is_file() else {}
         self.batch_size, self.encoder_batch = (16, 1) if device == "cpu" else (64, 16)
         size = 2 if compute_type in ("float16", "bfloat16") else 4
         per_position = 2 * self._network.n_layers * self._network.d_model * size
@@ -72,7 +72,7 @@ class TorchEngine:
         if self.device == "cuda" and len({mel.shape for mel in features}) == 1:
             hidden = self._network.encode(torch.from_numpy(np.stack(features)))
             return States(hidden, (hidden.shape[1],) * len(features))
-        # One clip fills a CPU; and clips of several lengths stay apart, so that none hears another's padding.
+        # One clip fills a CPU; and clips of several lengths stay apart, so that none gets another's padding.
         rows = [self._network.encode(torch.from_numpy(np.ascontiguousarray(mel))[None])[0] for mel in features]
         return _padded(rows)
 
@@ -122,8 +122,8 @@ class TorchEngine:
     def _rules(self, no_repeat_ngram: int) -> Rules:
         """Suppressed tokens as the checkpoint's generation config states them."""
         ids = self._ids
-        never = {*(self._said.get("suppress_tokens") or ids.non_speech), *range(ids.start, ids.first_stamp)}
-        at_first = self._said.get("begin_suppress_tokens") or [*ids.encode(" "), ids.end]
+        never = {*(self._generation.get("suppress_tokens") or ids.non_speech), *range(ids.start, ids.first_stamp)}
+        at_first = self._generation.get("begin_suppress_tokens") or [*ids.encode(" "), ids.end]
         device = self._network.device
         return Rules(ids, torch.tensor(sorted(never), device=device), torch.tensor(at_first, device=device),
                      no_repeat_ngram)
@@ -146,7 +146,7 @@ class TorchEngine:
 
     def _alignment_heads(self) -> list[tuple[int, int]]:
         """Those the checkpoint names, else all of the upper half, as Whisper's reference does."""
-        known = [(layer, head) for layer, head in self._said.get("alignment_heads") or ()]
+        known = [(layer, head) for layer, head in self._generation.get("alignment_heads") or ()]
         half = range(self._network.n_layers // 2, self._network.n_layers)
         return known or [(layer, head) for layer in half for head in range(self._network.n_heads)]
 

@@ -22,7 +22,7 @@ def compression_ratio(text: str) -> float:
 
 
 def is_silent(decoded: Decoded) -> bool:
-    """The model heard no speech and does not trust what it wrote."""
+    """The model finds no speech and does not trust what it wrote."""
     return decoded.no_speech_prob > MIN_NO_SPEECH and decoded.avg_logprob < MIN_LOGPROB
 
 

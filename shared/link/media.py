@@ -1,6 +1,6 @@
 """A direct media link, read over a guarded connection.
 
-Enters: the address of a media file on an allowed host. Leaves: that file on disk, or what can be told of it
+Enters: the address of a media file on an allowed host. Leaves: that file on disk, or what can be known of it
 before fetching it. Every redirect is judged like the first address; sizes are enforced on what really arrives.
 It knows nothing of YouTube, and of media only what `shared.audio.probe` says.
 """

@@ -124,9 +124,9 @@ def _delimiter(start: str, name: str, limits: Limits) -> tuple[str, int]:
     the most frequent one.
     """
     lines = [line for line in re.split(r"\r\n|\r|\n", start) if line.strip()][:20]
-    told = re.fullmatch(r'"?sep=(.)"?', lines[0].strip(), re.I)
-    if told:
-        return told[1], 1
+    declared = re.fullmatch(r'"?sep=(.)"?', lines[0].strip(), re.I)
+    if declared:
+        return declared[1], 1
     widest = max(map(lines[0].count, DELIMITERS)) + 1
     limits.check(name, 0, widest)  # counted before it is parsed
 

@@ -2,7 +2,7 @@
 
 Enters: bytes and a name for messages. Leaves: records with the line each begins on, or a UserError that names file and
 line. Encoding, delimiter and the meaning of quotation marks are found from the bytes, not from the file's name. Knows
-nothing of what the columns mean, beyond the names by which a line of column names is told from a row.
+nothing of what the columns mean, beyond the names by which a line of column names is recognised.
 """
 
 from __future__ import annotations

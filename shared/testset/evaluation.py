@@ -85,7 +85,7 @@ def evaluate(
     """Transcribe every clip with every transcriber, score, and compare each with the first.
 
     transcribers: name → function of a Waveform that gives its text; it may raise UserError. language: decides how
-    words are told apart. One bad clip is listed in `failed` and the rest goes on, also if the source breaks off.
+    words are divided. One bad clip is listed in `failed` and the rest goes on, also if the source breaks off.
     cancel: looked at before each call and while a file is decoded. Raises Cancelled; UserError if nothing was scored.
     """
     if not transcribers:

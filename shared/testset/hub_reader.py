@@ -231,7 +231,7 @@ class _Reader:
     """Rows of some Parquet files of one repository, a few at a time."""
 
     def __init__(self, repository: _Repository, paths: Sequence[str], columns: tuple[str | None, str | None]) -> None:
-        """Looks at the first file: an unknown column is told before any clip is read. Raises UserError."""
+        """Looks at the first file: an unknown column is reported before any clip is read. Raises UserError."""
         self._repository, self._paths = repository, paths
         self._files = HfFileSystem(token=repository.token, use_listings_cache=False)
         with self._parquet(paths[0]) as first:

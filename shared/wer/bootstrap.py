@@ -82,12 +82,19 @@ def interval(
     n: int = N_RESAMPLES,
     groups: Sequence[Hashable] | None = None,
 ) -> Interval | None:
-    """Percentile bootstrap interval of the pooled rate; None if it is too short to tell.
+    """Percentile bootstrap interval of the pooled rate. Without a single error resampling sees nothing, so the upper
+    end is the exact binomial one.
 
-    errors: one per utterance; utterances are drawn, not words, because errors come in company. groups: one label per
-    utterance (its speaker, its recording); those of a label are drawn together and count as one, which widens the
-    interval to what it should be (Liu et al. 2020, arXiv:1912.09508). Fewer than MIN_UTTERANCES: None. Their order
-    does not matter. Without a single error resampling sees nothing, so the upper end is the exact binomial one.
+    Args:
+        errors: one per utterance, in any order; utterances are drawn, not words, because the errors of one are
+            correlated.
+        level: of confidence, 0 … 1.
+        seed, n: of the random draws, and how many.
+        groups: one label per utterance (its speaker, its recording); those of a label are drawn together and count as
+            one, which widens the interval to what it should be (Liu et al. 2020, arXiv:1912.09508).
+
+    Returns:
+        None if it is too short to tell: fewer than MIN_UTTERANCES.
     """
     counts = _grouped(np.array([(e.errors, e.reference_length) for e in errors], float).reshape(-1, 2), groups)
     if len(counts) < MIN_UTTERANCES:

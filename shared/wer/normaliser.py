@@ -11,11 +11,11 @@ language would call the same words in the same spelling become equal, and nothin
 - Words are what lies between spaces. An apostrophe inside a word stays, in one form, and does not split it: l'ami,
   don't and dell'acqua are one word each, as in published results; splitting would lengthen the reference, and so
   lower the WER, of French and Italian alone.
-- A hyphen splits (it is not heard): cold-hearted equals cold hearted. A soft hyphen joins.
+- A hyphen splits (it has no sound): cold-hearted equals cold hearted. A soft hyphen joins.
 - Numbers are as written: 1,000, 3.5 and -5 are one word each, and three is not 3.
 - Symbols that are read aloud (%, €, +) are words of their own; other punctuation and symbols go, also from Hindi,
   Arabic, Ethiopic or Japanese.
-- [music], 【音楽】, <unk> say what is in the recording, not what was said, and go; (words in parentheses) stay.
+- [music], 【音楽】, <unk> say what is in the recording, not what was spoken, and go; (words in parentheses) stay.
 - Marks that a language may leave out in ordinary writing go in that language only: Arabic tashkeel, Hebrew niqqud,
   the dots of Russian ё, stress accents in Cyrillic. Without a language every mark counts.
 """

@@ -74,7 +74,7 @@ def test_a_broken_ffmpeg_on_the_path_gives_way_to_the_wheels(tmp_path, script):
     assert "imageio_ffmpeg" in done.stdout
 
 
-def test_no_ffmpeg_that_runs_is_told(tmp_path, monkeypatch):
+def test_no_ffmpeg_that_runs_is_an_error(tmp_path, monkeypatch):
     ffmpeg_module._working.cache_clear()
     broken = tmp_path / "ffmpeg"
     broken.write_text("#!/bin/sh\necho 'cannot open shared object' >&2; exit 127\n")

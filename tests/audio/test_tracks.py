@@ -76,7 +76,7 @@ def test_a_track_that_is_not_there_is_refused(tmp_path):
             AudioSource(path, track=track)
 
 
-def test_all_tracks_silent_is_told(tmp_path):
+def test_all_tracks_silent_is_an_error(tmp_path):
     _, warnings, _ = read(two_tracks(tmp_path / "two.mkv", QUIET, QUIET))
     assert "all of them are silent" in warnings[0]
 

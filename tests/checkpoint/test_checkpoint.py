@@ -116,7 +116,7 @@ def test_hub_errors_say_what_to_do(hub, monkeypatch):
         fetch("me/private", None)
 
 
-def test_no_network_is_said_at_once(tmp_path):
+def test_no_network_is_an_error_at_once(tmp_path):
     """A port nobody listens on. (An address that swallows packets is bounded by `hub.CONNECT_SECONDS`.)"""
     code = ("import time; from shared.checkpoint.hub import fetch; from shared.errors import UserError\n"
             "begun = time.monotonic()\n"

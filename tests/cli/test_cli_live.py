@@ -58,12 +58,12 @@ def test_json_for_machines_and_an_odd_last_byte(tmp_path):
     assert all(row["words"] and row["start"] <= row["end"] for row in rows)
 
 
-def test_nothing_said(tmp_path):
+def test_no_speech(tmp_path):
     done = transcribe_here("live", "--stdin", *MODEL, "--output", "said.txt", cwd=tmp_path, stdin=bytes(96_000))
     assert done.returncode == 0 and done.stdout == "" and (tmp_path / "said.txt").read_text() == ""
 
 
-def test_text_comes_while_it_is_said_and_ctrl_c_keeps_it(tmp_path):
+def test_text_comes_while_somebody_speaks_and_ctrl_c_keeps_it(tmp_path):
     """A pipe that stays open, as a microphone's does: text before its end, all of it after Ctrl-C."""
     with subprocess.Popen(command("--stdin", *MODEL, "--output", "said.txt"), cwd=tmp_path, env=ENVIRONMENT,
                           stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

@@ -134,7 +134,7 @@ def test_little_is_kept_of_what_has_passed():
     assert names(diarizer.turns()) == ["Speaker 1", "Speaker 2"]
 
 
-def test_windows_that_overlap_are_heard_once():
+def test_windows_that_overlap_count_once():
     waveform, _ = TWO
     whole = list(windows([waveform.samples]))
     (offset, start, n_samples), *_ = whole[0].pieces

@@ -180,7 +180,7 @@ def test_stopped_by_hand_it_says_how_to_go_on(built, corpus, tmp_path):
     assert digests(tmp_path / "out") == digests(built)
 
 
-def test_a_worker_that_is_ended_from_outside_is_said(tmp_path):
+def test_a_worker_that_is_ended_from_outside_is_an_error(tmp_path):
     with pytest.raises(UserError, match="want of memory"):
         list(workers.run(_die, [(tmp_path, tmp_path)] * 3, 2))
 
@@ -190,7 +190,7 @@ def _die(source: Path, target: Path) -> int:
     return 0
 
 
-def test_a_full_disk_is_said_and_loses_nothing(built, corpus, tmp_path):
+def test_a_full_disk_is_an_error_and_loses_nothing(built, corpus, tmp_path):
     """RLIMIT_FSIZE stands for the disk: the write fails inside the kernel in the same place."""
     config = config_file(tmp_path / "small.yaml", corpus)
     command = [sys.executable, "-m", "feature_pipeline.build", str(config), f"out={tmp_path / 'out'}"]

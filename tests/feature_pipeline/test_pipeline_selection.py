@@ -56,7 +56,7 @@ def test_own_splits_share_no_speaker_and_no_sentence(tmp_path):
     assert set(dropped.values()) <= {"sentence also in test", "sentence also in validation"}
 
 
-def test_one_voice_is_split_by_sentence_and_said_so(tmp_path):
+def test_one_voice_is_split_by_sentence_with_a_warning(tmp_path):
     rows = [facts(n, text=sentence(n % 150), speaker="carlo") for n in range(300)]
     found, alive, dropped, _ = decide(tmp_path, rows, split=Split(validation=0.1, test=0.2))
     assert not dropped and set(alive.values()) == {"train", "validation", "test"}
@@ -105,7 +105,7 @@ def test_held_out_rows_lie_in_test_with_all_their_twins(tmp_path):
         decide(tmp_path, rows, split=held)
 
 
-def test_a_held_out_sentence_that_is_not_there_is_said(tmp_path):
+def test_a_held_out_sentence_that_is_not_there_is_reported(tmp_path):
     found, *_ = decide(tmp_path, [facts(n) for n in range(20)], split=Split(held_out=("Nobody says this.",)))
     assert "nobody says this" in found.warnings[0]
 
@@ -128,7 +128,7 @@ def test_a_sentence_fills_no_more_of_train_than_its_cap(tmp_path):
     assert list(dropped.values()).count(chosen.SAME_SENTENCE) == 38 and len(alive) == 67
 
 
-def test_a_place_name_said_130_times_is_capped(tmp_path):
+def test_a_place_name_spoken_130_times_is_capped(tmp_path):
     rows = [facts(n, text=f"The {WORDS[n % 20]} near Norrköping {n}.", split="train") for n in range(130)]
     rows += [facts(200 + n, split="train") for n in range(100)]
     _, _, dropped, _ = decide(tmp_path, rows, clean=Clean(max_same_name=20), split=Split(validation=0, test=0))
@@ -189,7 +189,7 @@ def test_rows_are_judged_by_the_script_of_their_corpus(language, text_language, 
     assert not any("check the language" in warning for warning in found.warnings)
 
 
-def test_a_script_that_the_language_is_not_written_in_is_told(tmp_path):
+def test_a_script_that_the_language_is_not_written_in_is_reported(tmp_path):
     rows = [facts(n, text=UYGHUR[n % 4], language="sv", text_language="sv") for n in range(40)]
     found, _, dropped, _ = decide(tmp_path, rows)
     assert chosen.WRONG_SCRIPT not in dropped.values()

@@ -213,7 +213,7 @@ def test_cancel_ends_within_two_seconds(request, engine, lecture):
     assert str(lecture) not in running
 
 
-def test_a_stock_checkpoint_in_doubt_about_a_cropped_clip_hears_it_at_full_context(base_torch):
+def test_a_stock_checkpoint_unsure_about_a_cropped_clip_decodes_it_at_full_context(base_torch):
     full = Transcriber(Checkpoint.parse("embedded:whisper-base"), engine="torch", device="cpu", compute_type="float32",
                        full_context=True)
     clean = load_audio(ITALIAN[0].path).samples

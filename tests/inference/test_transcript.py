@@ -187,7 +187,7 @@ def test_a_word_document_has_times_speakers_and_no_letters_that_xml_refuses(tmp_
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_nothing_said_is_a_valid_file(name):
+def test_no_speech_is_a_valid_file(name):
     text = FORMATS[name](Transcript((), "en", 3.0))
     assert text == {"txt": "", "srt": "", "vtt": "WEBVTT\n\n", "tsv": "start\tend\ttext\n"}.get(name, text)
     if name == "json":

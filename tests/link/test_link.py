@@ -185,7 +185,7 @@ def test_a_name_is_looked_up_once_and_that_answer_used(media, monkeypatch, tmp_p
         link.download(url, tmp_path, **LIMITS)
 
 
-def test_no_network_is_told_at_once(monkeypatch, tmp_path):
+def test_no_network_is_an_error_at_once(monkeypatch, tmp_path):
     for name in ("HTTPS_PROXY", "https_proxy"):
         monkeypatch.delenv(name, raising=False)
 

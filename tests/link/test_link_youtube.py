@@ -157,7 +157,7 @@ def test_each_refusal_of_youtube_has_its_own_message(youtube, monkeypatch, tmp_p
     assert youtube.asked_by == ({"yt-dlp"} if REASONS[kind].final else {"yt-dlp", "pytubefix"})
 
 
-def test_a_running_live_stream_is_told_and_not_fetched(youtube, sound, tmp_path):
+def test_a_running_live_stream_is_refused_and_not_fetched(youtube, sound, tmp_path):
     youtube.videos[ID] = Video(sound, live=True)
     assert link.look(LINK).live
     with refusal("live"):

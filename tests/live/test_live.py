@@ -193,7 +193,7 @@ def test_unbroken_speech_stays_within_the_limits(monkeypatch, tuned, step):
     assert word_errors(unbroken_offline(), updates[-1].transcript.text, "it").wer <= 0.25
 
 
-def test_a_backlog_all_at_once_is_heard_to_its_end(tuned):
+def test_a_backlog_all_at_once_is_transcribed_to_its_end(tuned):
     """Sound that comes faster than life, in one block and without a look in between."""
     samples = np.concatenate([ITALIAN] * 4)
     live = LiveTranscriber(tuned, ITALIAN_OPTIONS)

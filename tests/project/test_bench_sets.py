@@ -187,7 +187,7 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> BenchSet:
     return BenchSet("short-en", "en", tuple(made))
 
 
-def test_a_worker_hears_what_the_transcriber_hears(spoken: BenchSet) -> None:
+def test_a_worker_transcribes_as_the_transcriber_does(spoken: BenchSet) -> None:
     worker = Worker(SYSTEMS["ours-ctranslate2"], "embedded:whisper-base", threads=2)
     try:
         single = worker.run(spoken, "single", tries=1)

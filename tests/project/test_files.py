@@ -72,7 +72,7 @@ def test_what_fails_leaves_nothing_and_keeps_what_was_there(cache):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's full device")
-def test_a_full_disk_is_told(cache):
+def test_a_full_disk_is_an_error(cache):
     def fills(folder: Path) -> None:
         with open("/dev/full", "w") as out:
             out.write("x")
@@ -88,7 +88,7 @@ def test_a_full_disk_is_told(cache):
         sqlite3.connect(":memory:").execute("no SQL")
 
 
-def test_a_cache_that_cannot_be_written_is_told(tmp_path, monkeypatch):
+def test_a_cache_that_cannot_be_written_is_an_error(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     for place in (tmp_path / "file/cache", Path("/proc/cache"), Path("/dev/null/cache")):
         monkeypatch.setenv("WHISPER_SPACES_CACHE", str(place))
@@ -111,7 +111,7 @@ def test_a_read_only_cache_is_used_if_it_is_whole(cache):
         os.seteuid(0)
 
 
-def test_a_user_without_a_home_is_told(monkeypatch):
+def test_a_user_without_a_home_gets_an_error(monkeypatch):
     for name in ("HOME", "XDG_CACHE_HOME", "WHISPER_SPACES_CACHE"):
         monkeypatch.delenv(name, raising=False)
 

@@ -94,7 +94,7 @@ def refusal(function, *args, **kwargs) -> tuple[str, int]:
     return type(caught.value).__name__, caught.value.response.status_code
 
 
-def test_refusals_are_told_apart(api, hub, monkeypatch):
+def test_refusals_differ(api, hub, monkeypatch):
     hub.add("model", "tester/secret", {"config.json": b"{}"}, private=True)
     hub.add("model", "team/gated", {"config.json": b"{}"}, gated=True)
     hub.add("model", "tester/open", {"config.json": b"{}"})

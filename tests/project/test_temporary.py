@@ -42,7 +42,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next_and_nobody_elses(tmp_
         running.kill()
 
 
-def test_a_temporary_folder_that_cannot_be_written_is_told(tmp_path):
+def test_a_temporary_folder_that_cannot_be_written_is_an_error(tmp_path):
     done = subprocess.run([sys.executable, "-c", "import tempfile; tempfile.tempdir = '/proc/nowhere'\n"
                            "from shared.system.temporary import temporary_root; temporary_root()"],
                           cwd=ROOT, capture_output=True, text=True)

@@ -55,14 +55,14 @@ def test_from_recordings_to_the_app_that_shows_the_cards_number(tmp_path):
         env |= {"PATH": f"{tmp_path / 'bin'}{os.pathsep}{env['PATH']}", "XDG_CACHE_HOME": str(tmp_path / "cache"),
                 "BASE": pinned, "FINE_TUNED": pinned}
         with serving(sys.executable, tmp_path / "compare", env) as client:
-            answers = [compared(client, row) for row in heard_rows(tmp_path / "mine")]
+            answers = [compared(client, row) for row in rows_of_test(tmp_path / "mine")]
     assert all(side["checkpoint"] == pinned for side, _ in answers)
     stated = yaml.safe_load(card.split("---\n")[1])["model-index"][0]["results"][0]["metrics"][0]["value"]
     counted = wer.pooled(wer.word_errors(row["reference"], side["text"], row["language"]) for side, row in answers)
     assert round(100 * counted.wer, 2) == stated
 
 
-def heard_rows(run: Path) -> list[dict]:
+def rows_of_test(run: Path) -> list[dict]:
     """The clips of the test split, as the evaluation lists them."""
     (path,) = (run / "evaluation").glob("hypotheses-fine-tuned-*.jsonl")
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

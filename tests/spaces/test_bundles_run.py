@@ -116,7 +116,7 @@ def heard(client: PageClient, app: str, clip: Clip, media: str) -> str:
 
 
 @pytest.mark.parametrize("app", APPS)
-def test_a_space_hears_what_the_local_app_hears(app, hub, media, python_of, tmp_path, monkeypatch):
+def test_a_space_transcribes_as_the_local_app_does(app, hub, media, python_of, tmp_path, monkeypatch):
     monkeypatch.setenv("ALLOWED_HOSTS", media)
     monkeypatch.setenv("LINK_ALLOW_LOOPBACK", "1")  # the override for tests
     subprocess.run([sys.executable, "spaces/deploy.py", "build", app, "--out", tmp_path, "--base", hub.name,

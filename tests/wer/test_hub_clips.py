@@ -81,7 +81,7 @@ def test_a_row_cannot_name_a_file_of_this_machine(hub: HubServer, tmp_path):
     assert all("holds no audio" in clip.message for clip in found.failed) and len(found.failed) == 2
 
 
-def test_a_line_that_breaks_or_a_damaged_file_is_told_as_such(hub: HubServer, tmp_path):
+def test_a_line_that_breaks_and_a_damaged_file_are_different_errors(hub: HubServer, tmp_path):
     hub.add("dataset", "tester/damaged", {"test.parquet": parquet(tmp_path, hub_rows())[:-100]})
     with pytest.raises(UserError, match=r"broke off.*Parquet"):
         hub_clips("tester/damaged")

@@ -102,7 +102,7 @@ def test_bad_clips_are_listed_and_the_rest_is_scored(tmp_path):
     assert found.comparisons == ()
 
 
-def test_wrong_input_is_told_with_what_is_there(tmp_path):
+def test_wrong_input_is_an_error_that_lists_what_is_there(tmp_path):
     clip = {"a.wav": b"x"}
     refused(packed(tmp_path, {**clip, "t.csv": "wav_id_x,words\na.wav,hej\n"}), "columns wav_id_x, words")
     refused(packed(tmp_path, {**clip, "t.csv": table([("a.wav", "hej")])}), "“ord”", text_column="ord")

@@ -215,7 +215,7 @@ def test_the_interval_holds_the_truth_as_often_as_it_says():
     assert 0.89 <= np.mean([low <= 0.2 <= high for low, high in found]) <= 0.99
 
 
-def test_equal_systems_are_seldom_told_apart_and_neither_side_is_favoured():
+def test_equal_systems_seldom_differ_and_neither_side_is_favoured():
     rng = np.random.default_rng(1)
     lengths = [rng.integers(3, 16, 60) for _ in range(200)]
     verdicts = [compare(simulated(60, rng, lengths=m), simulated(60, rng, lengths=m), n=800).verdict for m in lengths]

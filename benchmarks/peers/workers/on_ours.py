@@ -36,7 +36,7 @@ class Ours(Program):
         return Waveform(samples)
 
     def one(self, audio: Waveform, language: str, words: bool) -> Iterator[str]:
-        """The first text is there with the first batch of windows, of which `progress` hears."""
+        """The first text is there with the first batch of windows, which `progress` reports."""
         transcript = self._transcriber.transcribe(audio, language=language, words=words, progress=self.tell,
                                                   **self._extras)
         yield transcript.text
@@ -50,15 +50,15 @@ class Ours(Program):
                 pieces = tuple((offset, start + place * APART, n) for offset, start, n in window.pieces)
                 parts.append(Window(window.samples, pieces))
         parts.sort(key=lambda window: window.duration)
-        said: list[list] = [[] for _ in clips]
+        texts: list[list] = [[] for _ in clips]
         for _, _, new in self._transcriber.recognise(parts, options, lambda done, reached: len(parts)):
             for segment in new.segments:
-                said[int(segment.start * SAMPLE_RATE) // APART].append(segment)
-        return [" ".join(s.text for s in sorted(of, key=lambda s: s.start)) for of in said]
+                texts[int(segment.start * SAMPLE_RATE) // APART].append(segment)
+        return [" ".join(s.text for s in sorted(of, key=lambda s: s.start)) for of in texts]
 
     def facts(self) -> dict:
-        engine, told = self._transcriber.engine, self._transcriber.facts
-        return {"engine": engine.name, "compute_type": engine.compute_type, "short_context": told.short_context,
+        engine, facts = self._transcriber.engine, self._transcriber.facts
+        return {"engine": engine.name, "compute_type": engine.compute_type, "short_context": facts.short_context,
                 "batch_size": engine.batch_size, "windows": self._transcriber.window_decoder.n_windows,
                 "windows_done_again": self._transcriber.window_decoder.n_again}
 

@@ -31,9 +31,9 @@ class Transformers(Program):
         yield self._pipeline(audio, generate_kwargs={"language": language, "task": "transcribe"}, **how)["text"]
 
     def many(self, clips: list[np.ndarray], language: str) -> list[str]:
-        heard = self._pipeline(clips, batch_size=BATCH_SIZE,
-                               generate_kwargs={"language": language, "task": "transcribe"})
-        return [clip["text"] for clip in heard]
+        recognised = self._pipeline(clips, batch_size=BATCH_SIZE,
+                                    generate_kwargs={"language": language, "task": "transcribe"})
+        return [clip["text"] for clip in recognised]
 
 
 serve(Transformers)

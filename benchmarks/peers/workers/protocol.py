@@ -2,7 +2,7 @@
 
 Enters: {"do": "load", model, options}, then any number of {"do": "run", clips, language, mode, words}. Leaves: one
 answer a line. Runs in the peer's own environment, so it imports nothing but the standard library and numpy, and
-nothing of this project. A run hears samples that were read before the clock starts: what is measured is
+nothing of this project. A run gets samples that were read before the clock starts: what is measured is
 recognition, from the program's own door that a user would take, not reading files.
 """
 
@@ -45,10 +45,10 @@ class Program:
 
     def tell(self, *_: Any) -> None:
         """For callbacks: the caller could show text now."""
-        self.told.append(time.perf_counter())
+        self.first_texts.append(time.perf_counter())
 
     @functools.cached_property
-    def told(self) -> list[float]:
+    def first_texts(self) -> list[float]:
         return []
 
     def facts(self) -> dict[str, Any]:
@@ -85,9 +85,9 @@ def _run(program: Program, asked: dict[str, Any]) -> dict[str, Any]:
     if asked["mode"] == "batch":
         (texts, took), used = _quietest(lambda: _all_at_once(program, clips, asked["language"]), asked["tries"])
         return {"texts": texts, "seconds": [took], "first": [], **_totals([used]), "facts": program.facts()}
-    heard = [_quietest(lambda clip=clip: _timed(program, clip, asked), asked["tries"]) for clip in clips]
-    return {"texts": [text for (text, _, _), _ in heard], "seconds": [took for (_, _, took), _ in heard],
-            "first": [after for (_, after, _), _ in heard], **_totals([used for _, used in heard]),
+    measured = [_quietest(lambda clip=clip: _timed(program, clip, asked), asked["tries"]) for clip in clips]
+    return {"texts": [text for (text, _, _), _ in measured], "seconds": [took for (_, _, took), _ in measured],
+            "first": [after for (_, after, _), _ in measured], **_totals([used for _, used in measured]),
             "facts": program.facts()}
 
 
@@ -136,14 +136,14 @@ def _all_at_once(program: Program, clips: list[Any], language: str) -> tuple[lis
 
 def _timed(program: Program, clip: Any, asked: dict[str, Any]) -> tuple[str, float, float]:
     """The text, seconds until the first of it was there, seconds until all of it was."""
-    program.told.clear()
+    program.first_texts.clear()
     start = time.perf_counter()
     pieces = []
     for piece in program.one(clip, asked["language"], asked.get("words", False)):
         program.tell()
         pieces.append(piece)
     took = time.perf_counter() - start
-    return " ".join(piece.strip() for piece in pieces), min(program.told, default=start + took) - start, took
+    return " ".join(piece.strip() for piece in pieces), min(program.first_texts, default=start + took) - start, took
 
 
 def _warm_up(program: Program, clips: list[np.ndarray], asked: dict[str, Any]) -> None:
