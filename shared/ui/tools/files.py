@@ -77,7 +77,8 @@ class Files:
             yield self._sound(link, folder, work, start, end)
 
     def _sound(self, link: str, folder: Path, work: Job, start: float | None = None, end: float | None = None) -> Path:
-        return links.download(link, folder, start=start, end=end, max_seconds=self.limits.max_seconds or MAX_SECONDS,
+        return links.download(link, folder, part=links.Part(start, end),
+                              max_seconds=self.limits.max_seconds or MAX_SECONDS,
                               max_bytes=self.limits.max_bytes or MAX_BYTES, cancel=work.cancel,
                               progress=lambda fraction, text: work.says(text, fraction))
 
