@@ -61,7 +61,7 @@ def test_results_of_the_hour_are_opened_and_deleted(app, browsers):
     with visit(browsers(), f"{app.address}/files", "phone") as page:
         page.get_by_text("English: Jane Austen").click()
         text_of(page, "upload")
-        page.goto(app.address)
+        page.goto(f"{app.address}/microphone")
         page.locator("h1").wait_for()
         recent = page.locator("#microphone-recent")
         recent.locator("summary").click()
