@@ -19,6 +19,10 @@ from running_app import running_app
 IMAGES = ROOT / "docs" / "images"
 
 
+def home(page, link: str) -> None:
+    page.locator("#home .score-number").first.wait_for()
+
+
 def microphone(page, link: str) -> None:
     page.get_by_text("Italian: a greeting").click()
     text_of(page, "microphone")
@@ -42,7 +46,8 @@ def compare(page, link: str) -> None:
     page.locator("#compare-result .verdict").first.wait_for(timeout=PATIENCE_MS)
 
 
-PAGES = {"microphone": ("/microphone", microphone), "upload": ("/files", upload), "youtube": ("/links", youtube),
+PAGES = {"home": ("/", home), "microphone": ("/microphone", microphone),
+         "upload": ("/files", upload), "youtube": ("/links", youtube),
          "compare": ("/compare", compare)}
 
 

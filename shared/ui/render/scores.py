@@ -41,7 +41,7 @@ def _score(score: Score, scale: float) -> str:
     whiskers, interval = "", ""
     if score.low is not None and score.high is not None:
         interval = f"95\u00a0% interval {percent(score.low)} to {percent(score.high)}"
-        whiskers = (f'<span class="range" style="inset-inline-start:{_share(score.low, scale)};'
+        whiskers = (f'<span class="score-range" style="inset-inline-start:{_share(score.low, scale)};'
                     f'inline-size:{_share(score.high - score.low, scale)}"></span>')
         said = f"{said}, {interval}"
     notes = " · ".join(filter(None, (interval, score.note)))
@@ -49,8 +49,9 @@ def _score(score: Score, scale: float) -> str:
     number, _, sign = percent(score.rate).partition("\u00a0")
     return (f'<div class="score {score.kind}"><p class="score-name">{escape(score.name)}</p>'
             f'<p class="score-number">{number}<span>\u00a0{sign}</span></p>'
-            f'<div class="bar" role="img" aria-label="{escape(said)}">'
-            f'<span class="fill" style="inline-size:{_share(score.rate, scale)}"></span>{whiskers}</div>{note}</div>')
+            f'<div class="score-bar" role="img" aria-label="{escape(said)}">'
+            f'<span class="score-fill" style="inline-size:{_share(score.rate, scale)}"></span>{whiskers}</div>'
+            f"{note}</div>")
 
 
 def _share(value: float, scale: float) -> str:
