@@ -213,7 +213,7 @@ class Serving:
         request = replace(request, source=with_header(request.source))
         tuned, asked = self.fine_tuned, request.options
         if tuned is not None:
-            notice = self._task_refusal(tuned, asked)
+            notice = _task_refusal(tuned, asked)
             if notice is None and tuned.languages is not None:
                 if asked.language is None:
                     return self._by_language(tuned, request, progress, on_text, cancel)
@@ -307,18 +307,13 @@ class Serving:
         build = self._build if checkpoint.model_id in self.limits.listed else self._build_for_visitor
         return self._loaded.get(checkpoint, engine, build, keep=pair)
 
-    def refusal(self, tuned: Transcriber, options: Options) -> str | None:
+    @staticmethod
+    def refusal(tuned: Transcriber, options: Options) -> str | None:
         """Why the fine-tuned checkpoint should not answer this, None if it should."""
         if tuned.languages is not None and options.language not in tuned.languages:
             spoken = language_name(options.language or "")
             return f"{_tuned_for(tuned)}; this is {spoken}, so the base model answered."
-        return self._task_refusal(tuned, options)
-
-    def _task_refusal(self, tuned: Transcriber, options: Options) -> str | None:
-        if options.task == tuned.facts.task:
-            return None
-        done = "translated" if options.task == "translate" else "transcribed"
-        return f"The fine-tuned model was tuned to {tuned.facts.task}, so the base model {done}."
+        return _task_refusal(tuned, options)
 
     def _check_allowed(self, checkpoint: Checkpoint) -> None:
         allowed = self.limits.allowed
@@ -440,6 +435,13 @@ def describe_engine(transcriber: Transcriber) -> str:
 
 def _key(transcriber: Transcriber) -> tuple[str, str]:
     return str(transcriber.checkpoint), transcriber.plan.name
+
+
+def _task_refusal(tuned: Transcriber, options: Options) -> str | None:
+    if options.task == tuned.facts.task:
+        return None
+    done = "translated" if options.task == "translate" else "transcribed"
+    return f"The fine-tuned model was tuned to {tuned.facts.task}, so the base model {done}."
 
 
 def _tuned_for(tuned: Transcriber) -> str:

@@ -133,7 +133,7 @@ def test_who_leaves_is_forgotten(app, speech, monkeypatch, browsers):
     monkeypatch.setattr(live, "GONE_SECONDS", 2.0)
     before = set(app.received())
     browser = browsers(speech)
-    with visit(browser, app.address) as page:
+    with visit(browser, f"{app.address}/microphone") as page:
         start(page)
         page.wait_for_function("document.querySelector('[data-live=clock]').textContent >= '0:02'")
         assert live.sessions and set(app.received()) - before

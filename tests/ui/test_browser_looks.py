@@ -105,6 +105,7 @@ def test_axe_finds_nothing_on_any_page_without_and_with_a_result(app, screen, sc
             page.goto(f"{app}/{path}")
             page.locator("h1").wait_for()
             page.locator("footer").first.wait_for(state="attached")  # on a phone Gradio hides it
+            page.get_by_text("Loading...", exact=True).wait_for(state="detached")  # Gradio's own, before its blocks
             page.wait_for_timeout(700)  # Gradio fades its blocks in, and what is half there has half the contrast
             assert violations(page) == [], path
         for path, done in (("files", "#upload-result .facts"), ("compare", "#compare-result .verdict")):

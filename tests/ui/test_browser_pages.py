@@ -98,7 +98,7 @@ def test_one_clip(app, screen, browsers):
         result.locator(".verdict").filter(has_text="too short to tell").wait_for(timeout=PATIENCE_MS)
         for name in ("Base", "Fine-tuned"):
             side = result.locator(f"section[aria-label='{name}']")
-            text = side.locator(".as-written").inner_text()
+            text = side.locator(".as-written").text_content()  # folded
             errors = word_errors(MAILBOX.text, text, "it")
             assert errors.wer <= 0.4
             assert side.locator(".sub").count() == errors.substitutions
