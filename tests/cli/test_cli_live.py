@@ -174,7 +174,7 @@ def test_text_is_in_the_file_while_it_comes_and_after_the_terminal_is_closed(tmp
 
 
 @pytest.mark.parametrize("arguments, said", [
-    (["--stdin", "--output", "said.docx"], "no such format"),
+    (["--stdin", "--output", "said.doc"], "no such format"),
     (["--stdin", "--output", "no/where.srt"], "no folder no"),
     (["--stdin", "--language", "klingon"], "no such language"), (["--stdin", "--model", "what"], "names no checkpoint"),
 ])
