@@ -160,7 +160,7 @@ def test_compare_takes_the_task_and_what_is_piped_into_it(tmp_path):
 
 @pytest.mark.parametrize("arguments, message", [
     (["nothing.wav"], "no such file"), (["no*thing"], "no such file"), (["."], "No recordings were found"),
-    ([CLIP.path, "--format", "docx"], "no such format"), ([CLIP.path, "--format", ""], "no such format"),
+    ([CLIP.path, "--format", "doc"], "no such format"), ([CLIP.path, "--format", ""], "no such format"),
     ([CLIP.path, "--language", "klingon"], "no such language"), ([CLIP.path, "--model", "what"], "names no checkpoint"),
     ([CLIP.path, "--langage", "en"], "did you mean --language"), ([], "required: PATH"),
     ([CLIP.path, "--task", "sing"], "invalid choice"), ([CLIP.path, "--beam-size", "0"], "beam size"),
@@ -183,10 +183,10 @@ def test_mistakes_are_one_line(tmp_path, arguments, message):
 
 def test_help_version_and_mistakes_import_nothing_heavy(tmp_path):
     """What is told at once costs no seconds: not one of these libraries is imported for it."""
-    wrong = [["--help"], ["--version"], ["live", "--help"], ["x", "--langage", "en"], ["x", "--format", "docx"],
+    wrong = [["--help"], ["--version"], ["live", "--help"], ["x", "--langage", "en"], ["x", "--format", "doc"],
              ["x", "--vad-onset", "7"], ["nothing.wav"], [str(CLIP.path), "--model", "no such"],
              [str(CLIP.path), "--output", str(CLIP.path)], ["x", "--compare", "y", "--words"],
-             ["live", "--output", "x.docx"], ["serve", "--port", "0"], ["serve", "--host", "0.0.0.0"]]
+             ["live", "--output", "x.doc"], ["serve", "--port", "0"], ["serve", "--host", "0.0.0.0"]]
     code = (f"import sys\nfrom shared.cli import main\nfor words in {wrong!r}:\n"
             "    try:\n        main(words)\n    except SystemExit as end:\n        print(end.code)\n"
             "print(sorted({'torch', 'transformers', 'gradio', 'huggingface_hub'} & set(sys.modules)))")

@@ -207,8 +207,8 @@ def test_cancel_ends_within_moments(request, engine, lecture):
     asked = time.monotonic()
     cancel.set()
     thread.join(30)
-    # A promise of the program, not a measure of speed: one encoder call is the longest it cannot interrupt. Two seconds on
-    # an idle machine; here other tests share it.
+    # A promise of the program, not a measure of speed: one encoder call is the longest it cannot interrupt. On an idle
+    # machine it is two seconds; here other tests share it.
     assert left["at"] - asked < 5.0
     running = subprocess.run(["ps", "-wweo", "args"], capture_output=True, text=True, check=True).stdout
     assert str(lecture) not in running
