@@ -56,7 +56,7 @@ class Folder:
         if not clips:
             raise UserError("The folder holds no audio", got=root, hint="choose the folder with the recordings")
         if not any(clip.with_suffix(suffix).is_file() for clip in clips for suffix in (".txt", ".srt", ".vtt")):
-            raise _no_texts(root)
+            _refuse_unread_tables(root)
         for clip in clips:
             yield from self._from_neighbours(root, clip)
 
@@ -145,11 +145,13 @@ class Folder:
         return clip.parent.name if self.speaker_from_folder else None
 
 
-def _no_texts(root: Path) -> UserError:
+def _refuse_unread_tables(root: Path) -> None:
+    """No clip has a text, but there is a table of a kind that is not read. Clips alone may be there to be transcribed."""
     near = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in UNREAD_TABLES and path.is_file()]
-    return UserError("No clip has a text: there is no table, and no .txt, .srt or .vtt of a clip's name beside it",
-                     got=_names(near) if near else f"clips only in {root}",
-                     hint="save the table as metadata.csv (“CSV UTF-8”) with columns file_name and text")
+    if near:
+        raise UserError("No clip has a text: there is no table that is read here, and no .txt, .srt or .vtt of a "
+                        "clip's name beside it", got=_names(near),
+                        hint="save the table as metadata.csv (“CSV UTF-8”) with columns file_name and text")
 
 
 def _two_texts(clip: Path, one: Entry, other: Entry, columns: Columns) -> UserError:
