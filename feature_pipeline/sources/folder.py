@@ -146,7 +146,7 @@ class Folder:
 
 
 def _refuse_unread_tables(root: Path) -> None:
-    """No clip has a text, but there is a table of a kind that is not read. Clips alone may be meant for transcribing."""
+    """No clip has a text, but there is a table of a kind that is not read. Clips alone may be for transcribing."""
     near = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in UNREAD_TABLES and path.is_file()]
     if near:
         raise UserError("No clip has a text: there is no table that is read here, and no .txt, .srt or .vtt of a "
