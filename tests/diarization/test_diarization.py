@@ -7,8 +7,8 @@ import io
 import json
 import pickle
 import threading
-import zipfile
 import wave
+import zipfile
 
 import numpy as np
 import pytest
