@@ -137,7 +137,7 @@ def test_a_damaged_or_hostile_archive_leaves_nothing(tmp_path, cache):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "n_rows", "hours"), [("asterisk-it", 595, 0.34), ("fillets-cs", 1771, 1.58),
+@pytest.mark.parametrize(("name", "n_rows", "hours"), [("asterisk-it", 595, 0.34), ("fillets-cs", 1771, 1.64),
                                                        ("festvox-ru", 620, 1.66), ("tuxpaint", 917, 0.2),
                                                        ("drascula", 742, 0.77), ("drascula-es", 739, 0.69)])
 def test_the_real_packages(name, n_rows, hours, tmp_path):
