@@ -4,7 +4,7 @@
 
 Real speech of tests/data: one prompt cropped to its own length, and prompts joined to 28 s. The engines take
 turns; the least of the rounds counts, since other work on the machine only ever adds. Prints a Markdown table.
-The rule of `shared.engines.load_engine` stands on it.
+The rule of `shared.engines.plan_engine` stands on it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-from shared.engines.engine import DEFAULT_COMPUTE, ENGINES, Decoded, Engine, EnginePlan, load_engine, plan_engine
+from shared.engines.engine import DEFAULT_COMPUTE, ENGINES, Decoded, Engine, EnginePlan, plan_engine
 
 __all__ = [
     "DEFAULT_COMPUTE",
@@ -6,6 +6,5 @@ __all__ = [
     "Decoded",
     "Engine",
     "EnginePlan",
-    "load_engine",
     "plan_engine",
 ]

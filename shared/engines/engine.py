@@ -1,7 +1,7 @@
 """What an engine is: a Whisper encoder and decoder on some hardware, behind a few methods.
 
 An engine gets log-mel and token ids and gives token ids. It knows nothing of audio files, windows, languages by
-name or text. `torch_engine.py` and `ctranslate2_engine.py` are the two there are; `load_engine` picks one.
+name or text. `torch_engine.py` and `ctranslate2_engine.py` are the two there are; `plan_engine` picks one.
 """
 
 from __future__ import annotations
@@ -103,11 +103,6 @@ class EnginePlan:
         from shared.engines.torch_engine import TorchEngine
 
         return TorchEngine(self.folder, device=self.device, compute_type=self.compute_type)
-
-
-def load_engine(name: str, device: str, compute_type: str, folder_of: Callable[[Form], Path]) -> Engine:
-    """Open a checkpoint on an engine, as `plan_engine` chooses it."""
-    return plan_engine(name, device, compute_type, folder_of).open()
 
 
 def plan_engine(name: str, device: str, compute_type: str, folder_of: Callable[[Form], Path]) -> EnginePlan:

@@ -1,6 +1,6 @@
 """What this machine's processor can do, read from it and not guessed from timing.
 
-The rule of `load_engine` stands on it (docs/inference.md has the measurements): a GPU → torch in float16; an x86 CPU
+The rule of `plan_engine` stands on it (docs/inference.md has the measurements): a GPU → torch in float16; an x86 CPU
 with AVX2 → torch in 8 bits; any other CPU → CTranslate2 in 8 bits.
 """
 

@@ -14,7 +14,7 @@ from shared.audio import load_audio
 from shared.audio.features import N_FRAMES_FULL, log_mel, pad_or_trim
 from shared.checkpoint.embedded import embedded_base, embedded_base_transformers
 from shared.checkpoint.tokenizer import tokens_of
-from shared.engines import hardware, load_engine
+from shared.engines import hardware, plan_engine
 from shared.engines.linear import Fbgemm, Linear, OneDnn
 from shared.engines.torch_engine import TorchEngine
 from shared.errors import Cancelled, OtherForm, UserError
@@ -139,7 +139,7 @@ def test_auto_takes_the_engine_of_the_hardware(monkeypatch, flags, form, name):
         asked.append(wanted)
         return FOLDER if wanted == "transformers" else embedded_base()
 
-    loaded = load_engine("auto", "cpu", "auto", folder_of)
+    loaded = plan_engine("auto", "cpu", "auto", folder_of).open()
     assert (loaded.name, loaded.compute_type, asked) == (name, "int8", [form])
     found = loaded.decode(loaded.encode([mel(ENGLISH[1], 600)]), PLAIN, beam_size=1, max_tokens=30)[0]
     assert len(TOKENS.text(found.tokens)) > 10
@@ -153,7 +153,7 @@ def test_auto_takes_ctranslate2_where_the_checkpoint_has_that_form_only(monkeypa
             raise OtherForm("This checkpoint is in CTranslate2's form")
         return embedded_base()
 
-    assert load_engine("auto", "cpu", "auto", folder_of).name == "ctranslate2"
+    assert plan_engine("auto", "cpu", "auto", folder_of).name == "ctranslate2"
 
 
 def test_stopping(engine):

@@ -27,7 +27,7 @@ from shared.ui.server.results import KEPT_SECONDS, Result
 
 KEPT = ("What you send is deleted when you clear it or close the page, and after an hour at the latest. "
         "The text, its files and a copy of the sound for the player stay for an hour at most, at an address only your "
-        "page knows. Nothing is used for anything else.")
+        "browser knows. Nothing is used for anything else.")
 MODEL_QUEUE = "model"  # of the comparing page's events
 RECENT = ('<details class="recent" hidden><summary>Recent results (<span data-count>0</span>)</summary><ul></ul>'
           "</details>")

@@ -35,7 +35,7 @@ from shared.units import parse_time
 from shared.wer import word_errors
 
 N_CLIPS = 50  # of a test set in an answer: what a reader, or a model's context, can take
-MODEL_QUEUE, LINK_QUEUE, AT_ONCE = "model", "links", {"model": 1, "links": 3}  # those of the pages
+MODEL_QUEUE, LINK_QUEUE, AT_ONCE = "model", "links", {"model": 1, "links": 3}  # besides the lanes of the pages
 
 
 @dataclass(frozen=True)
