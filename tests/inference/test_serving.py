@@ -10,14 +10,14 @@ import time
 import pytest
 from speech import clips, joined
 
-from shared import serving as module
 from shared.audio import load_audio
 from shared.audio.windows import windows
 from shared.checkpoint import Checkpoint
 from shared.checkpoint.embedded import embedded_base, embedded_base_transformers
 from shared.errors import UserError
 from shared.options import Options
-from shared.serving import Limits, Request, Serving
+from shared.serving import Limits, Request, Serving, zero_gpu
+from shared.serving.loaded import MAX_EXTRA
 from shared.wer import word_errors
 
 ITALIAN, ENGLISH = clips("it"), clips("en")
@@ -148,7 +148,7 @@ def test_a_download_keeps_only_those_waiting_who_want_the_same(hub, secret, pair
 
 def test_extra_checkpoints_leave_when_others_come(pair, tmp_path):
     folders = []
-    for i in range(module.MAX_EXTRA + 1):
+    for i in range(MAX_EXTRA + 1):
         folder = tmp_path / f"extra{i}"
         folder.symlink_to(embedded_base())
         folders.append(Checkpoint(str(folder)))
@@ -166,7 +166,7 @@ def test_what_crosses_to_the_gpu_process_survives_it(pair, monkeypatch):
     assert told == options and [window.pieces for window in sent] == [window.pieces for window in parts]
     here = pair.transcribe(Request(ITALIAN[0].path, options)).transcript
     assert pickle.loads(pickle.dumps(here)) == here
-    monkeypatch.setattr(module, "ON_ZERO_GPU", True)
+    monkeypatch.setattr(zero_gpu, "ON_ZERO_GPU", True)
     progress = []
     there = pair.transcribe(Request(ITALIAN[0].path, options), progress=lambda *now: progress.append(now)).transcript
     assert there == here and progress[-1] == (1, 1)
@@ -175,8 +175,8 @@ def test_what_crosses_to_the_gpu_process_survives_it(pair, monkeypatch):
 def test_the_gpu_is_asked_for_by_the_length_of_the_audio(pair):
     one = list(windows([load_audio(ITALIAN[0].path).samples]))
     key = ("embedded:whisper-base", "ctranslate2")
-    short, long = module._gpu_seconds(key, one), module._gpu_seconds(key, one * 100)
-    assert module.GPU_START_SECONDS < short < 20 < long <= module.GPU_MOST_SECONDS
+    short, long = zero_gpu._gpu_seconds(key, one), zero_gpu._gpu_seconds(key, one * 100)
+    assert zero_gpu.GPU_START_SECONDS < short < 20 < long <= zero_gpu.GPU_MOST_SECONDS
 
 
 @pytest.mark.parametrize(("engine", "order", "pause"), [("torch", "en it", 4.0), ("ctranslate2", "it en", 0.5)])

@@ -102,7 +102,8 @@ def test_a_door_defines_nothing(door):
 
 
 @pytest.mark.parametrize("door", ["shared.wer", "shared.transcript", "shared.audio", "shared.checkpoint",
-                                  "shared.engines", "shared.link", "shared.cli", "shared.cli.options"])
+                                  "shared.engines", "shared.link", "shared.serving", "shared.cli",
+                                  "shared.cli.options"])
 def test_light_doors_import_no_heavy_library(door):
     code = f"import sys, {door}; print(sorted({{'torch', 'transformers', 'gradio'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -1,102 +1,38 @@
 """What an app answers with: a base checkpoint, a fine-tuned one, and which of the two serves a request.
 
-Enters: a Request. Leaves: an Answer that says which checkpoint gave it and why. Holds the loaded models, one copy of
-each for the whole process. On ZeroGPU only the model's own work runs inside `spaces.GPU`: reading, decoding and finding
-speech stay outside. Knows nothing of pages.
+Enters: a Request. Leaves: an Answer that says which checkpoint gave it and why. Knows nothing of pages.
 """
 
 from __future__ import annotations
 
 import functools
-import math
-import os
 import threading
 import time
-from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
 
-import spaces
-from shared.audio import AudioSource, Source, with_header
-from shared.audio.windows import Window
-from shared.checkpoint import Checkpoint, Download, configured
+from shared.audio import AudioSource, with_header
+from shared.checkpoint import Checkpoint, Download
 from shared.errors import UserError
 from shared.inference import OnText, Progress, Transcriber
 from shared.languages import language_name
-from shared.options import Options
+from shared.serving.choice import chooser, not_available, refusal, task_refusal, tuned_for
+from shared.serving.loaded import LOADED
+from shared.serving.request import BASE, FINE_TUNED, Answer, Limits, Request
+from shared.serving.zero_gpu import ON_ZERO_GPU, detect, recognise
 from shared.system.memory import give_back
 from shared.transcript import Transcript
 
-ON_ZERO_GPU = bool(os.environ.get("SPACES_ZERO_GPU"))
-MAX_EXTRA = 2  # checkpoints kept beside the configured pair, least recently used out first
 MAX_VISITOR_BYTES = 4 << 30  # largest checkpoint that a visitor may have a Space fetch: large-v3 in float16 is 3.1 GB
-# What a ZeroGPU call asks for before it runs, set against the visitor's daily quota: a start-up allowance and the audio
-# at a tenth of real time, for a large checkpoint; base and small are many times faster.
-GPU_START_SECONDS, GPU_RTFX, GPU_MOST_SECONDS = 10, 10, 120
-
-
-BASE, FINE_TUNED = "base", "fine-tuned"  # names of the two configured checkpoints
-
-
-@dataclass(frozen=True)
-class Request:
-    """One recording to be transcribed, and how: what a page, the API or a program asks for.
-
-    source: path of a media file, a Waveform, or an iterator of float32 blocks at 16 kHz. options: language, task and
-    so on. checkpoint: BASE, FINE_TUNED or a name that `Checkpoint.parse` reads; None: whichever serves the language.
-    engine: "auto", "torch" or "ctranslate2". start, end: seconds of a file; None for its end. track: audio
-    track of a file, from 1; None for its default one.
-    """
-
-    source: Source
-    options: Options = field(default_factory=Options)
-    engine: str = "auto"
-    start: float = 0.0
-    end: float | None = None
-    track: int | None = None
-    checkpoint: str | None = None
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A transcript and how it came about.
-
-    checkpoint: which one answered. notice: why not the fine-tuned one. seconds: of work, reading included.
-    """
-
-    transcript: Transcript
-    checkpoint: Checkpoint
-    notice: str | None
-    seconds: float
-
-    @property
-    def rtfx(self) -> float:
-        """Seconds of audio for each second of work."""
-        return self.transcript.duration / self.seconds if self.seconds else 0.0
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a visitor may send, and what a visitor may have loaded.
-
-    max_seconds, max_bytes: of a recording; None for any. allowed: Hub ids that may be loaded on demand, None for any
-    (one's own machine). listed, datasets: Hub ids of checkpoints and data sets that may be read with this machine's Hub
-    token though a visitor names them; anything else that a visitor names is read as a stranger would.
-    """
-
-    max_seconds: float | None = None
-    max_bytes: int | None = None
-    allowed: tuple[str, ...] | None = None
-    listed: tuple[str, ...] = ()
-    datasets: tuple[str, ...] = ()
 
 
 class Serving:
     """The two configured checkpoints and a few that visitors named, loaded once. Calls may come from any thread."""
 
     loads_at_once = True  # whether the weights are in memory when it is made
+    refusal = staticmethod(refusal)
 
     def __init__(self, base: Checkpoint | str, fine_tuned: Checkpoint | str, *, engine: str = "auto",
                  device: str = "auto", compute_type: str = "auto", limits: Limits | None = None,
@@ -115,7 +51,7 @@ class Serving:
         """
         self.limits = limits or Limits()
         self._engine, self._device, self._compute_type, self._progress = engine, device, compute_type, progress
-        self._loaded = _LOADED
+        self._loaded = LOADED
         self._n_uses, self._uses_lock = 0, threading.Lock()
         self.base = self._loaded.get(_parsed(base), engine, self._build)
         self.fine_tuned: Transcriber | None = None
@@ -123,7 +59,7 @@ class Serving:
         try:
             self.fine_tuned = self._loaded.get(_parsed(fine_tuned), engine, self._build)
         except UserError as error:
-            self.problem = _not_available(fine_tuned, error)
+            self.problem = not_available(fine_tuned, error)
         if self.loads_at_once or ON_ZERO_GPU:  # which forks what is in memory
             self.load()
 
@@ -137,7 +73,7 @@ class Serving:
             try:
                 self.fine_tuned.load()
             except UserError as error:
-                self.problem = _not_available(self.fine_tuned.asked, error)
+                self.problem = not_available(self.fine_tuned.asked, error)
                 self.fine_tuned = None
 
     @property
@@ -213,11 +149,11 @@ class Serving:
         request = replace(request, source=with_header(request.source))
         tuned, asked = self.fine_tuned, request.options
         if tuned is not None:
-            notice = _task_refusal(tuned, asked)
+            notice = task_refusal(tuned, asked)
             if notice is None and tuned.languages is not None:
                 if asked.language is None:
                     return self._by_language(tuned, request, progress, on_text, cancel)
-                notice = self.refusal(tuned, asked)
+                notice = refusal(tuned, asked)
             chosen = tuned if notice is None else self.base
         chosen = self.transcriber(chosen.checkpoint, request.engine)
         transcript = self._run(chosen, request, progress, on_text, cancel)
@@ -241,16 +177,16 @@ class Serving:
         with self.in_use():
             transcript = base.run(
                 self._open(request, cancel), request.options, progress=progress, on_text=collect, cancel=cancel,
-                recognise=functools.partial(_recognise, base, tuned=tuned))
-        choose = _choice(base, tuned)
+                recognise=functools.partial(recognise, base, tuned=tuned))
+        choose = chooser(base, tuned)
         of_base = [language_name(code) for code in spoken if choose(code)[0] is base]
         chosen, notice = choose(transcript.language)[0], None
         if not spoken:
             chosen = base
         elif len(of_base) == len(spoken) == 1:
-            notice = self.refusal(tuned, replace(request.options, language=transcript.language))
+            notice = refusal(tuned, replace(request.options, language=transcript.language))
         elif of_base:
-            notice = f"{_tuned_for(tuned)}; what is {' and '.join(of_base)} was answered by the base model."
+            notice = f"{tuned_for(tuned)}; what is {' and '.join(of_base)} was answered by the base model."
         return Answer(transcript, chosen.checkpoint, notice, time.monotonic() - begun)
 
     def named(self, name: str) -> Checkpoint:
@@ -286,9 +222,7 @@ class Serving:
         windows = list(islice(self.base.windows(self._open(request, cancel), request.options), 3))
         if not windows:
             return "en"
-        if ON_ZERO_GPU:
-            return _detect_on_gpu(_key(self.base), windows)
-        return self.base.detect_language(windows, cancel)
+        return detect(self.base, windows, cancel)
 
     def transcriber(self, checkpoint: Checkpoint, engine: str = "auto") -> Transcriber:
         """The loaded checkpoint; one that a visitor named is fetched first, if the owner allows it.
@@ -307,14 +241,6 @@ class Serving:
         build = self._build if checkpoint.model_id in self.limits.listed else self._build_for_visitor
         return self._loaded.get(checkpoint, engine, build, keep=pair)
 
-    @staticmethod
-    def refusal(tuned: Transcriber, options: Options) -> str | None:
-        """Why the fine-tuned checkpoint should not answer this, None if it should."""
-        if tuned.languages is not None and options.language not in tuned.languages:
-            spoken = language_name(options.language or "")
-            return f"{_tuned_for(tuned)}; this is {spoken}, so the base model answered."
-        return _task_refusal(tuned, options)
-
     def _check_allowed(self, checkpoint: Checkpoint) -> None:
         allowed = self.limits.allowed
         if allowed is None or str(checkpoint) in allowed or checkpoint.model_id in allowed:
@@ -327,7 +253,7 @@ class Serving:
              cancel: threading.Event | None) -> Transcript:
         with self.in_use():
             return chosen.run(self._open(request, cancel), request.options, progress=progress, on_text=on_text,
-                              cancel=cancel, recognise=functools.partial(_recognise, chosen))
+                              cancel=cancel, recognise=functools.partial(recognise, chosen))
 
     def _open(self, request: Request, cancel: threading.Event | None) -> AudioSource:
         return AudioSource(request.source, cancel, start=request.start, end=request.end, track=request.track,
@@ -349,161 +275,11 @@ class ServingInBackground(Serving):
     loads_at_once = False
 
 
-class _Loaded:
-    """The transcribers of this process by (checkpoint, engine), the least recently used first."""
-
-    def __init__(self) -> None:
-        self._known: OrderedDict[tuple[str, str], Transcriber] = OrderedDict()
-        self._lock = threading.Lock()  # held for moments only
-        self._building: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
-
-    def __getitem__(self, key: tuple[str, str]) -> Transcriber:
-        return self._known[key]
-
-    def each(self) -> list[Transcriber]:
-        """Every one of them, once."""
-        with self._lock:
-            return list({id(one): one for one in self._known.values()}.values())
-
-    def get(self, checkpoint: Checkpoint, engine: str, build: Callable[[Checkpoint, str], Transcriber], *,
-            keep: Iterable[Transcriber] = ()) -> Transcriber:
-        """The one that is there, else what `build` makes; afterwards at most MAX_EXTRA are kept beside `keep`.
-
-        A build may take minutes; who wants another checkpoint does not wait for it. Raises what `build` raises.
-        """
-        key = str(checkpoint), engine
-        with self._lock:
-            found = self._used(key)
-            building = self._building[key]
-        if found is not None:
-            return found
-        with building:
-            with self._lock:
-                found = self._used(key)
-            if found is None:
-                found = build(checkpoint, engine)
-                with self._lock:
-                    self._known[key] = self._known[_key(found)] = found
-                    self._forget_all_but([*keep, found] if keep else None)
-        return found
-
-    def _used(self, key: tuple[str, str]) -> Transcriber | None:
-        found = self._known.get(key)
-        for same in [one for one, known in self._known.items() if known is found]:
-            self._known.move_to_end(same)
-        return found
-
-    def _forget_all_but(self, keep: list[Transcriber] | None) -> None:
-        if keep is None:  # the configured pair is being loaded
-            return
-        pair = {id(one) for one in keep[:-1]}
-        extra = list(dict.fromkeys(id(one) for one in self._known.values() if id(one) not in pair))
-        for gone in extra[: max(0, len(extra) - MAX_EXTRA)]:
-            for key in [key for key, one in self._known.items() if id(one) == gone]:
-                del self._known[key]
-
-
-_LOADED = _Loaded()  # at module level: ZeroGPU forks what is here
-
-
 def _parsed(checkpoint: Checkpoint | str) -> Checkpoint:
     return Checkpoint.parse(checkpoint) if isinstance(checkpoint, str) else checkpoint
-
-
-def unload_minutes() -> float:
-    """UNLOAD_MINUTES: after how many idle minutes weights leave memory, 0 for never. On one's own machine 15."""
-    given = os.environ.get("UNLOAD_MINUTES") or ("0" if os.environ.get("SPACE_ID") else "15")
-    try:
-        minutes = float(given)
-    except ValueError:
-        minutes = -1.0
-    if not 0 <= minutes < math.inf:
-        raise UserError("UNLOAD_MINUTES is no number of minutes", got=given[:20],
-                        hint="set it to 15, or to 0 for never")
-    return minutes
-
-
-def _not_available(fine_tuned: Checkpoint | str, error: UserError) -> str:
-    return f"The fine-tuned model {fine_tuned} is not available, so the base model answers. {error}"
 
 
 def describe_engine(transcriber: Transcriber) -> str:
     """For a person, as in "torch int8 on CPU"."""
     engine = transcriber.plan
     return f"{engine.name} {engine.compute_type} on {'GPU' if engine.device == 'cuda' else 'CPU'}"
-
-
-def _key(transcriber: Transcriber) -> tuple[str, str]:
-    return str(transcriber.checkpoint), transcriber.plan.name
-
-
-def _task_refusal(tuned: Transcriber, options: Options) -> str | None:
-    if options.task == tuned.facts.task:
-        return None
-    done = "translated" if options.task == "translate" else "transcribed"
-    return f"The fine-tuned model was tuned to {tuned.facts.task}, so the base model {done}."
-
-
-def _tuned_for(tuned: Transcriber) -> str:
-    served = ", ".join(language_name(code) for code in tuned.languages or ())
-    return f"The fine-tuned model was tuned for {served}"
-
-
-def _choice(base: Transcriber, tuned: Transcriber) -> Callable[[str], tuple[Transcriber, str]]:
-    """From a language that the base detected to the checkpoint that serves it, and the language to ask it for."""
-
-    def choose(detected: str) -> tuple[Transcriber, str]:
-        asked = tuned.facts.tuned_for(detected)
-        return (tuned, asked) if tuned.languages is None or asked in tuned.languages else (base, detected)
-
-    return choose
-
-
-def _recognise(chosen: Transcriber, parts: Iterable[Window], options: Options,
-               total: Callable[[int, float], int | None], cancel: threading.Event | None,
-               tuned: Transcriber | None = None) -> Iterator[tuple[int, int | None, Transcript]]:
-    """`Transcriber.recognise`, on ZeroGPU in the process that holds the GPU. tuned: decodes its languages."""
-    if not ON_ZERO_GPU:
-        choose = None if tuned is None else _choice(chosen, tuned)
-        yield from chosen.recognise(parts, options, total, cancel, choose)
-        return
-    parts = list(parts)  # crosses the process border whole; the app's length limit bounds it
-    for done, new in _recognise_on_gpu(_key(chosen), parts, options, tuned and _key(tuned)):
-        if cancel is not None and cancel.is_set():
-            return
-        yield done, len(parts), new
-
-
-def _gpu_seconds(key: tuple[str, str], parts: list[Window], options: Options | None = None,
-                 tuned: tuple[str, str] | None = None) -> int:
-    """What a ZeroGPU call may take: computed from the audio, because it is set against the visitor's quota."""
-    audio = sum(window.duration for window in parts)
-    return min(GPU_MOST_SECONDS, GPU_START_SECONDS + math.ceil(audio / GPU_RTFX))
-
-
-@spaces.GPU(duration=_gpu_seconds)  # type: ignore[attr-defined]  # set at run time
-def _recognise_on_gpu(key: tuple[str, str], parts: list[Window], options: Options,
-                      tuned: tuple[str, str] | None = None) -> Iterator[tuple[int, Transcript]]:
-    base = _LOADED[key]
-    choose = None if tuned is None else _choice(base, _LOADED[tuned])
-    for done, _, new in base.recognise(parts, options, lambda done, reached: None, None, choose):
-        yield done, new
-
-
-@spaces.GPU(duration=_gpu_seconds)  # type: ignore[attr-defined]  # set at run time
-def _detect_on_gpu(key: tuple[str, str], parts: list[Window]) -> str:
-    return _LOADED[key].detect_language(parts)
-
-
-_serving: Serving | None = None
-_serving_lock = threading.Lock()
-
-
-def serving(limits: Limits, progress: Callable[[float, str], None] | None = None) -> Serving:
-    """The process's Serving, from BASE and FINE_TUNED (`checkpoint.configured`), made on the first call. Its weights
-    come into memory later: see `ServingInBackground`."""
-    global _serving
-    with _serving_lock:
-        if _serving is None:
-            _serving = ServingInBackground(*configured(), limits=limits, progress=progress)
-        return _serving

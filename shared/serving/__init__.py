@@ -1,0 +1,18 @@
+from shared.serving.answering import Serving, ServingInBackground, describe_engine
+from shared.serving.process import serving, unload_minutes
+from shared.serving.request import BASE, FINE_TUNED, Answer, Limits, Request
+from shared.serving.zero_gpu import ON_ZERO_GPU
+
+__all__ = [
+    "BASE",
+    "FINE_TUNED",
+    "ON_ZERO_GPU",
+    "Answer",
+    "Limits",
+    "Request",
+    "Serving",
+    "ServingInBackground",
+    "describe_engine",
+    "serving",
+    "unload_minutes",
+]

@@ -1,0 +1,41 @@
+"""The one `Serving` of this process, from its environment."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections.abc import Callable
+
+from shared.checkpoint import configured
+from shared.errors import UserError
+from shared.serving.answering import Serving, ServingInBackground
+from shared.serving.request import Limits
+
+_serving: Serving | None = None
+_serving_lock = threading.Lock()
+
+
+def serving(limits: Limits, progress: Callable[[float, str], None] | None = None) -> Serving:
+    """The process's Serving, from BASE and FINE_TUNED (`checkpoint.configured`), made on the first call.
+
+    Its weights come into memory later: see `ServingInBackground`.
+    """
+    global _serving
+    with _serving_lock:
+        if _serving is None:
+            _serving = ServingInBackground(*configured(), limits=limits, progress=progress)
+        return _serving
+
+
+def unload_minutes() -> float:
+    """UNLOAD_MINUTES: after how many idle minutes weights leave memory, 0 for never. On one's own machine 15."""
+    given = os.environ.get("UNLOAD_MINUTES") or ("0" if os.environ.get("SPACE_ID") else "15")
+    try:
+        minutes = float(given)
+    except ValueError:
+        minutes = -1.0
+    if not 0 <= minutes < math.inf:
+        raise UserError("UNLOAD_MINUTES is no number of minutes", got=given[:20],
+                        hint="set it to 15, or to 0 for never")
+    return minutes

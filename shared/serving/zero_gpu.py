@@ -1,0 +1,69 @@
+"""The model's own work, on ZeroGPU inside `spaces.GPU`: in a process that holds a GPU for as long as it was asked for.
+
+Reading, decoding and finding speech stay outside. What crosses the border is pickled: windows and options in, text
+out; the models themselves are in memory before the process is forked (`loaded.LOADED`). `spaces` decorates the
+functions when this module is imported, and has to be imported before CUDA is used.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+
+import spaces
+from shared.audio.windows import Window
+from shared.inference import Transcriber
+from shared.options import Options
+from shared.serving.choice import chooser
+from shared.serving.loaded import LOADED, key_of
+from shared.transcript import Transcript
+
+ON_ZERO_GPU = bool(os.environ.get("SPACES_ZERO_GPU"))
+# What a ZeroGPU call asks for before it runs, set against the visitor's daily quota: a start-up allowance and the audio
+# at a tenth of real time, for a large checkpoint; base and small are many times faster.
+GPU_START_SECONDS, GPU_RTFX, GPU_MOST_SECONDS = 10, 10, 120
+
+
+def recognise(chosen: Transcriber, parts: Iterable[Window], options: Options,
+              total: Callable[[int, float], int | None], cancel: threading.Event | None,
+              tuned: Transcriber | None = None) -> Iterator[tuple[int, int | None, Transcript]]:
+    """`Transcriber.recognise`, on ZeroGPU in the process that holds the GPU. tuned: decodes its languages."""
+    if not ON_ZERO_GPU:
+        choose = None if tuned is None else chooser(chosen, tuned)
+        yield from chosen.recognise(parts, options, total, cancel, choose)
+        return
+    parts = list(parts)  # crosses the process border whole; the app's length limit bounds it
+    for done, new in _recognise_on_gpu(key_of(chosen), parts, options, tuned and key_of(tuned)):
+        if cancel is not None and cancel.is_set():
+            return
+        yield done, len(parts), new
+
+
+def detect(chosen: Transcriber, parts: list[Window], cancel: threading.Event | None) -> str:
+    """`Transcriber.detect_language`, on ZeroGPU in the process that holds the GPU."""
+    if ON_ZERO_GPU:
+        return _detect_on_gpu(key_of(chosen), parts)
+    return chosen.detect_language(parts, cancel)
+
+
+def _gpu_seconds(key: tuple[str, str], parts: list[Window], options: Options | None = None,
+                 tuned: tuple[str, str] | None = None) -> int:
+    """What a ZeroGPU call may take: computed from the audio, because it is set against the visitor's quota."""
+    audio = sum(window.duration for window in parts)
+    return min(GPU_MOST_SECONDS, GPU_START_SECONDS + math.ceil(audio / GPU_RTFX))
+
+
+@spaces.GPU(duration=_gpu_seconds)  # type: ignore[attr-defined]  # set at run time
+def _recognise_on_gpu(key: tuple[str, str], parts: list[Window], options: Options,
+                      tuned: tuple[str, str] | None = None) -> Iterator[tuple[int, Transcript]]:
+    base = LOADED[key]
+    choose = None if tuned is None else chooser(base, LOADED[tuned])
+    for done, _, new in base.recognise(parts, options, lambda done, reached: None, None, choose):
+        yield done, new
+
+
+@spaces.GPU(duration=_gpu_seconds)  # type: ignore[attr-defined]  # set at run time
+def _detect_on_gpu(key: tuple[str, str], parts: list[Window]) -> str:
+    return LOADED[key].detect_language(parts)
