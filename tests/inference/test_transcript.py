@@ -1,4 +1,4 @@
-"""Five formats from one Transcript; subtitles that a real program reads and a person can."""
+"""Six formats from one Transcript; subtitles that a real program reads and a person can."""
 
 from __future__ import annotations
 
@@ -12,18 +12,8 @@ import docx
 import pytest
 
 from shared.audio import ffmpeg_executable
-from shared.transcript import (
-    CHARACTERS_PER_SECOND,
-    FORMATS,
-    LINE_COLUMNS,
-    MAX_SECONDS,
-    N_LINES,
-    Segment,
-    Transcript,
-    Word,
-    cues,
-    sentences,
-)
+from shared.transcript import FORMATS, Segment, Transcript, Word, cues, sentences
+from shared.transcript.subtitles import CHARACTERS_PER_SECOND, LINE_COLUMNS, MAX_SECONDS, N_LINES
 
 LONG = ("Unless to be rather cold-hearted and rather selfish is to be ill-disposed: but he was, in general, well "
         "respected; for he conducted himself with propriety in the discharge of his ordinary duties. Had he married a "

@@ -1,21 +1,13 @@
-"""What was spoken, by whom and when, and the six files it can be written to.
-
-Plain frozen values: they cross process borders and compare in tests. The writers are pure functions of a
-Transcript; `FORMATS` names them all. This module does not know where the text came from.
-"""
+"""Where the text of a subtitle is cut, and how long each stays on the screen."""
 
 from __future__ import annotations
 
-import io
-import json
 import math
-import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from shared.units import clock_time, short_clock
+from shared.transcript.values import UNSPACED, Segment, Transcript, ends_sentence
 
 # Subtitle rules. Two lines of 42 columns, 17 characters a second, 5/6 s to 7 s on screen and two frames between
 # cues are the values of the Netflix Timed Text Style Guide (general requirements) and close to the BBC's.
@@ -31,90 +23,6 @@ WORD_SECONDS = 3.0  # no word takes longer; what its times say beyond is silence
 NOT_FIRST = frozenset("、。，．：；！？…‥・）］｝〕〉》」』】〙〗〟’”»％‰℃,.!?:;)]}%"
                       "ぁぃぅぇぉっゃゅょゎァィゥェォッャュョヮヵヶー々〻ゝゞヽヾ〜～ะาำๅๆฯະາຳໆຯ។៕ៗ၊။")
 NOT_LAST = frozenset("（［｛〔〈《「『【〘〖〝‘“«￥＄￡([{เแโใไເແໂໃໄ\u17d2\u1039")
-# The scripts of NO_SPACES: Thai and Lao, Burmese, Khmer, East Asian marks and brackets, kana, ideographs, full width.
-_NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u303f\u3041-\u30ff\u31f0-\u31ff\u3400-\u4dbf"
-                      "\u4e00-\u9fff\uf900-\ufaff\uff01-\uff9f\U00020000-\U0003134f]")
-
-
-@dataclass(frozen=True)
-class Word:
-    """text as written, with its leading space; start, end: seconds from the start of the audio; probability 0 … 1."""
-
-    text: str
-    start: float
-    end: float
-    probability: float
-    speaker: str | None = None
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A sentence or so. avg_logprob: mean log-probability of its tokens (≤ 0); no_speech_prob: 0 … 1."""
-
-    text: str
-    start: float
-    end: float
-    words: tuple[Word, ...] = ()
-    speaker: str | None = None
-    no_speech_prob: float = 0.0
-    avg_logprob: float = 0.0
-
-
-@dataclass(frozen=True)
-class Transcript:
-    """segments in order of time; language: ISO 639-1; duration: seconds of audio; warnings: for the reader."""
-
-    segments: tuple[Segment, ...]
-    language: str
-    duration: float
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def text(self) -> str:
-        return joined(segment.text for segment in self.segments)
-
-    @property
-    def words(self) -> tuple[Word, ...]:
-        return tuple(word for segment in self.segments for word in segment.words)
-
-    def to_dict(self) -> dict:
-        return {"text": self.text, **asdict(self)}
-
-    @classmethod
-    def from_dict(cls, data: dict) -> Transcript:
-        segments = tuple(
-            Segment(**{**segment, "words": tuple(Word(**word) for word in segment.get("words", ()))})
-            for segment in data["segments"]
-        )
-        return cls(segments, data["language"], data["duration"], tuple(data.get("warnings", ())))
-
-
-def joined(texts: Iterable[str]) -> str:
-    """Pieces of text as one: with a space between, unless what follows is written in a script without spaces."""
-    text = ""
-    for piece in texts:
-        text += separator(piece) + piece if text else piece
-    return text
-
-
-def separator(text: str) -> str:
-    """What parts `text` from the text before it: "" if it begins in a script that is written without spaces."""
-    return "" if text and UNSPACED.match(text) else " "
-
-
-def sentences(segment: Segment) -> list[Segment]:
-    """A long segment cut after each sentence, by its word times; as it is where there are none."""
-    cuts = [i for i, word in enumerate(segment.words, 1) if ends_sentence(word.text)]
-    cuts = sorted({0, *cuts, len(segment.words)})
-    if len(cuts) <= 2:
-        return [segment]
-    parts = []
-    for first, last in pairwise(cuts):
-        words = segment.words[first:last]
-        text = "".join(word.text for word in words).strip()
-        parts.append(replace(segment, text=text, start=words[0].start, end=words[-1].end, words=words))
-    return parts
 
 
 @dataclass(frozen=True)
@@ -242,10 +150,6 @@ def _text(atoms: Sequence[_Atom]) -> str:
     return "".join(f" {atom.text}" if atom.has_space else atom.text for atom in atoms).strip()
 
 
-def ends_sentence(text: str) -> bool:
-    return text.rstrip().endswith((".", "!", "?", "…", "。", "！", "？", "।", "؟"))
-
-
 def _columns(text: str) -> int:
     """Width on screen: wide East Asian characters count two, combining marks none."""
     return sum(0 if unicodedata.category(c) in ("Mn", "Me", "Cf") else 2 if unicodedata.east_asian_width(c) in "WF"
@@ -265,79 +169,3 @@ def _lines(atoms: Sequence[_Atom]) -> list[str]:
         if len(lines) <= N_LINES:
             return lines
     return lines
-
-
-def to_txt(transcript: Transcript) -> str:
-    """One segment a line, with the speaker where known."""
-    return "".join(f"{_labelled(segment)}\n" for segment in transcript.segments)
-
-
-def to_srt(transcript: Transcript) -> str:
-    """SubRip."""
-    return "\n".join(
-        f"{i}\n{clock_time(cue.start, ',')} --> {clock_time(cue.end, ',')}\n" + "\n".join(cue.lines) + "\n"
-        for i, cue in enumerate(cues(transcript), 1)
-    )
-
-
-def to_vtt(transcript: Transcript) -> str:
-    """WebVTT, with `&` and `<` escaped as https://www.w3.org/TR/webvtt1/#cue-text asks."""
-    def escaped(line: str) -> str:
-        return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-    return "WEBVTT\n\n" + "\n".join(
-        f"{clock_time(cue.start)} --> {clock_time(cue.end)}\n" + "\n".join(map(escaped, cue.lines)) + "\n"
-        for cue in cues(transcript)
-    )
-
-
-def to_tsv(transcript: Transcript) -> str:
-    """start and end in milliseconds, speaker if speakers are known, text; one segment a line."""
-    with_speakers = any(segment.speaker for segment in transcript.segments)
-    rows = ["start\tend\tspeaker\ttext" if with_speakers else "start\tend\ttext"]
-    for segment in transcript.segments:
-        speaker = f"{segment.speaker or ''}\t" if with_speakers else ""
-        rows.append(f"{round(segment.start * 1000)}\t{round(segment.end * 1000)}\t{speaker}"
-                    f"{' '.join(segment.text.split())}")
-    return "\n".join(rows) + "\n"
-
-
-def to_json(transcript: Transcript) -> str:
-    """Everything there is; `Transcript.from_dict` reads it back."""
-    return json.dumps(transcript.to_dict(), ensure_ascii=False, indent=1) + "\n"
-
-
-def to_docx(transcript: Transcript) -> bytes:
-    """A Word document: one segment a paragraph, with its time and the speaker where known."""
-    import docx  # here: what writes no document does without it
-    from docx.oxml import OxmlElement
-    from docx.shared import Pt, RGBColor
-
-    document = docx.Document()
-    for segment in transcript.segments:
-        paragraph = document.add_paragraph()
-        if unicodedata.bidirectional(next(filter(str.isalpha, segment.text), "a")) in ("R", "AL"):
-            paragraph._p.get_or_add_pPr().append(OxmlElement("w:bidi"))
-        time = paragraph.add_run(f"{short_clock(segment.start)}  ")
-        time.font.size, time.font.color.rgb = Pt(8), RGBColor(0x64, 0x74, 0x8B)
-        if segment.speaker:
-            paragraph.add_run(f"{_NOT_IN_XML.sub('', segment.speaker)}: ").bold = True
-        paragraph.add_run(_NOT_IN_XML.sub("", segment.text))
-    content = io.BytesIO()
-    document.save(content)
-    return content.getvalue()
-
-
-FORMATS: dict[str, Callable[[Transcript], str | bytes]] = {
-    "txt": to_txt, "srt": to_srt, "vtt": to_vtt, "tsv": to_tsv, "json": to_json, "docx": to_docx,
-}
-
-
-def as_bytes(transcript: Transcript, form: str) -> bytes:
-    """What a file of a format (a key of FORMATS) holds; text in UTF-8."""
-    content = FORMATS[form](transcript)
-    return content if isinstance(content, bytes) else content.encode()
-
-
-def _labelled(segment: Segment) -> str:
-    return f"{segment.speaker}: {segment.text}" if segment.speaker else segment.text
