@@ -10,7 +10,7 @@ import numpy as np
 
 from shared.audio.ffmpeg import STALL_SECONDS, command_of
 from shared.audio.media import MIN_BEYOND_SECONDS, MediaInfo, Track, probe_many
-from shared.audio.mixing import to_mono
+from shared.audio.mixing import full_scale, to_mono
 from shared.audio.waveform import SAMPLE_RATE, Waveform
 from shared.system import processes
 
@@ -66,7 +66,9 @@ def _is_plain(info: MediaInfo, part: Part) -> bool:
 def _waveform(path: Path, track: Track, part: Part, info: MediaInfo) -> Waveform | None:
     samples = np.fromfile(path, dtype="<f4").astype(np.float32, copy=False)
     samples = samples[: len(samples) // track.channels * track.channels].reshape(-1, track.channels)
-    mono = np.clip(to_mono(np.nan_to_num(samples, copy=False, posinf=1.0, neginf=-1.0), track.layout), -1.0, 1.0)
+    samples = np.nan_to_num(samples, copy=False, posinf=1.0, neginf=-1.0)
+    samples /= full_scale(float(np.abs(samples).max(initial=0.0)))
+    mono = np.clip(to_mono(samples, track.layout), -1.0, 1.0)
     path.unlink()
     wanted = part.end - part.start
     if info.duration is not None and info.exact:

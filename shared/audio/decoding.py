@@ -19,7 +19,7 @@ import numpy as np
 
 from shared.audio.ffmpeg import LIMITS, STALL_SECONDS, decode_command, without_noise
 from shared.audio.media import MediaInfo, Track, checked_path, explain, probe, protected
-from shared.audio.mixing import FRAME, MonoMixer
+from shared.audio.mixing import FRAME, MonoMixer, full_scale
 from shared.audio.waveform import SAMPLE_RATE, Waveform
 from shared.errors import Cancelled, TruncatedAudio, UserError
 from shared.system import processes
@@ -28,7 +28,8 @@ from shared.units import spoken_time
 
 BLOCK_SECONDS = 30  # how much one block of `stream_audio` holds
 MAX_READ_BYTES = 16 << 20  # at once, of all channels
-SILENT_BELOW = 1e-3  # -60 dBFS: a track whose loudest sample is below it holds no speech
+SILENT_BELOW = 1e-3  # -60 dBFS: a quieter track holds no speech
+MIN_SOUND_SECONDS, SOUND_FRAME = 0.2, SAMPLE_RATE // 50  # a click or pop is shorter than any word
 SHORT_BY_SECONDS = 0.5  # headers round and count what encoders pad with: only a clear gap counts as cut off
 MediaSource = str | os.PathLike | MediaInfo
 
@@ -151,9 +152,17 @@ def _usable(track: Track, name: str) -> Track:
 
 @functools.lru_cache(maxsize=64)
 def _is_silent(info: MediaInfo, track: Track, changed: int) -> bool:
-    """Whether nothing comes out of a track. A sound one answers within its first seconds. changed: part of the key."""
+    """Whether a track holds no sound but clicks or a constant. A track with sound answers within its first seconds.
+
+    changed: part of the key.
+    """
+    n_left = round(MIN_SOUND_SECONDS * SAMPLE_RATE / SOUND_FRAME)
     with contextlib.suppress(UserError), contextlib.closing(_decoded(info, track, 0.0, None, 1.0, None)) as blocks:
-        return not any(np.abs(block).max(initial=0.0) >= SILENT_BELOW for block in blocks)
+        for block in blocks:
+            frames = block[: len(block) // SOUND_FRAME * SOUND_FRAME].reshape(-1, SOUND_FRAME)
+            n_left -= int(np.count_nonzero(np.ptp(frames, axis=1) / 2 >= SILENT_BELOW))
+            if n_left <= 0:
+                return False
     return True
 
 
@@ -199,12 +208,14 @@ def _blocks(child: processes.Child, track: Track, n_block: int) -> Iterator[np.n
     sample_bytes = 4 * track.channels
     n_frames = max(1, min(n_block // FRAME, MAX_READ_BYTES // (FRAME * sample_bytes)))
     parts: list[np.ndarray] = []
-    n_held = 0
+    n_held, scale = 0, 1.0
     stdout = child.process.stdout
     assert stdout is not None
     while raw := stdout.read(n_frames * FRAME * sample_bytes):
         samples = np.frombuffer(raw[: len(raw) // sample_bytes * sample_bytes], dtype="<f4").astype(np.float32)
         np.nan_to_num(samples, copy=False, posinf=1.0, neginf=-1.0)
+        scale = max(scale, full_scale(float(np.abs(samples).max(initial=0.0))))
+        samples /= scale
         frames = samples.reshape(-1, track.channels)
         parts += [mixer.push(frames[first : first + FRAME]) for first in range(0, len(frames), FRAME)]
         n_held += len(frames)

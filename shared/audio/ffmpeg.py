@@ -6,6 +6,7 @@ decoded, whatever its size. Knows nothing of what a file promises or of its faul
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 import shutil
@@ -26,28 +27,45 @@ LIMITS = processes.Limits(memory=MEMORY_BYTES, stalled=STALL_SECONDS)
 # Self-contained containers and the endings of their files. Left out on purpose: hls, dash, concat, image2, sdp, rtp,
 # lavfi: whatever names another file or address. ffmpeg compares any of a demuxer's names with this list.
 _SUFFIXES_OF = {
-    "wav": "wav wave", "w64": "w64", "aiff": "aif aiff aifc aff", "caf": "caf", "au": "au snd", "voc": "voc",
-    "mp3": "mp3 mp2 mp1 mpa m2a m3a", "aac": "aac adts", "loas": "loas", "flac": "flac",
-    "ogg": "ogg oga ogv ogx opus spx",
-    "mov": "mov mp4 m4a m4b m4r m4v 3gp 3g2 3ga mj2 f4v f4a qt psp ismv isma", "mp4": "", "m4a": "", "3gp": "",
-    "matroska": "mkv mka mk3d webm weba", "webm": "", "avi": "avi divx", "asf": "asf wma wmv", "flv": "flv",
-    "mpegts": "ts m2t m2ts mts", "mpeg": "mpg mpeg vob m2p", "g722": "g722 722", "gsm": "gsm", "amr": "amr",
-    "amrnb": "", "amrwb": "awb", "alaw": "al alaw", "mulaw": "ul ulaw", "ac3": "ac3", "eac3": "eac3 ec3", "dts": "dts",
+    "wav": "wav wave bwf rf64", "w64": "w64", "aiff": "aif aiff aifc aff", "caf": "caf", "au": "au snd", "voc": "voc",
+    "mp3": "mp3 mp2 mp1 mpa m2a m3a mpga", "aac": "aac adts", "loas": "loas", "flac": "flac",
+    "ogg": "ogg oga ogv ogx ogm opus spx",
+    "mov": "mov mp4 m4a m4b m4r m4v m4p mp4v mpg4 aax 3gp 3gpp 3g2 3gp2 3gpp2 3ga mj2 f4v f4a qt mqv lrv psp ismv isma",
+    "mp4": "", "m4a": "", "3gp": "",
+    "matroska": "mkv mka mk3d webm weba", "webm": "", "avi": "avi divx xvid", "asf": "asf wma wmv dvr-ms", "flv": "flv",
+    "mpegts": "ts m2t m2ts mts trp tod mpegts", "mpeg": "mpg mpeg mpe vob m2p", "g722": "g722 722", "gsm": "gsm",
+    "amr": "amr", "amrnb": "", "amrwb": "awb", "alaw": "al alaw", "mulaw": "ul ulaw", "ac3": "ac3", "eac3": "eac3 ec3",
+    "dts": "dts", "dtshd": "dtshd", "mlp": "mlp", "act": "act", "ilbc": "lbc", "iff": "iff 8svx", "ircam": "ircam sf",
     "wv": "wv", "ape": "ape apl mac", "tta": "tta", "mpc": "mpc mp+", "mpc8": "", "tak": "tak", "dsf": "dsf",
     "oma": "oma omg aa3", "rm": "rm ra rmvb", "nut": "nut", "mxf": "mxf", "dss": "dss ds2", "nistsphere": "nist sph",
     "sox": "sox", "qcp": "qcp", "truehd": "thd", "wtv": "wtv", "dv": "dv dif", "gxf": "gxf", "shn": "shn",
 }
 CONTAINERS = ",".join(_SUFFIXES_OF)
+# Codecs of nearly all recordings. Some systems ship an ffmpeg without those that are, or were, under patents.
+USUAL = ("aac", "ac3", "alac", "amrnb", "flac", "mp2", "mp3", "opus", "pcm_s16le", "vorbis", "wmav2")
+_passed_over: set[str] = set()  # programs that run but may not open our files, as a snap's in /tmp
 MEDIA_SUFFIXES = frozenset(f".{suffix}" for names in _SUFFIXES_OF.values() for suffix in names.split())
 
 
 def ffmpeg_executable() -> str:
-    """The ffmpeg on the PATH if it runs, else the one in the imageio-ffmpeg wheel.
+    """The ffmpeg on the PATH if it runs and knows the usual codecs, else the one in the imageio-ffmpeg wheel.
 
     Raises:
         UserError: neither of them runs.
     """
     return _working().path
+
+
+def without_program(path: str) -> bool:
+    """From now on do without this ffmpeg, which may not open what we may; False if there is no other that runs."""
+    _passed_over.add(path)
+    _working.cache_clear()
+    try:
+        return _working().path != path
+    except UserError:
+        _passed_over.discard(path)
+        _working.cache_clear()
+        return False
 
 
 def guards() -> dict[str, str]:
@@ -148,10 +166,16 @@ class _Program:
     path: str
     decoders: str  # of sound, comma-separated
 
+    @property
+    def n_usual(self) -> int:
+        names = self.decoders.split(",")
+        return sum(any(name.removeprefix("lib").startswith(codec) for name in names) for codec in USUAL)
+
 
 @functools.cache
 def _working() -> _Program:
-    tried = []
+    """The first program that knows all USUAL codecs, else the one that knows most of them."""
+    tried, found = [], []
     for path in _candidates():
         try:
             done = processes.run([path, "-hide_banner", "-v", "error", "-decoders"],
@@ -162,18 +186,23 @@ def _working() -> _Program:
         names = re.findall(r"^ A\S{5} (\S+)", done.output.decode("utf-8", "replace"), re.M)
         decoders = [name for name in names if name != "="]
         if done.code == 0 and decoders:
-            return _Program(path, ",".join(decoders))
+            found.append(_Program(path, ",".join(decoders)))
+            if found[-1].n_usual == len(USUAL):
+                break
+            continue
         tried.append(f"{path}: {done.messages.strip()[-200:] or f'ended with {done.code}'}")
+    if found:
+        return max(found, key=lambda program: program.n_usual)
     raise UserError("There is no ffmpeg that runs", got="; ".join(tried) or "none on the PATH, no imageio-ffmpeg",
                     hint="pip install imageio-ffmpeg, or install ffmpeg")
 
 
 def _candidates() -> list[str]:
+    """Programs to try, in order. imageio-ffmpeg gives what $IMAGEIO_FFMPEG_EXE names, whether or not it runs."""
     found = [path] if (path := shutil.which("ffmpeg")) else []
-    try:
+    with contextlib.suppress(ImportError, RuntimeError):  # not installed, or a wheel without a binary for this system
         import imageio_ffmpeg
 
         found.append(imageio_ffmpeg.get_ffmpeg_exe())
-    except (ImportError, RuntimeError):  # not installed, or a wheel without a binary for this system
-        pass
-    return found
+        found += map(str, sorted((Path(imageio_ffmpeg.__file__).parent / "binaries").glob("ffmpeg-*")))
+    return [path for path in dict.fromkeys(found) if path not in _passed_over]

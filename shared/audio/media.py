@@ -13,7 +13,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from shared.audio.ffmpeg import LIMITS, MEMORY_BYTES, PROBE_SECONDS, Decoding, probe_command, without_noise
+from shared.audio.ffmpeg import (
+    LIMITS,
+    MEMORY_BYTES,
+    PROBE_SECONDS,
+    Decoding,
+    ffmpeg_executable,
+    probe_command,
+    without_noise,
+    without_program,
+)
+from shared.audio.not_media import what_it_is
 from shared.audio.structure import Structure, structure
 from shared.errors import TruncatedAudio, UserError
 from shared.system import processes
@@ -115,6 +125,8 @@ def probe(path: str | os.PathLike, *, max_bytes: int | None = None) -> MediaInfo
         raise UserError("The file's header could not be read in time", got=path.name, limit=f"{PROBE_SECONDS} s",
                         hint="convert it to WAV, MP3 or MP4 and try again")
     if "Input #0" not in done.messages:
+        if _may_not_open(done.messages) and without_program(ffmpeg_executable()):
+            return probe(path, max_bytes=max_bytes)
         raise explain(done.messages, path, done.code)
     return _parsed(done.messages, path, shape)
 
@@ -165,6 +177,12 @@ def checked_path(path: str | os.PathLike, max_bytes: int | None = None) -> Path:
     return path
 
 
+def _may_not_open(messages: str) -> bool:
+    """Whether ffmpeg says that it cannot open a file which this process has opened before."""
+    return re.search(r"(Permission denied|No such file or directory|Operation not permitted)\s*$", messages.strip()
+                     ) is not None
+
+
 def _reads_on(path: Path, shape: Structure) -> bool:
     if not (shape.endless or shape.beyond >= MIN_BEYOND_SECONDS):
         return False
@@ -187,7 +205,10 @@ def _parsed(text: str, path: Path, shape: Structure) -> MediaInfo:
     is_longer = container.startswith("wav") and shape.beyond >= MIN_BEYOND_SECONDS
     if length is not None and is_longer:
         length += shape.beyond
-    lines = re.findall(r"^ {2}(?: {2})?Stream #\d+:\d+\S*: (Audio|Video|\w+): ?(.*)$", text, re.M)
+    # Listed by programme where there are several: a stream may come twice, and not in the order by which it is chosen.
+    streams = {int(number): (kind, line) for number, kind, line in re.findall(
+        r"^ {2}(?: {2})?Stream #\d+:(\d+)\S*: (Audio|Video|\w+): ?(.*)$", text, re.M)}
+    lines = [streams[number] for number in sorted(streams)]
     tracks = [_track(number, line, zero, shape.protected)
               for number, line in enumerate((line for kind, line in lines if kind == "Audio"), 1)]
     exact = not ("Estimating duration" in text or shape.endless or is_longer or container.startswith("asf"))
@@ -239,9 +260,12 @@ def explain(messages: str, path: Path, code: int = 1) -> UserError:
     """Turn ffmpeg's complaint into one of ours."""
     text = without_noise(messages)
     low = text.lower()
-    if "whitelist" in low and _is_playlist(path):
+    if _is_playlist(path):
         return UserError("This file is a playlist or names other media, which are not opened", got=path.name,
                          hint="send the sound itself")
+    if (found := what_it_is(path)) is not None:
+        return UserError("This is not a sound or video file we can read", got=f"{path.name}, which is {found[0]}",
+                         hint=found[1])
     if "format not on whitelist" in low:
         return UserError("This is not a sound or video file we can read", got=path.name, hint=FORMATS_HINT)
     if "matches no streams" in low or "does not contain any stream" in low:
@@ -249,9 +273,9 @@ def explain(messages: str, path: Path, code: int = 1) -> UserError:
     if "moov atom not found" in low or "end of file" in low or "partial file" in low:
         return TruncatedAudio("The file is cut off: its index is missing", got=path.name,
                               hint="fetch or export it again")
-    if "permission denied" in low:
-        return UserError("The file may not be read", got=f"no permission for {path.name}",
-                         hint="give yourself the right to read it, or copy it to another place")
+    if _may_not_open(text):
+        return UserError("ffmpeg may not read this file, though this program may", got=path.name,
+                         hint="install an ffmpeg that is no snap or sandbox, or copy the file to another place")
     if "cannot allocate memory" in low or "out of memory" in low:
         return UserError("The file takes too much memory to decode", got=path.name,
                          limit=f"{MEMORY_BYTES >> 20} MB", hint="convert it to WAV, MP3 or M4A and try again")

@@ -1,4 +1,4 @@
-"""Channels in, one channel out, without letting them cancel.
+"""Channels in, one channel out, in [-1, 1] and without letting them cancel.
 
 A microphone or cable wired the wrong way round gives two channels of opposite phase; their mean is silence. Each
 channel's polarity against the loudest one is found second by second and corrected before the mean is taken. Knows
@@ -15,6 +15,15 @@ FRAME = SAMPLE_RATE  # samples on which polarity is decided: whatever the blocks
 OPPOSITE, SAME = -0.6, 0.0  # correlation below the first turns a channel round, above the second turns it back
 _FRONT = 0.707  # weights of ITU-R BS.775 for a mix to fewer channels: centre 1, left and right 0.707, others 0.5
 _BEHIND = 0.5
+MAX_LEVEL = 8.0  # floats may go a little beyond 1 (mixing and resampling do it); integers kept as floats go far beyond
+INTEGER_SCALES = (2.0**15, 2.0**23, 2.0**31)
+
+
+def full_scale(level: float) -> float:
+    """What 1.0 is, by the largest absolute sample: some programs write 16-bit samples as floats and do not divide."""
+    if level <= MAX_LEVEL:
+        return 1.0
+    return next((scale for scale in INTEGER_SCALES if level <= 2 * scale), INTEGER_SCALES[-1])
 
 
 def channel_weights(n_channels: int, layout: str = "") -> np.ndarray:

@@ -14,13 +14,13 @@ import numpy as np
 
 from shared.audio.decoding import chosen_track, opened, stream_audio
 from shared.audio.media import MediaInfo, Track
+from shared.audio.mixing import MAX_LEVEL
 from shared.audio.waveform import SAMPLE_RATE, Waveform
 from shared.errors import TruncatedAudio, UserError
 from shared.whisper_constants import WINDOW_SAMPLES
 
 Source = str | os.PathLike | MediaInfo | Waveform | np.ndarray | Iterable[np.ndarray]
 BLOCK = WINDOW_SAMPLES
-MAX_LEVEL = 8.0  # samples may go a little beyond 1 (resampling does it); integers as floats go far beyond
 
 
 class AudioSource:

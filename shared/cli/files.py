@@ -156,10 +156,17 @@ def _not_done(jobs: Sequence[Job], request: FilesRequest) -> list[Job]:
         return list(jobs)
     todo = [job for job in jobs if not job.is_done]
     done = [job for job in jobs if job.is_done]
+    older = [job for job in done if job.is_older]
     if len(done) == 1:
-        tell(f"{done[0].input.shown}: {done[0].targets[0]} is there already and is left alone (--overwrite to redo)")
+        age = ", older than the recording," if older else ""
+        tell(f"{done[0].input.shown}: {done[0].targets[0]} is there already{age} and is left alone "
+             "(--overwrite to redo)")
     elif done:
-        tell(f"{len(done)} of {len(jobs)} were finished before and are left alone (--overwrite to redo)")
+        age = f"; {len(older)} of them are older than the recording, such as {older[0].targets[0]}" if older else ""
+        tell(f"{len(done)} of {len(jobs)} were finished before and are left alone{age} (--overwrite to redo)")
+    for job in todo:
+        for path in sorted(job.kept):
+            tell(f"{job.input.shown}: {path} is there already and is left alone (--overwrite to redo)")
     return todo
 
 

@@ -6,6 +6,7 @@ Opens none of them but what must be copied or fetched first (`as_file`).
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 import re
 import sys
@@ -17,10 +18,13 @@ from pathlib import Path
 from shared.errors import UserError
 from shared.system.command import system_words
 from shared.system.temporary import temporary_folder
+from shared.transcript import FORMATS
 
 MAX_STREAM_BYTES = 4_000_000_000  # from a pipe or standard input, on disk while it is read
 LINK_MAX_SECONDS, LINK_MAX_BYTES = 6 * 3600, 2_000_000_000
 COPY_BYTES = 1 << 20
+MAX_STEM = 80  # letters of a link's address in the name of its result
+LOST_LINK = "The link names a file that is not there"
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,10 @@ class Input:
     stem: str
     suffix: str
 
+    @property
+    def is_link(self) -> bool:
+        return self.path is None and self.shown != "-"
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -50,7 +58,9 @@ class Failure:
 
 
 def find_inputs(named: Sequence[str]) -> tuple[list[Input], list[Failure]]:
-    """Every recording meant, and the folders that could not be read.
+    """Every recording meant, and the folders and links that could not be read.
+
+    A file that two links name is two recordings: each gets its own result. Folders are followed once.
 
     Raises UserError for a path that is not there, and for a folder or glob without recordings.
     """
@@ -58,7 +68,8 @@ def find_inputs(named: Sequence[str]) -> tuple[list[Input], list[Failure]]:
     failures: list[Failure] = []
     for name in named:
         for one in _named(name, failures):
-            found.setdefault(one.shown if one.path is None or one.is_stream else str(one.path.resolve()), one)
+            found.setdefault(one.shown if one.path is None or one.is_stream else
+                             str(one.path.parent.resolve() / one.path.name), one)
     return list(found.values()), failures
 
 
@@ -70,7 +81,7 @@ def as_file(one: Input, stack: ExitStack, progress: Callable[[float | None, str]
     if one.path is not None and not one.is_stream:
         return one.path
     folder = stack.enter_context(temporary_folder("transcribe-"))
-    if one.path is None and one.shown != "-":
+    if one.is_link:
         from shared.link import download
 
         return download(one.shown, folder, max_seconds=LINK_MAX_SECONDS, max_bytes=LINK_MAX_BYTES, progress=progress)
@@ -100,7 +111,9 @@ def _named(name: str, failures: list[Failure]) -> Iterator[Input]:
         yield Input("-", None, True, Path(), Path(), "stdin", "")
         return
     if name.startswith(("http://", "https://")):
-        stem = re.sub(r"\W+", "-", name.split("//", 1)[1]).strip("-")[:80]
+        stem = re.sub(r"\W+", "-", name.split("//", 1)[1]).strip("-")
+        if len(stem) > MAX_STEM:  # cut, it could be another address's
+            stem = f"{stem[:MAX_STEM]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
         yield Input(name, None, True, Path(), Path(), stem, "")
         return
     path = Path(name)
@@ -110,9 +123,12 @@ def _named(name: str, failures: list[Failure]) -> Iterator[Input]:
             f"pipe-{number[1]}" if number else path.name)
         yield Input(name, path, True, Path() if number or name == "/dev/stdin" else path.parent, Path(), stem, "")
         return
+    if path.is_symlink() and not path.exists():
+        raise UserError(LOST_LINK, got=f"{name} → {os.readlink(name)}", hint="get the file that it names")
     roots = [path] if os.path.exists(path) else [Path(match) for match in sorted(glob.glob(name, recursive=True))]
     if not roots:
-        raise UserError("There is no such file or folder", got=name, hint="check the path")
+        raise UserError("There is no such file or folder", got=name, hint="check the path" if name not in FORMATS else
+                        "formats are joined by a comma, as in --format srt,txt")
     n_before, n_found = len(failures), 0
     for root in roots:
         for file in [root] if root.is_file() else _recordings(root, failures):
@@ -143,10 +159,21 @@ def _recordings(root: Path, failures: list[Failure]) -> list[Path]:
         failures.append(Failure(str(error.filename), str(UserError(
             "The folder cannot be read", got=system_words(error), hint="check its rights"))))
 
-    for folder, folders, names in os.walk(root, onerror=unreadable):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    seen = {os.path.realpath(root)}
+    for folder, folders, names in os.walk(root, onerror=unreadable, followlinks=True):
+        kept = []
+        for name in sorted(folders, key=lambda name: (os.path.islink(os.path.join(folder, name)), name)):
+            real = os.path.realpath(os.path.join(folder, name))
+            if not name.startswith(".") and real not in seen:
+                kept.append(name)
+                seen.add(real)
+        folders[:] = kept
         found += [Path(folder, name) for name in names
                   if not name.startswith(".") and Path(name).suffix.lower() in suffixes]
+    for path in found:
+        if path.is_symlink() and not path.exists():
+            failures.append(Failure(str(path), str(UserError(LOST_LINK, got=f"→ {os.readlink(path)}",
+                                                             hint="get the file that it names"))))
     return sorted(path for path in found if path.is_file())
 
 

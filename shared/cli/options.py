@@ -192,6 +192,7 @@ def request(arguments: Sequence[str]) -> FilesRequest | CompareRequest:
     """What `transcribe` was asked for. Raises UserError; --help and --version end the program."""
     given = files_parser().parse_args(arguments)
     formats = _formats(given.format)
+    _check_is_folder(given.output)
     options, model = _options(given, words=given.words, speakers=given.speakers), _model(given)
     if given.compare is not None:
         return _compare_request(given, options, model)
@@ -289,6 +290,15 @@ def _formats(text: str | None, of: Path | None = None) -> tuple[str, ...]:
         raise UserError("There is no such format", got=", ".join(unknown) or "nothing" if of is None else str(of),
                         limit=", ".join(FORMATS), hint="use those")
     return tuple(dict.fromkeys(names))
+
+
+def _check_is_folder(output: Path | None) -> None:
+    """`--output talk.srt` asks for a file; a folder of that name would be a surprise."""
+    form = "" if output is None else output.suffix.lower().lstrip(".")
+    if output is not None and form in FORMATS and not output.is_dir():
+        folder = "" if output.parent == Path() else f" --output {output.parent}"
+        raise UserError("--output names a folder, and this looks like a file", got=output,
+                        hint=f"--format {form}{folder} writes a file named after each recording")
 
 
 def _from_one(text: str) -> int:

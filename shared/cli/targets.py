@@ -1,7 +1,8 @@
 """Where results go, worked out for all inputs before the first is read, so that no two ever share a file.
 
 talk.mp3 becomes talk.srt, which is where players look. Where two inputs of a run would meet, the whole name stays
-(talk.mp3.srt, talk.wav.srt); where that is not enough, so do the folders that tell them apart.
+(talk.mp3.srt, talk.wav.srt); where that is not enough, so do the folders that tell them apart. What is there already is
+never written over unasked: the next sound that is piped in gets stdin-2.srt.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import tempfile
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 from shared.cli.inputs import Input, media_suffixes
@@ -25,19 +27,32 @@ PLAIN, WHOLE_NAME, FOLDERS, FOLDERS_AND_NAME, NUMBERED = range(5)  # how much of
 
 @dataclass(frozen=True)
 class Job:
-    """An input and the files to write for it, in the order of the formats; none if the text goes to the screen."""
+    """An input and the files to write for it, in the order of the formats; none if the text goes to the screen.
+
+    kept: those of them that are there already and stay as they are.
+    """
 
     input: Input
     targets: tuple[Path, ...]
+    kept: frozenset[Path] = frozenset()
 
     @property
     def is_done(self) -> bool:
-        """Whether an earlier run has written them all. What cannot be read twice is always new."""
-        return bool(self.targets) and not self.input.is_stream and all(os.path.isfile(path) for path in self.targets)
+        """Whether an earlier run has written them all."""
+        return bool(self.targets) and self.kept == set(self.targets)
+
+    @property
+    def is_older(self) -> bool:
+        """Whether what is kept was written before the recording, so that it may be another's."""
+        path = self.input.path
+        return path is not None and not self.input.is_stream and any(
+            os.stat(one).st_mtime < os.stat(path).st_mtime for one in self.kept)
 
 
 def planned(inputs: Sequence[Input], output: Path | None, formats: Sequence[str], overwrite: bool) -> list[Job]:
     """A job for each input; no two have a target in common, and none has an input for a target."""
+    if not overwrite:
+        inputs = [_unused(one, output, formats) for one in inputs]
     depth = [PLAIN if overwrite else _first_depth(one, output, formats) for one in inputs]
     taken = {_key(one.path) for one in inputs if one.path is not None}
     apart = _apart(inputs)
@@ -48,7 +63,8 @@ def planned(inputs: Sequence[Input], output: Path | None, formats: Sequence[str]
         meeting = [i for i, one in enumerate(keys)
                    if depth[i] < NUMBERED and any(counts[key] > 1 or key in taken for key in one)]
         if not meeting:
-            return [Job(one, tuple(paths)) for one, paths in zip(inputs, targets, strict=True)]
+            return [Job(one, tuple(paths), frozenset() if overwrite else frozenset(filter(os.path.isfile, paths)))
+                    for one, paths in zip(inputs, targets, strict=True)]
         for i in meeting:
             depth[i] += 1
 
@@ -56,6 +72,8 @@ def planned(inputs: Sequence[Input], output: Path | None, formats: Sequence[str]
 def unwritable(job: Job) -> str | None:
     """Why a job's files cannot be written, asked of the system before any work; None if they can."""
     for path in job.targets:
+        if path in job.kept:
+            continue
         try:
             if os.path.isdir(path):
                 return _reason(f"{path} is a folder")
@@ -76,8 +94,10 @@ def unwritable(job: Job) -> str | None:
 
 
 def write(job: Job, transcript: Transcript, formats: Sequence[str]) -> None:
-    """Each file appears whole or not at all. Raises UserError."""
+    """Each file appears whole or not at all; what is kept stays. Raises UserError."""
     for path, name in zip(job.targets, formats, strict=True):
+        if path in job.kept:
+            continue
         try:
             write_bytes(path, as_bytes(transcript, name))
         except OSError as error:
@@ -95,6 +115,15 @@ def _targets(one: Input, apart: Path, output: Path | None, formats: Sequence[str
     name = one.stem if depth in (PLAIN, FOLDERS) else one.stem + one.suffix
     name += f"-{number + 1}" if depth == NUMBERED else ""
     return [folder / f"{name}.{form}" for form in formats]
+
+
+def _unused(one: Input, output: Path | None, formats: Sequence[str]) -> Input:
+    """A pipe or standard input under the first name that is free: an earlier run's was other sound."""
+    if not one.is_stream or one.is_link:
+        return one
+    stems = (one.stem if n == 1 else f"{one.stem}-{n}" for n in count(1))
+    return next(named for named in (replace(one, stem=stem) for stem in stems) if not any(
+        os.path.lexists(path) for path in _targets(named, Path(), output, formats, PLAIN, 0)))
 
 
 def _first_depth(one: Input, output: Path | None, formats: Sequence[str]) -> int:

@@ -74,6 +74,58 @@ def test_a_broken_ffmpeg_on_the_path_gives_way_to_the_wheels(tmp_path, script):
     assert "imageio_ffmpeg" in done.stdout
 
 
+REAL = ffmpeg_module.ffmpeg_executable()
+LACKING = f"#!/bin/sh\n'{REAL}' \"$@\" | grep -v ' aac'\n"  # as distributions ship it without patented codecs
+SANDBOXED = ("#!/bin/sh\ncase \"$*\" in *file:*) echo 'Error opening input: Permission denied' >&2; exit 1;; esac\n"
+             f"exec '{REAL}' \"$@\"\n")  # as a snap's, which sees no /tmp and no hidden folder
+
+
+@pytest.mark.parametrize("script", [LACKING, SANDBOXED], ids=["no aac", "sandboxed"])
+def test_an_ffmpeg_that_lacks_codecs_or_may_not_open_files_gives_way_too(tmp_path, script):
+    (tmp_path / "ffmpeg").write_text(script)
+    (tmp_path / "ffmpeg").chmod(0o755)
+    ffmpeg(*sources(TONE), "-c:a", "aac", tmp_path / "talk.m4a")
+    code = f"from shared.audio import load_audio; print(load_audio({str(tmp_path / 'talk.m4a')!r}).duration)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False,
+                          env={**os.environ, "PATH": f"{tmp_path}:/usr/bin:/bin"})
+    assert done.returncode == 0 and float(done.stdout) == pytest.approx(3, abs=0.1), done.stderr
+
+
+def test_where_only_a_sandboxed_ffmpeg_is_had_the_file_is_not_blamed(tmp_path, monkeypatch):
+    (tmp_path / "ffmpeg").write_text(SANDBOXED)
+    (tmp_path / "ffmpeg").chmod(0o755)
+    ffmpeg(*sources(TONE), tmp_path / "talk.wav")
+    monkeypatch.setattr(ffmpeg_module, "_candidates", lambda: [str(tmp_path / "ffmpeg")])
+    ffmpeg_module._working.cache_clear()
+    try:
+        with pytest.raises(UserError, match="ffmpeg may not read this file, though this program may"):
+            load_audio(tmp_path / "talk.wav")
+    finally:
+        ffmpeg_module._working.cache_clear()
+
+
+NO_MEDIA = {
+    "page.mp3": (b"<!DOCTYPE html><html><title>404</title></html>", "a web page"),
+    "answer.m4a": (b'{"error": "not found"}', "JSON"),
+    "lfs.wav": (b"version https://git-lfs.github.com/spec/v1\n", "LFS"),
+    "blank.mp3": (bytes(200_000), "nothing but zeros"), "paper.mp3": (b"%PDF-1.7\n%\xe2\xe3\n", "PDF"),
+    "talk.wav": (b"PK\3\4" + bytes(100), "zip archive"),
+    "photo.wav": (b"\xff\xd8\xff\xe0\0\x10JFIF" + bytes(200), "picture"),
+    "notes.mp3": ("Größe und Übung\n".encode() * 300, "which is text"),
+    "song.mid": (b"MThd\0\0\0\6" + bytes(20), "MIDI"),
+    "list.mp3": (b"#EXTM3U\nhttp://e.org/a.mp3\n", "playlist"),
+    "movie.mp4": (b"d8:announce30:http://e.org", "torrent"),
+}
+
+
+@pytest.mark.parametrize("name", NO_MEDIA)
+def test_what_is_no_recording_is_called_by_its_name(tmp_path, name):
+    content, what = NO_MEDIA[name]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=what):
+        load_audio(tmp_path / name)
+
+
 def test_no_ffmpeg_that_runs_is_an_error(tmp_path, monkeypatch):
     ffmpeg_module._working.cache_clear()
     broken = tmp_path / "ffmpeg"

@@ -9,8 +9,10 @@ import pytest
 from media_files import PICTURE, QUIET, TONE, ffmpeg, sounding, sources
 
 from shared.audio import SAMPLE_RATE, AudioSource, ffmpeg_executable, load_audio, probe
-from shared.audio.media import _n_channels
+from shared.audio.batch import Part, load_parts
+from shared.audio.media import _n_channels, _parsed
 from shared.audio.mixing import channel_weights, to_mono
+from shared.audio.structure import Structure
 from shared.errors import UserError
 
 HIGH = "sine=frequency=880:sample_rate=16000:duration=3"
@@ -144,3 +146,37 @@ def test_a_track_that_changes_its_channels_is_read_to_its_end(tmp_path):
     both = tmp_path / "both.ts"
     both.write_bytes((tmp_path / "1.ts").read_bytes() + (tmp_path / "2.ts").read_bytes())
     assert load_audio(both).duration == pytest.approx(6, abs=0.4)
+
+
+CLICK = "aevalsrc='if(between(t,0.5,0.502),0.5,0)':d=3:s=16000"
+CONSTANT = "aevalsrc='0.3':d=3:s=16000"
+
+
+@pytest.mark.parametrize("silent", [CLICK, CONSTANT], ids=["a click", "a constant"])
+def test_a_track_without_speech_is_passed_over_though_it_is_not_all_zeros(tmp_path, silent):
+    samples, warnings, number = read(two_tracks(tmp_path / "two.mkv", silent, TONE, "-c:a", "flac"))
+    assert number == 2 and pitch(samples) == 440 and "track 1 is silent" in warnings[0]
+
+
+def test_streams_that_are_listed_by_programme_are_counted_once_in_their_order(tmp_path):
+    """A transport stream whose programmes share a track, in the form that ffmpeg prints."""
+    listing = ("Input #0, mpegts, from 'x':\n  Duration: 00:00:02.92, start: 1.4, bitrate: 188 kb/s\n  Program 2 \n"
+               "  Stream #0:2[0x102]: Audio: ac3, 48000 Hz, stereo, fltp, 192 kb/s\n"
+               "  Stream #0:0[0x100]: Audio: mp2, 32000 Hz, mono, fltp, 64 kb/s\n  Program 1 \n"
+               "  Stream #0:0[0x100]: Audio: mp2, 32000 Hz, mono, fltp, 64 kb/s\n"
+               "  Stream #0:1[0x101]: Video: h264, 1920x1080\n")
+    tracks = _parsed(listing, tmp_path / "x.ts", Structure()).tracks
+    assert [(track.number, track.codec) for track in tracks] == [(1, "mp2"), (2, "ac3")]
+
+
+@pytest.mark.parametrize("codec, scale", [("pcm_f32le", 2**15), ("pcm_f64le", 2**15), ("pcm_f32le", 2**31)])
+def test_integers_that_were_written_as_floats_are_not_clipped(tmp_path, codec, scale):
+    path = tmp_path / "integers.wav"
+    ffmpeg(*sources(f"aevalsrc='{scale}*0.5*sin(2*PI*440*t)':d=3:s=16000"), "-c:a", codec, path)
+    expected = load_audio(path).samples
+    assert np.abs(expected).max() == pytest.approx(0.5, abs=0.01)
+    (part,) = load_parts([Part(path, 0.0, 3.0)], tmp_path)
+    np.testing.assert_allclose(part.samples, expected, atol=1e-6)
+    loud = tmp_path / "loud.wav"  # a mix that is a little too loud is clipped, as players do it
+    ffmpeg(*sources("aevalsrc='1.8*sin(2*PI*440*t)':d=3:s=16000"), "-c:a", codec, loud)
+    assert np.abs(load_audio(loud).samples).max() == 1.0

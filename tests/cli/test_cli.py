@@ -168,6 +168,7 @@ def test_compare_takes_the_task_and_what_is_piped_into_it(tmp_path):
     ([CLIP.path, "--speakers", "0"], "from 1"), ([CLIP.path, "--track", "0"], "from 1"),
     ([CLIP.path, "--compute-type", "int3"], "invalid choice"), ([CLIP.path, "--device", "tpu"], "invalid choice"),
     ([CLIP.path, "--output", CLIP.path], "is a file, not a folder"),
+    ([CLIP.path, "--output", "x/talk.srt"], "--format srt --output x writes"),
     ([CLIP.path, "--compare", "nothing.txt"], "no such reference"),
     ([CLIP.path, "--compare", "nothing.txt", "--words", "--output", "x"], "--words --output"),
     ([CLIP.path, CLIP.path, "--compare", "nothing.txt"], "one recording"),

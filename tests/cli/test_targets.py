@@ -110,3 +110,60 @@ def test_a_name_as_long_as_names_may_be_is_written(here):
     write(job, Transcript((Segment("Grazie.", 0, 1),), "it", 1.0), ("txt",))
     assert job.targets[0].read_text() == "Grazie.\n" and sorted(os.listdir(".")) == sorted(
         [job.targets[0].name, one.path.name])
+
+
+def test_what_is_there_is_never_written_over_unasked(here):
+    """A subtitle that somebody has edited, and the text of what was piped in before."""
+    here("talk.mp3", "talk.srt", "stdin.srt", "stdin-2.srt")
+    os.mkfifo("talk")
+    inputs, _ = find_inputs(["talk.mp3", "-", "talk"])
+    edited, piped, pipe = planned(inputs, None, ("srt", "txt"), False)
+    assert edited.kept == {Path("talk.srt")} and not edited.is_done
+    write(edited, Transcript((Segment("Grazie.", 0, 1),), "it", 1.0), ("srt", "txt"))
+    assert Path("talk.srt").read_bytes() == b"x" and Path("talk.txt").read_text() == "Grazie.\n"
+    assert [str(path) for path in piped.targets] == ["stdin-3.srt", "stdin-3.txt"]
+    assert [str(path) for path in pipe.targets] == ["talk-2.srt", "talk-2.txt"]
+    assert all(job.kept == frozenset() for job in planned(inputs, None, ("srt",), True))
+
+
+def test_a_link_that_is_done_is_left_alone_and_a_long_one_is_not_taken_for_another(here):
+    long = "https://e.org/" + "x" * 90
+    (one,), _ = find_inputs(["https://e.org/talk"])
+    here("e-org-talk.srt")
+    assert planned([one], None, ("srt",), False)[0].is_done
+    stems = {find_inputs([long + end])[0][0].stem for end in ("1", "2")}
+    assert len(stems) == 2
+
+
+def test_a_result_that_is_older_than_its_recording_may_be_anothers(here):
+    here("rec.wav", "rec.txt")
+    os.utime("rec.txt", (1e9, 1e9))
+    (one,), _ = find_inputs(["rec.wav"])
+    assert planned([one], None, ("txt",), False)[0].is_older
+    os.utime("rec.wav", (1e8, 1e8))
+    assert not planned([one], None, ("txt",), False)[0].is_older
+
+
+def test_links_of_the_file_system(here):
+    """Folders are followed once, a link to nowhere is reported, and a file of two names has two results."""
+    here("far/talk.mp3", "in/a.mp3")
+    os.symlink("../far", "in/session")
+    os.symlink("..", "in/loop")
+    os.symlink("a.mp3", "in/b.mp3")
+    os.symlink("gone.mp3", "in/lost.mp3")
+    inputs, failures = find_inputs(["in"])
+    assert sorted(one.shown for one in inputs) == ["in/a.mp3", "in/b.mp3", "in/session/talk.mp3"]
+    assert [one.shown for one in failures] == ["in/lost.mp3"] and "gone.mp3" in failures[0].reason
+    with pytest.raises(UserError, match="link names a file that is not there"):
+        find_inputs(["in/lost.mp3"])
+
+
+@pytest.mark.parametrize("ending", ["mpga", "3gpp", "ogm", "bwf", "mp4v", "tod", "mpe", "m4p", "act"])
+def test_endings_of_phones_cameras_and_recorders(here, ending):
+    here(f"in/talk.{ending}", "in/other.mp3")
+    assert len(targets(["in"])) == 2
+
+
+def test_formats_given_as_paths_get_a_hint(here):
+    with pytest.raises(UserError, match="joined by a comma"):
+        find_inputs(["txt"])
