@@ -1,4 +1,5 @@
 from shared.api.openai_routes import Settings, create_app, refusal, routes, serve
-from shared.api.work import Busy, Queue
+from shared.api.work import AT_ONCE, LINKS, LIVE, MODEL, Busy, Queue, Turn
 
-__all__ = ["Busy", "Queue", "Settings", "create_app", "refusal", "routes", "serve"]
+__all__ = ["AT_ONCE", "LINKS", "LIVE", "MODEL", "Busy", "Queue", "Settings", "Turn", "create_app", "refusal", "routes",
+           "serve"]

@@ -34,7 +34,6 @@ from shared.transcript import Transcript, separator
 # Names by which clients ask OpenAI for a transcription: here they mean "whichever checkpoint serves the language".
 AUTOMATIC = ("whisper-1", "auto", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-4o-transcribe-diarize",
              "gpt-transcribe")
-PLACES = 64
 
 
 def _address(request: HttpRequest) -> str:
@@ -45,19 +44,12 @@ def _address(request: HttpRequest) -> str:
 class Settings:
     """How requests are let in.
 
-    api_key: what clients must send as their key, None for none. places: requests that may be worked on or wait at a
-    time; places_for_each: of those, for one visitor, None for all. visitor: who sends a request; the network address
+    api_key: what clients must send as their key, None for none. visitor: who sends a request; the network address
     unless named.
     """
 
     api_key: str | None = None
-    places: int = PLACES
-    places_for_each: int | None = None
     visitor: Callable[[HttpRequest], str] = _address
-
-    def queue(self) -> Queue:
-        """The queue these settings describe."""
-        return Queue(self.places, self.places_for_each)
 
 
 @dataclass(frozen=True)
@@ -85,9 +77,9 @@ class ModelNotFound(UserError):
     """The form names a model that there is not."""
 
 
-def routes(serving: Serving, settings: Settings, waiting: Queue | None = None) -> APIRouter:
-    """The API's routes, to be included in an application of any kind. waiting: a queue that others use as well."""
-    router, waiting = APIRouter(tags=["OpenAI"]), waiting or settings.queue()
+def routes(serving: Serving, settings: Settings, waiting: Queue) -> APIRouter:
+    """The API's routes, to be included in an application of any kind. waiting: the application's queue."""
+    router = APIRouter(tags=["OpenAI"])
     refused = functools.partial(refusal, settings)
     inside = _Inside(serving, waiting, settings.visitor)
 
@@ -116,18 +108,20 @@ def routes(serving: Serving, settings: Settings, waiting: Queue | None = None) -
     return router
 
 
-def create_app(serving: Serving, settings: Settings, hosts: tuple[str, ...] = LOOPBACK) -> FastAPI:
+def create_app(serving: Serving, settings: Settings, hosts: tuple[str, ...] = LOOPBACK, waiting: Queue | None = None
+               ) -> FastAPI:
     """An application with these routes alone.
 
     Args:
         serving: the loaded checkpoints.
-        settings: key and queue.
+        settings: key and names of visitors.
         hosts: names under which it is reached; a request for another name is refused, so that a page elsewhere cannot
             reach it by letting its own name point here. ("*",) allows any.
+        waiting: the queue; one of its own unless given.
     """
     app = FastAPI(title="whisper-spaces", docs_url=None, redoc_url=None)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
-    app.include_router(routes(serving, settings))
+    app.include_router(routes(serving, settings, waiting or Queue()))
     return app
 
 
@@ -189,7 +183,7 @@ async def _streamed(request: HttpRequest, form: FormData, asked: _Asked, inside:
         try:
             async for event in inside.waiting.stream(work, request.is_disconnected, inside.visitor(request)):
                 yield _event(event)
-        except (UserError, Cancelled, Busy) as error:
+        except (UserError, Cancelled) as error:
             yield _event({"type": "error", "error": _error_body(_words(error), None, None)})
         finally:
             await form.close()

@@ -1,36 +1,91 @@
-"""Requests that wait their turn: one is worked on at a time, a bounded number waits, and one whose client left ends."""
+"""Whose turn it is: work waits in lanes, each lane has so many at once in the order they came, too much is refused.
+
+The one queue of a program: the pages, the tools and OpenAI's routes of an app take their turns in the same `Queue`.
+Knows nothing of what the work is.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import queue
 import threading
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from shared.errors import Cancelled, UserError
 
 POLL_SECONDS = 0.1
+PLACES = 64  # that may wait, of all visitors
+MODEL, LINKS, LIVE = "model", "links", "live"
+AT_ONCE = {MODEL: 1, LINKS: 3, LIVE: 4}  # by lane; who downloads or records keeps nobody waiting
 T = TypeVar("T")
 
 
-class Busy(Exception):
-    """Too many requests wait already; the text says whose, and what to do."""
+class Busy(UserError):
+    """Too much is waiting already; the text says whose, and what to do."""
+
+
+class Turn:
+    """A place in a lane. visitor: who asked."""
+
+    def __init__(self, work: Callable[[], None], visitor: str = "", lane: str = MODEL) -> None:
+        """work: called in a thread of its own, with the context variables of the caller (ZeroGPU finds the visitor's
+        quota there)."""
+        self.visitor, self.lane = visitor, lane
+        self._work, self._context = work, contextvars.copy_context()
+
+    def _run(self) -> None:
+        self._context.run(self._work)
 
 
 class Queue:
-    """Each may be worked on or wait; the next one is refused."""
+    """Calls may come from any thread."""
 
-    def __init__(self, places: int, places_for_each: int | None = None) -> None:
-        """places: for all requests together. places_for_each: for those of one visitor, None for as many as all."""
-        self.places = places
-        self._for_each = places_for_each or places
-        self._taken: Counter[str] = Counter()
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="api")
+    def __init__(self, places: int = PLACES, places_for_each: int | None = None,
+                 at_once: Mapping[str, int] = AT_ONCE) -> None:
+        """What is being worked on takes no place.
+
+        Args:
+            places: that may wait, of all visitors.
+            places_for_each: of those, for one visitor; None for as many as all.
+            at_once: how many each lane works on.
+        """
+        self.places, self._for_each, self._at_once = places, places_for_each or places, dict(at_once)
+        self._waiting: list[Turn] = []
+        self._begun: list[Turn] = []
+        self._lock = threading.Lock()  # held for moments only
+
+    def enter(self, turn: Turn) -> None:
+        """Let it begin when its lane is free. Raises Busy."""
+        with self._lock:
+            self._check(turn.visitor, turn.lane)
+            self._waiting.append(turn)
+        self._begin_next()
+
+    def check(self, visitor: str = "", lane: str = MODEL) -> None:
+        """Raise Busy if another of this visitor's would be refused now."""
+        with self._lock:
+            self._check(visitor, lane)
+
+    def hurry(self, turn: Turn) -> None:
+        """It begins now, if it has not: for what has been ended, which only has to clear up."""
+        with self._lock:
+            if turn not in self._waiting:
+                return
+            self._waiting.remove(turn)
+        self._start(turn)
+
+    def n_before(self, turn: Turn) -> int | None:
+        """How many of its lane come before it, those at work included; None once it has begun."""
+        with self._lock:
+            waiting = [one for one in self._waiting if one.lane == turn.lane]
+            if turn not in waiting:
+                return None
+            return waiting.index(turn) + sum(one.lane == turn.lane for one in self._begun)
 
     async def run(self, work: Callable[[threading.Event], T], gone: Callable[[], Awaitable[bool]], visitor: str = ""
                   ) -> T:
@@ -45,19 +100,31 @@ class Queue:
             Busy: no place is left.
             Cancelled: the client has left.
         """
-        with self._place(visitor):
-            cancel = threading.Event()
-            future = asyncio.get_running_loop().run_in_executor(self._pool, self._guarded, work, cancel)
+        cancel, outcome = threading.Event(), Future[T]()
+
+        def answer() -> None:
             try:
-                while not future.done():
-                    await asyncio.wait({future}, timeout=POLL_SECONDS)
-                    if not future.done() and await gone():
-                        cancel.set()
-                return future.result()
-            finally:
-                cancel.set()  # also where the server itself is stopped
-                if not future.done():
-                    future.add_done_callback(_unwaited)
+                if cancel.is_set():  # the client left while it waited
+                    raise Cancelled
+                outcome.set_result(work(cancel))
+            except BaseException as problem:
+                outcome.set_exception(problem)
+
+        turn = Turn(answer, visitor)
+        self.enter(turn)
+        future = asyncio.wrap_future(outcome)
+        try:
+            while not future.done():
+                await asyncio.wait({future}, timeout=POLL_SECONDS)
+                if not future.done() and await gone():
+                    cancel.set()
+                    self.hurry(turn)
+            return future.result()
+        finally:
+            cancel.set()  # also where the server itself is stopped
+            self.hurry(turn)
+            if not future.done():
+                future.add_done_callback(_unwaited)
 
     async def stream(self, work: Callable[[threading.Event, Callable[[Any], None]], None],
                      gone: Callable[[], Awaitable[bool]], visitor: str = "") -> AsyncIterator[Any]:
@@ -74,28 +141,41 @@ class Queue:
         finally:
             task.cancel()
 
-    def check(self, visitor: str = "") -> None:
-        """Raise Busy if another request of this visitor would be refused now."""
-        if self._taken.total() >= self.places:
-            raise Busy(f"{self.places} requests are waiting already; try again later")
-        if self._taken[visitor] >= self._for_each:
-            raise Busy(f"{self._for_each} of your requests are waiting already; wait for one of them")
+    def _check(self, visitor: str, lane: str) -> None:
+        if self._free(lane) > 0:  # it need not wait
+            return
+        waiting = sum(one.visitor == visitor for one in self._waiting)
+        if waiting >= self._for_each:
+            raise Busy("Too many of your requests are waiting already", got=waiting, limit=self._for_each,
+                       hint="wait for one of them")
+        if len(self._waiting) >= self.places:
+            raise Busy("Too many requests are waiting already", got=len(self._waiting), limit=self.places,
+                       hint="try again in some minutes")
 
-    @contextlib.contextmanager
-    def _place(self, visitor: str) -> Iterator[None]:
-        self.check(visitor)
-        self._taken[visitor] += 1
+    def _free(self, lane: str) -> int:
+        return self._at_once[lane] - sum(one.lane == lane for one in self._begun)
+
+    def _begin_next(self) -> None:
+        with self._lock:
+            ready = []
+            for lane in self._at_once:
+                ready += [one for one in self._waiting if one.lane == lane][: max(self._free(lane), 0)]
+            self._begun += ready
+            self._waiting = [one for one in self._waiting if one not in ready]
+        for turn in ready:
+            self._start(turn)
+
+    def _start(self, turn: Turn) -> None:
+        threading.Thread(target=self._work_on, args=(turn,), name="work", daemon=True).start()
+
+    def _work_on(self, turn: Turn) -> None:
         try:
-            yield
+            turn._run()
         finally:
-            self._taken[visitor] -= 1
-            self._taken += Counter()  # forgets those with none
-
-    @staticmethod
-    def _guarded(work: Callable[[threading.Event], T], cancel: threading.Event) -> T:
-        if cancel.is_set():  # the client left while it waited
-            raise Cancelled
-        return work(cancel)
+            with self._lock:
+                if turn in self._begun:  # what was hurried is in no lane
+                    self._begun.remove(turn)
+            self._begin_next()
 
 
 def _unwaited(future: asyncio.Future[Any]) -> None:

@@ -16,7 +16,7 @@ import uvicorn
 from corpora import wav
 from speech import clips, joined
 
-from shared.api import Busy, Queue, Settings, create_app
+from shared.api import LINKS, Busy, Queue, Settings, create_app
 from shared.serving import Limits, Serving
 from shared.system.temporary import temporary_root
 from shared.wer import word_errors
@@ -27,9 +27,10 @@ KEY, MAX_BYTES = "secret key", 4_000_000
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """The server's address, with two queue places and a limit of 4 MB."""
+    """The server's address, with two places to wait and a limit of 4 MB."""
     served = Serving("embedded:whisper-base", "embedded:whisper-base-it", limits=Limits(600, MAX_BYTES))
-    config = uvicorn.Config(create_app(served, Settings(KEY, places=2)), host="127.0.0.1", port=0, log_level="warning")
+    app = create_app(served, Settings(KEY), waiting=Queue(places=2))
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -200,22 +201,23 @@ def test_a_client_that_leaves_ends_its_work_and_others_are_told_to_wait(address,
 
 def test_one_visitor_does_not_fill_the_queue():
     async def fill() -> None:
-        waiting = Queue(places=4, places_for_each=2)
+        waiting = Queue(places=4, places_for_each=2)  # beside the one that is worked on
         go, over = threading.Event(), threading.Event()
 
         async def here() -> bool:
             return over.is_set()
 
-        asked = [asyncio.ensure_future(waiting.run(lambda cancel: go.wait(20), here, "a")) for _ in range(2)]
+        asked = [asyncio.ensure_future(waiting.run(lambda cancel: go.wait(20), here, "a")) for _ in range(3)]
         await asyncio.sleep(0.1)
-        with pytest.raises(Busy, match="2 of your requests are waiting"):
+        with pytest.raises(Busy, match=r"of your requests are waiting already\. Got: 2"):
             waiting.check("a")
+        waiting.check("a", LINKS)  # where nobody waits
         asked += [asyncio.ensure_future(waiting.run(lambda cancel: go.wait(20), here, who)) for who in "bc"]
         await asyncio.sleep(0.1)
-        with pytest.raises(Busy, match="4 requests are waiting"):
+        with pytest.raises(Busy, match=r"Too many requests are waiting already\. Got: 4"):
             await waiting.run(lambda cancel: None, here, "d")
         go.set()
-        assert await asyncio.gather(*asked) == [True] * 4
+        assert await asyncio.gather(*asked) == [True] * 5
         waiting.check("a")
 
     asyncio.run(fill())

@@ -6,17 +6,16 @@ import asyncio
 import threading
 import time
 
-import gradio as gr
 import pytest
 from speech import clips
 
+from shared.api import Busy
 from shared.checkpoint import Checkpoint
-from shared.errors import UserError
+from shared.errors import Cancelled, UserError
 from shared.serving import Answer
 from shared.transcript import Segment, Transcript
 from shared.ui.server import jobs, owners, results, watching
-from shared.ui.server.jobs import Asker, Job
-from shared.ui.server.visitors import MAX_WAITING
+from shared.ui.server.jobs import MAX_WAITING, Asker, Job
 
 ANNA, BO, STRANGER = owners.known("", "anna's page"), owners.known("", "bo's page"), owners.known("", None)
 
@@ -70,7 +69,7 @@ def test_work_takes_turns_in_order_and_other_lanes_go_on():
     assert jobs.place_of(third) == "waiting for 2 before you" and jobs.place_of(second) == "waiting for 1 before you"
     jobs._end(second)  # need not wait for its turn
     over(second)
-    assert isinstance(second.problem, gr.Error) and "b" not in order
+    assert isinstance(second.problem, Cancelled) and "b" not in order
     gate.set()
     over(first, third, links)
     assert order[-1] == "c"
@@ -80,7 +79,7 @@ def test_one_visitor_does_not_take_all_places_and_what_was_held_is_released():
     gate, released = threading.Event(), []
     running = [jobs.submit(asker(), lambda running: gate.wait(20), release=lambda: released.append(1))
                for _ in range(MAX_WAITING + 1)]
-    with pytest.raises(UserError, match="too many jobs"):
+    with pytest.raises(Busy, match="Too many of your requests"):
         jobs.submit(asker(), lambda running: None)
     other = jobs.submit(asker(BO, "10.0.0.2"), lambda running: None)
     gate.set()

@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import gradio as gr
@@ -26,7 +26,7 @@ from shared.ui.server import jobs, live_sessions, messages, remote_files, upload
 from shared.ui.server.launch import Page, build, start
 from shared.ui.server.names import KnownNames, served_names
 from shared.ui.server.uploads import ARRIVING
-from shared.ui.server.visitors import MAX_WAITING, Presence, address_of
+from shared.ui.server.visitors import Presence, address_of
 
 MARKUP = '<img src="http://evil.test/a.png" onerror="window.PWN=1"><script>window.PWN=1</script>'
 MAX_FILE, MAX_TOTAL = 100_000, 250_000
@@ -41,14 +41,17 @@ class Work:
 
     def page(self, served: Serving) -> None:
         button, out = gr.Button(), gr.Textbox()
-        button.click(self.wait, None, out, api_name="wait", concurrency_id="model", concurrency_limit=1)
+        button.click(self.wait, None, out, api_name="wait")
 
-    def wait(self, request: gr.Request) -> str:
-        with jobs.job(request) as running:
-            self.n_begun += 1
-            if running.cancel.wait(30):
-                self.n_cancelled += 1
-                raise Cancelled
+    async def wait(self, request: gr.Request) -> str:
+        with messages.shown():
+            return await jobs.awaited(jobs.submit(jobs.Asker.of(request), self._until_ended))
+
+    def _until_ended(self, running: jobs.Job) -> str:
+        self.n_begun += 1
+        if running.cancel.wait(30):
+            self.n_cancelled += 1
+            raise Cancelled
         return "nobody ended it"
 
     def until(self, *, begun: int = 0, cancelled: int = 0) -> None:
@@ -84,6 +87,14 @@ def app(running, work) -> str:
     for folder in uploads.UPLOADS.iterdir():
         shutil.rmtree(folder)
     return running[0]
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    for _ in range(600):
+        if is_so():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it never came")
 
 
 def submit(app: str) -> httpx.Response:
@@ -202,12 +213,16 @@ def test_one_visitor_does_not_fill_the_queue(app, work, monkeypatch):
     monkeypatch.setattr(jobs, "GONE_SECONDS", 60.0)
     submit(app)
     work.until(begun=1)
-    answers = [submit(app).status_code for _ in range(MAX_WAITING + 1)]
-    assert answers == [200] * MAX_WAITING + [503]
-    monkeypatch.setattr(jobs, "GONE_SECONDS", 0.1)
-    work.until(begun=MAX_WAITING + 1, cancelled=MAX_WAITING + 1)  # nobody waits for any of them
-    assert submit(app).status_code == 200
-    work.until(cancelled=MAX_WAITING + 2)
+    for _ in range(jobs.MAX_WAITING):
+        submit(app)
+    until(lambda: len(jobs._active) == jobs.MAX_WAITING + 1)
+    refused = httpx.get(f"{app}/gradio_api/call/wait/{submit(app).json()['event_id']}", timeout=30).text
+    assert "event: error" in refused and len(jobs._active) == jobs.MAX_WAITING + 1
+    monkeypatch.setattr(jobs, "GONE_SECONDS", 0.1)  # nobody waits for any of them, and none needs its turn to end
+    until(lambda: not jobs._active)
+    assert work.n_begun == work.n_cancelled >= 1
+    submit(app)
+    work.until(cancelled=work.n_cancelled + 1)
 
 
 def test_presence():

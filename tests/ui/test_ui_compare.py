@@ -283,10 +283,10 @@ def test_a_checkpoint_tuned_to_translate_is_compared_by_the_language_it_writes(i
     pair = serving.base, serving.fine_tuned
     clip = clips("it")[3]
     request = Request(clip.path, Options("it"))
-    found = compare_clip.compare_clip(serving, request, "I'm leaving a message", pair, Job(None))
+    found = compare_clip.compare_clip(serving, request, "I'm leaving a message", pair, Job())
     assert (found.language, found.text_language) == ("it", "en") and compare_clip.TRANSLATED in found.notes
     assert all("call" in side.answer.transcript.text.lower() for side in found.sides)
     one = Clip(clip.path.name, "please call again", clip.path.read_bytes, clip.path.suffix)
     how = CompareHow(Options("it"), "auto", None, None)
-    evaluation, notes = compare_set.compare_set(serving, ClipSet("one", [one], 1), pair, how, Job(None))
+    evaluation, notes = compare_set.compare_set(serving, ClipSet("one", [one], 1), pair, how, Job())
     assert evaluation.language == "en" and compare_clip.TRANSLATED in notes and len(evaluation.clips) == 1

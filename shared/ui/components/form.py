@@ -41,7 +41,7 @@ def handler(kind: type[Asked], work: Callable[[Asked, Job], list[Any]], *, files
         kind: the dataclass of the request.
         work: gives the values of the event's outputs; called in a thread of its own.
         files: names of the fields that hold uploads; see `server.received` for how long they are kept.
-        lane: where it waits for its turn: one of `jobs.AT_ONCE`.
+        lane: where it waits for its turn: one of `shared.api.AT_ONCE`.
         page: short name of the page that can show the job again after a reload; None if none can.
     """
     async def run(*given: Any) -> list[Any]:
@@ -51,7 +51,7 @@ def handler(kind: type[Asked], work: Callable[[Asked, Job], list[Any]], *, files
             held.enter_context(received(_paths(named, files), page_of(request)))
             running = jobs.submit(jobs.Asker.of(request, page), lambda running: work(_made(kind, named), running),
                                   lane=lane, release=held.pop_all().close)
-        return await jobs.awaited(running, bar)
+            return await jobs.awaited(running, bar)
 
     parameters = [*_parameters(kind), _parameter("request"), _parameter("bar", default=gr.Progress())]
     return _with_signature(run, parameters)

@@ -28,7 +28,6 @@ from shared.ui.server.results import KEPT_SECONDS, Result
 KEPT = ("What you send is deleted when you clear it or close the page, and after an hour at the latest. "
         "The text, its files and a copy of the sound for the player stay for an hour at most, at an address only your "
         "browser knows. Nothing is used for anything else.")
-MODEL_QUEUE = "model"  # of the comparing page's events
 RECENT = ('<details class="recent" hidden><summary>Recent results (<span data-count>0</span>)</summary><ul></ul>'
           "</details>")
 WORK = (STATIC / "work.html").read_text(encoding="utf-8")
@@ -107,7 +106,7 @@ class Panel:
                       api_visibility="private", js=f"() => {{ whisperPanels[{self.page!r}].begin(); return []; }}")
         event = {"api_visibility": "undocumented", **event}
         done = begun.then(work, list(inputs), [*self.outputs, *outputs], show_progress="hidden",
-                          concurrency_limit=None, **event)
+                          **event)
         done.failure(None, js=f"() => {{ whisperPanels[{self.page!r}].failed(); }}", api_visibility="private")
         return done
 

@@ -16,7 +16,7 @@ from shared.serving import Request, Serving
 from shared.ui.components import example_clips
 from shared.ui.components.form import clearable, handler
 from shared.ui.components.go import QUIET, Go
-from shared.ui.components.panel import MODEL_QUEUE, footing, heading, with_stop
+from shared.ui.components.panel import footing, heading, with_stop
 from shared.ui.pages import compare_clip, compare_set, compare_set_view
 from shared.ui.pages.compare_inputs import ZIP, AskedTestSet, ClipSource, CompareChoices, CompareHow, clips_of, pair
 from shared.ui.pages.compare_sounds import Sounds
@@ -101,8 +101,7 @@ class _Shown:
     def runs(self, trigger: Callable, work: Callable, inputs: Sequence[Any], **event: Any) -> None:
         """Wire an action. event: as for any of Gradio's."""
         with_stop(self.stop, self.view, [trigger], work, inputs, self.outputs,
-                  clear={self.view: EMPTY_RESULT, self.after: gr.Column(visible=False)}, concurrency_id=MODEL_QUEUE,
-                  concurrency_limit=1, **event)
+                  clear={self.view: EMPTY_RESULT, self.after: gr.Column(visible=False)}, **event)
 
 
 @dataclass(frozen=True)

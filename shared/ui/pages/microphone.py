@@ -149,7 +149,7 @@ def _live(serving: Serving, panel: Panel, controls: _LiveControls, transcribe: C
 
         with messages.shown():
             running = jobs.submit(jobs.Asker.of(request, panel.page), work, lane=jobs.LIVE)
-        return await jobs.awaited(running)
+            return await jobs.awaited(running)
 
     def lose(value: str) -> None:
         sessions.drop(value.removeprefix("lost:"))

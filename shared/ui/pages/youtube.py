@@ -1,6 +1,6 @@
 """The page for links: paste one, see what it is, choose a part, read its text.
 
-The download runs beside the model's queue, so a slow server keeps nobody waiting; the model's own work takes turns.
+Links have a lane of their own in the queue, so a slow server keeps nobody waiting; the model's own work takes turns.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def page(serving: Serving) -> None:
     file.change(lambda path: gr.Button(visible=path is not None), file, again, queue=False, show_progress="hidden",
                 api_visibility="private")
     looked = with_stop(stop, panel.view, [look.click, link.submit], handler(AskedLookUp, look_up, lane=jobs.LINKS),
-                       [link], [found, card, start, end, about, part, captions, *go.parts], concurrency_limit=None,
+                       [link], [found, card, start, end, about, part, captions, *go.parts],
                        api_name="look_up_link")
     link.input(lambda: [gr.Column(visible=False), gr.Column(visible=False), *go.ready(False)], None,
                [about, part, *go.parts], queue=False, show_progress="hidden", api_visibility="private")

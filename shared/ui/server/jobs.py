@@ -1,40 +1,39 @@
-"""Pieces of work that somebody waits for: where they wait, how far they are, the text so far, and what ends them.
+"""Pieces of work that somebody waits for: how far they are, the text so far, and what ends them.
 
-Enters: a function and who asked. Leaves: a `Job`, which a page watches and a program's call awaits. Work runs in a
-thread of its own, in lanes that let so many run at once and the others wait in order; it does not depend on the page
-that asked. A visitor who reloads or changes pages finds it again by the secret that their browser keeps. It ends when
-its owner presses Stop, or has gone: a program for GONE_SECONDS, a visitor's last page for LEFT_SECONDS.
+Enters: a function and who asked. Leaves: a `Job`, which a page watches and a program's call awaits. When it begins is
+the queue's (`shared.api.Queue`), which pages, tools and OpenAI's routes share. Work does not depend on the page that
+asked: a visitor who reloads or changes pages finds it again by the secret that their browser keeps. It ends when its
+owner presses Stop, or has gone: a program for GONE_SECONDS, a visitor's last page for LEFT_SECONDS.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import os
 import secrets
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 from gradio.context import LocalContext
 
-from shared.errors import Cancelled, UserError
+from shared.api import LINKS, LIVE, MODEL, Queue, Turn
+from shared.errors import Cancelled
 from shared.transcript import Segment, Transcript
-from shared.ui.server import messages
 from shared.ui.server.owners import owner_of, sessions_of
-from shared.ui.server.visitors import MAX_WAITING, address_of, presence
+from shared.ui.server.visitors import address_of, presence
 
+__all__ = ["LINKS", "LIVE", "MODEL", "Asker", "Job", "awaited", "forget", "latest", "leave", "place_of", "queue",
+           "stop", "stop_of", "submit"]
 GONE_SECONDS = 8.0  # a program without a connection over which its result could go
 LEFT_SECONDS = 45.0 if os.environ.get("SPACE_ID") else 120.0  # a visitor without an open page: a reload is far shorter
 KEPT_SECONDS = 3600.0  # work that is over is remembered
-MAX_WORK = 64  # waiting and running, of all visitors
-MODEL, LINKS, LIVE = "model", "links", "live"
-AT_ONCE = {MODEL: 1, LINKS: 3, LIVE: 4}  # by lane; who downloads or records keeps nobody waiting
+MAX_WAITING = 8  # of one visitor in the queue, beside what is being worked on
+POLL_SECONDS = 0.1
+queue = Queue(places_for_each=MAX_WAITING)
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Asker:
     address: str
     owner: str | None = None
     page: str | None = None
-    event: str | None = None  # None for a call within this process
+    event: str | None = None  # None for one who waits for the result without Gradio
 
     @classmethod
     def of(cls, request: gr.Request | None, page: str | None = None) -> Asker:
@@ -70,11 +69,9 @@ class Asker:
 class Job:
     """One piece of work. cancel: set to end it."""
 
-    def __init__(self, bar: Callable[..., Any] | None = None, asker: Asker | None = None, lane: str = "") -> None:
-        """bar: told of each step, as (fraction, desc=words)."""
+    def __init__(self, asker: Asker | None = None) -> None:
         self.id = secrets.token_urlsafe(16)
-        self.asker, self.lane = asker or Asker.of(None), lane
-        self._bar = bar
+        self.asker = asker or Asker.of(None)
         self.cancel = threading.Event()
         self.over = threading.Event()
         self.is_left = False  # ended because its owner had gone
@@ -89,6 +86,7 @@ class Job:
         self.value: Any = None
         self.problem: BaseException | None = None
         self.result_ids: list[str] = []
+        self.turn: Turn | None = None
         self._lead = ""
 
     def says(self, text: str, fraction: float | None = None) -> None:
@@ -97,8 +95,6 @@ class Job:
         if fraction is not None:
             self.fraction = min(max(fraction, 0.0), 1.0)
         self.changed = time.monotonic()
-        if self._bar is not None:  # Gradio shows no words without a fraction
-            self._bar(fraction or 0.0, desc=self.text)
 
     def part(self, lead: str) -> None:
         """The next of several recordings. lead: what every message from here on begins with, such as its name."""
@@ -130,31 +126,30 @@ class Job:
         return elapsed * (1 - self.fraction) / self.fraction
 
     def outcome(self) -> Any:
-        """What the work gave, once it is over. Raises what went wrong, as a message for the page."""
+        """What the work gave, once it is over. Raises what went wrong: UserError, Cancelled …"""
         if self.problem is not None:
             raise self.problem
         return self.value
 
     def _run(self, work: Callable[[Job], Any], release: Callable[[], None]) -> None:
+        self.is_running = True
+        self.begun = self.part_begun = time.monotonic()
         try:
-            with _as_messages():
-                if self.cancel.is_set():
-                    raise Cancelled
-                self.value = work(self)
+            if self.cancel.is_set():
+                raise Cancelled
+            self.value = work(self)
         except BaseException as problem:
             self.problem = problem
         finally:
             release()
             with _lock:
-                _running[self.lane].remove(self)
-            self.over.set()
+                _active.remove(self)
             self.changed = time.monotonic()
-            _start_next()
+            self.over.set()
 
 
-_waiting: list[tuple[Job, Callable[[], None]]] = []
-_running: defaultdict[str, list[Job]] = defaultdict(list)
-_known: dict[str, Job] = {}  # also those that are over, for an hour
+_active: list[Job] = []  # waiting or being worked on
+_known: dict[str, Job] = {}  # those that a page may ask for; also those that are over, for an hour
 _lock = threading.RLock()  # held for moments only
 _watcher: threading.Thread | None = None
 
@@ -166,79 +161,72 @@ def submit(asker: Asker, work: Callable[[Job], Any], *, lane: str = MODEL,
     Args:
         asker: who asked.
         work: called in a thread of its own.
-        lane: one of AT_ONCE.
+        lane: one of `shared.api.AT_ONCE`.
         release: called when the work is over, and when it never starts.
 
     Raises:
-        UserError: too much is waiting already.
+        Busy: too much is waiting already.
     """
-    running = Job(None, asker, lane)
-    context = contextvars.copy_context()  # ZeroGPU finds the visitor's quota there
-    thread = threading.Thread(target=context.run, args=(running._run, work, release), name="job", daemon=True)
-    with _lock:
-        waiting = sum(one.asker.address == asker.address for one, _ in _waiting)
-        if waiting >= MAX_WAITING:
-            raise UserError("You have too many jobs waiting already", got=waiting, hint="wait for one")
-        if len(_waiting) >= MAX_WORK:
-            raise UserError("The app is busy", got=f"{len(_waiting)} jobs waiting", hint="try again in some minutes")
+    running = Job(asker)
+    running.turn = Turn(lambda: running._run(work, release), asker.address, lane)
+    with _lock:  # which the thread needs to be over
+        queue.enter(running.turn)
         _remember(running)
-        _waiting.append((running, thread.start))
-    _start_next()
+        _active.append(running)
+        _watch()
     return running
 
 
-async def awaited(running: Job, bar: gr.Progress | None = None) -> Any:
-    """What the work gives, once it is over; meanwhile `bar` shows how far it is. Raises what went wrong."""
+async def awaited(running: Job, bar: Callable[..., Any] | None = None, gone: Callable[[], Awaitable[bool]] | None = None
+                  ) -> Any:
+    """What the work gives, once it is over.
+
+    Args:
+        running: of `submit`.
+        bar: told of each step as (fraction 0 … 1, desc=words), as `gr.Progress` takes it.
+        gone: tells whether whoever asked has left, which ends the work; where Gradio's connections do not tell.
+
+    Raises:
+        UserError, Cancelled: what the work raised.
+    """
     shown: tuple[float, str] | None = None
-    while not running.over.is_set():
-        now = running.fraction, place_of(running)
-        if bar is not None and now != shown:  # Gradio shows no words without a fraction
-            bar(now[0], desc=now[1])
-            shown = now
-        await asyncio.sleep(0.1)
+    try:
+        while not running.over.is_set():
+            now = running.fraction, place_of(running)
+            if bar is not None and now != shown:  # Gradio shows no words without a fraction
+                bar(now[0], desc=now[1])
+                shown = now
+            if gone is not None and not running.cancel.is_set() and await gone():
+                _end(running)
+            await asyncio.sleep(POLL_SECONDS)
+    except asyncio.CancelledError:  # the call itself was cancelled
+        if gone is not None:
+            _end(running)
+        raise
     return running.outcome()
 
 
 def place_of(running: Job) -> str:
     """What is going on, in words."""
-    with _lock:
-        waiting = [one for one, _ in _waiting if one.lane == running.lane]
-        if running not in waiting:
-            return running.text or "beginning"
-        before = waiting.index(running) + len(_running[running.lane])
-    return f"waiting for {before} before you" if before else "beginning"
-
-
-@contextmanager
-def job(request: gr.Request | None, bar: gr.Progress | None = None) -> Iterator[Job]:
-    """Run the body as this visitor's work, in no lane. Turns UserError and Cancelled into messages."""
-    running = Job(bar, Asker.of(request))
-    running.is_running = True
-    with _lock:
-        _running[""].append(running)
-        _watch()
-    try:
-        with _as_messages():
-            yield running
-    finally:
-        running.over.set()
-        with _lock:
-            _running[""].remove(running)
+    n_before = queue.n_before(running.turn) if running.turn is not None else None
+    if n_before is None:
+        return running.text or "beginning"
+    return f"waiting for {n_before} before you" if n_before else "beginning"
 
 
 def stop(request: gr.Request) -> int:
     """End all work of this session: ffmpeg at once, decoding within a step. Returns how many pieces that was."""
-    return _end_all([one for one in _active() if one.asker.session == request.session_hash])
+    return _end_all([one for one in _now() if one.asker.session == request.session_hash])
 
 
 def stop_of(owner: str, page: str) -> int:
     """End the visitor's work that a page shows, whichever of their pages asked for it."""
-    return _end_all([one for one in _active() if owner and one.asker.owner == owner and one.asker.page == page])
+    return _end_all([one for one in _now() if owner and one.asker.owner == owner and one.asker.page == page])
 
 
 def leave(session: str | None) -> None:
     """A page was closed: what no visitor can find again ends."""
-    for running in _active():
+    for running in _now():
         if running.asker.session == session and (running.asker.owner is None or running.asker.page is None):
             _end(running)
 
@@ -260,9 +248,9 @@ def forget(result_id: str) -> None:
                     del _known[one.id]
 
 
-def _active() -> list[Job]:
+def _now() -> list[Job]:
     with _lock:
-        return [*(one for one, _ in _waiting), *(one for lane in _running.values() for one in lane)]
+        return list(_active)
 
 
 def _end_all(mine: list[Job]) -> int:
@@ -273,29 +261,8 @@ def _end_all(mine: list[Job]) -> int:
 
 def _end(running: Job) -> None:
     running.cancel.set()
-    with _lock:  # it need not wait for its turn
-        start = next((start for one, start in _waiting if one is running), None)
-        if start is not None:
-            _waiting[:] = [pair for pair in _waiting if pair[0] is not running]
-            _running[running.lane].append(running)
-    if start is not None:
-        start()
-
-
-def _start_next() -> None:
-    with _lock:
-        ready = []
-        for lane, at_once in AT_ONCE.items():
-            free = at_once - len(_running[lane])
-            ready += [pair for pair in _waiting if pair[0].lane == lane][: max(free, 0)]
-        for running, _ in ready:
-            _running[running.lane].append(running)
-            running.is_running = True
-            running.begun = running.part_begun = time.monotonic()
-        started = {id(running) for running, _ in ready}
-        _waiting[:] = [pair for pair in _waiting if id(pair[0]) not in started]
-    for _, start in ready:
-        start()
+    if running.turn is not None:
+        queue.hurry(running.turn)
 
 
 def _remember(running: Job) -> None:
@@ -307,7 +274,6 @@ def _remember(running: Job) -> None:
                     and one.asker.page == running.asker.page]:
             del _known[one.id]  # another took its place; its result is in the list of results
         _known[running.id] = running
-    _watch()
 
 
 def _watch() -> None:
@@ -322,25 +288,14 @@ def _end_abandoned() -> None:
     global _watcher
     while True:
         with _lock:
-            active = _active()
-            if not active:
+            if not _active:
                 _watcher = None
                 return
-        for running in active:
+        for running in _now():
             asker = running.asker
-            if asker.event is None or running.cancel.is_set():  # a call within this process waits itself
+            if asker.event is None or running.cancel.is_set():  # who waits without Gradio tells it themselves
                 continue
             if asker.absent_seconds(running.begun) > asker.patience:
                 running.is_left = True
                 _end(running)
         time.sleep(0.5)
-
-
-@contextmanager
-def _as_messages() -> Iterator[None]:
-    try:
-        yield
-    except UserError as problem:
-        raise messages.error(problem) from None
-    except Cancelled:
-        raise messages.error("Stopped. Nothing was read yet.", title="Stopped", seconds=4) from None

@@ -25,12 +25,14 @@ from shared.ui.server import jobs, live_sessions, received, remote_files, result
 from shared.ui.server.names import KnownNames, served_names
 from shared.ui.server.theme import ICON, STYLES, head, pictures, theme
 from shared.ui.server.uploads import Uploads, room_for_file
-from shared.ui.server.visitors import MAX_WAITING, PlacesForEach, WatchConnections, visitor_of
+from shared.ui.server.visitors import WatchConnections, visitor_of
 from shared.ui.tools.endpoints import endpoints
 from shared.ui.tools.files import reads_own_files
 from shared.ui.tools.programs import Programs, programs
 
-QUEUE_PLACES = 64  # visitors waiting; the next one is told that the app is busy
+# Gradio begins no more events at once than it has threads, and lets the others wait unseen; here all of them begin, and
+# wait in `jobs.queue`, which says so. The events of a job only wait, and take no thread.
+MAX_EVENTS = 200
 SPACE_SECONDS = 3600  # a shared machine's limits; one's own has none but MAX_MB
 SPACE_MB, OWN_MB = 500, 4000
 HEAD_START_SECONDS = 1.0  # for the first page, before models take the processor
@@ -77,8 +79,7 @@ def launch(title: str, pages: Sequence[Page]) -> None:
     threading.Thread(target=_load_behind, args=(served, demo, minutes), name="load", daemon=True).start()
     max_total = int(float(os.environ.get("MAX_TOTAL_MB") or max_mb * TOTAL) * 1e6) or None
     start(demo, max_bytes=max_bytes, max_total_bytes=max_total, server_name="0.0.0.0" if on_space else "127.0.0.1",
-          api=programs(served, Settings(os.environ.get("API_KEY") or None, places_for_each=MAX_WAITING,
-                                        visitor=visitor_of)))
+          api=programs(served, Settings(os.environ.get("API_KEY") or None, visitor_of)))
 
 
 def announce(served: Serving) -> None:
@@ -123,7 +124,7 @@ def build(title: str, pages: Sequence[Page], served: Serving | None) -> gr.Block
             page.render(served)
             demo.unload(_leave)
     # api_open: whether a program may go past the queue.
-    return demo.queue(default_concurrency_limit=1, max_size=QUEUE_PLACES, api_open=False)
+    return demo.queue(default_concurrency_limit=None, max_size=MAX_EVENTS, api_open=False)
 
 
 def start(demo: gr.Blocks, *, max_bytes: int | None, max_total_bytes: int | None = None,
@@ -145,12 +146,12 @@ def start(demo: gr.Blocks, *, max_bytes: int | None, max_total_bytes: int | None
     remote_files.guard(lambda: room_for_file(max_bytes, max_total_bytes))
     server_name = os.environ.get("GRADIO_SERVER_NAME") or server_name
     around = [Middleware(KnownNames, names=served_names(server_name), server_name=server_name),
-              Middleware(PlacesForEach, queue=lambda: demo._queue), Middleware(WatchConnections),
+              Middleware(WatchConnections),
               Middleware(Uploads, max_file_bytes=max_bytes, max_total_bytes=max_total_bytes)]
     _, address, _ = demo.launch(
         server_name=server_name, prevent_thread_lock=True, quiet=True,
         theme=theme(), css_paths=STYLES, head=head(demo.title or ""), footer_links=["api"],
-        max_file_size=max_bytes, favicon_path=ICON, allowed_paths=[str(RESULTS)],
+        max_file_size=max_bytes, max_threads=MAX_EVENTS, favicon_path=ICON, allowed_paths=[str(RESULTS)],
         app_kwargs={"middleware": around, **(api.app_options if api else {})}, ssr_mode=False, show_error=False,
         mcp_server=False, share=False)
     demo.app.router.routes[:0] = [*(api.routes if api is not None else ()), *pictures().routes]

@@ -16,11 +16,12 @@ from pathlib import Path
 import gradio as gr
 from gradio.context import LocalContext
 
-from shared.errors import UserError
+from shared.errors import Cancelled, UserError
 from shared.system.files import cache_folder
 from shared.ui import RESULTS, ROOT, UPLOADS
 
 SECONDS = 20.0  # a message stays on the page
+STOPPED = "Stopped. Nothing was read yet."
 
 
 def without_paths(text: str) -> str:
@@ -58,11 +59,13 @@ def info(text: str, *, seconds: float = 3.0) -> None:
 
 @contextmanager
 def shown() -> Iterator[None]:
-    """For quick work that needs no Stop button: UserError becomes a message on the page."""
+    """UserError and Cancelled become messages on the page."""
     try:
         yield
     except UserError as problem:
         raise error(problem) from None
+    except Cancelled:
+        raise error(STOPPED, title="Stopped", seconds=4) from None
 
 
 def _paths() -> re.Pattern[str]:

@@ -1,7 +1,6 @@
-"""Who is asking, whether they are still there, and how many jobs they have waiting.
+"""Who is asking, and whether they are still there.
 
-Enters: the traffic of the app, as ASGI middleware around Gradio's routes. Leaves: `address_of`, `Presence`, and a
-refusal for a visitor who fills the queue.
+Enters: the traffic of the app, as ASGI middleware around Gradio's routes. Leaves: `address_of` and `presence`.
 """
 
 from __future__ import annotations
@@ -11,19 +10,15 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from urllib.parse import parse_qs
 
-from gradio.queueing import Queue
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-MAX_WAITING = 8  # jobs of one visitor in the queue, beside those that run
 _EVENTS = re.compile(r"/(?:queue/data|call/(?:v2/)?[^/]+/(?P<event>[^/]+))/?$")
 _OPEN = re.compile(r"/heartbeat/(?P<session>[^/]+)/?$")
-_JOIN = re.compile(r"/(?:queue/join|call/(?:v2/)?[^/]+)/?$")
 
 
 def address_of(client: str | None, headers: Headers) -> str:
@@ -86,30 +81,6 @@ class WatchConnections:
             await self.app(scope, receive, send)
         finally:
             presence.went(name)
-
-
-class PlacesForEach:
-    """ASGI middleware that refuses another job of a visitor who has MAX_WAITING in the queue."""
-
-    def __init__(self, app: ASGIApp, queue: Callable[[], Queue]) -> None:
-        self.app, self._queue = app, queue
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        joins = scope["type"] == "http" and scope["method"] == "POST" and _JOIN.search(scope["path"])
-        if joins and self._waiting(_address(scope)) >= MAX_WAITING:
-            # 503 is what Gradio itself answers when its queue is full: its clients say so in their own words.
-            await JSONResponse({"detail": f"You have {MAX_WAITING} jobs waiting already. What to do: wait for one."},
-                               status_code=503)(scope, receive, send)
-            return
-        await self.app(scope, receive, send)
-
-    def _waiting(self, address: str) -> int:
-        events = [event for one in self._queue().event_queue_per_concurrency_id.values() for event in one.queue]
-        return sum(_address(event.request.scope) == address for event in events)
-
-
-def _address(scope: Scope) -> str:
-    return address_of((scope.get("client") or (None,))[0], Headers(scope=scope))
 
 
 def _listening(scope: Scope) -> str | None:

@@ -12,7 +12,9 @@ from contextlib import suppress
 from html import unescape
 from typing import Any
 
-from shared.errors import UserError
+import gradio as gr
+
+from shared.errors import Cancelled, UserError
 from shared.ui.render.transcript import transcript_html
 from shared.ui.server import edits, jobs, messages, results
 from shared.ui.server.jobs import Job
@@ -111,7 +113,11 @@ def _status(running: Job, question: dict) -> dict[str, Any]:
 
 
 def _problem(running: Job) -> str | None:
-    if running.problem is None:
-        return None
-    said = getattr(running.problem, "message", None)  # of gr.Error, escaped for a toast
-    return unescape(str(said)) if said else "Something went wrong here. What to do: try again."
+    problem = running.problem
+    if isinstance(problem, UserError):
+        return messages.without_paths(str(problem))
+    if isinstance(problem, Cancelled):
+        return messages.STOPPED
+    if isinstance(problem, gr.Error):  # of the page itself, escaped for a toast
+        return unescape(str(problem.message))
+    return None if problem is None else "Something went wrong here. What to do: try again."

@@ -10,11 +10,11 @@ from gradio.components.api_component import Api
 
 from shared.errors import Cancelled, UserError
 from shared.serving import Serving
-from shared.ui.server.jobs import job
+from shared.ui.server.jobs import Asker
 from shared.ui.tools.arguments import checked, parameters, schema
 from shared.ui.tools.files import Files
 from shared.ui.tools.sentences import sentence
-from shared.ui.tools.work import AT_ONCE, MODEL_QUEUE, TOOLS, Tool, Work
+from shared.ui.tools.work import TOOLS, Caller, Tool, called
 
 
 def endpoints(serving: Serving, own_files: bool) -> None:
@@ -27,24 +27,21 @@ def endpoints(serving: Serving, own_files: bool) -> None:
 def _add(tool: Tool[Any], serving: Serving, files: Files) -> None:
     names = list(parameters(tool.takes))
 
-    def run(*given: Any) -> dict[str, Any]:
+    async def run(*given: Any) -> dict[str, Any]:
         *values, request, bar = given
         named = {name: _path(value) for name, value in zip(names, values, strict=True)}
-        with job(request, bar) as running:
-            try:
-                asked = checked(tool.takes, named)
-                return tool.run(asked, Work(serving, files, running)).model_dump()
-            except UserError as error:
-                raise gr.Error(sentence(error, named), print_exception=False) from None
-            except Cancelled:
-                raise gr.Error("Stopped.", print_exception=False) from None
+        try:
+            asked = checked(tool.takes, named)
+            return (await called(tool, asked, serving, files, Caller(Asker.of(request), bar))).model_dump()
+        except UserError as error:
+            raise gr.Error(sentence(error, named), print_exception=False) from None
+        except Cancelled:
+            raise gr.Error("Stopped.", print_exception=False) from None
 
     run.__signature__ = _signature(tool)  # type: ignore[attr-defined]  # Gradio reads names and defaults from here
     run.__annotations__ = {"request": gr.Request}
-    queue = tool.queue or MODEL_QUEUE
     gr.on([], run, _inputs(tool), _output(tool), api_name=tool.name, api_description=tool.description,
-          preprocess=False, postprocess=False, queue=tool.queue is not None, concurrency_id=queue,
-          concurrency_limit=AT_ONCE[queue])
+          preprocess=False, postprocess=False, queue=tool.lane is not None)
 
 
 def _path(value: Any) -> Any:

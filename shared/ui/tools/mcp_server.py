@@ -1,8 +1,8 @@
 """The five tools over the Model Context Protocol, at /mcp of the app: for Claude, editors and agents.
 
 Enters: calls as any client of the protocol makes them (streamable HTTP). Leaves: a short text and structured values, or
-a sentence that says what is wrong. The checkpoints, limits and queue are those of the OpenAI routes; which names and
-pages are answered is decided before a request comes here (`server.names`). A client that leaves, or cancels a call,
+a sentence that says what is wrong. The checkpoints, limits and queue are those of the pages; which names and pages are
+answered is decided before a request comes here (`server.names`). A client that leaves, or cancels a call,
 ends its work.
 """
 
@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import functools
 import logging
-import threading
+import secrets
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -28,15 +28,15 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 import shared
-from shared.api import Busy, Queue, Settings, refusal
+from shared.api import Settings, refusal
 from shared.errors import Cancelled, UserError
 from shared.serving import Serving
-from shared.ui.server.jobs import Job
+from shared.ui.server.jobs import Asker
 from shared.ui.server.uploads import MAX_BODY_BYTES
 from shared.ui.tools.arguments import checked, schema
 from shared.ui.tools.files import Files
 from shared.ui.tools.sentences import sentence
-from shared.ui.tools.work import TOOLS, Tool, Work
+from shared.ui.tools.work import TOOLS, Caller, called
 
 PATH = "/mcp"
 MAX_SESSIONS = 1000
@@ -53,16 +53,15 @@ class McpServer:
     running: Callable[[Any], contextlib.AbstractAsyncContextManager[None]]
 
 
-def mcp_server(serving: Serving, settings: Settings, waiting: Queue, own_files: bool) -> McpServer:
+def mcp_server(serving: Serving, settings: Settings, own_files: bool) -> McpServer:
     """The tools as a part of an app that is not running yet.
 
     Args:
         serving: what answers.
         settings: key and names of visitors.
-        waiting: the queue; that of the OpenAI routes.
         own_files: whether paths of this machine are read.
     """
-    calls = _Calls(serving, settings, waiting, Files(serving.limits, own_files))
+    calls = _Calls(serving, settings, Files(serving.limits, own_files))
     server: Server[object, HttpRequest] = Server("whisper-spaces", version=shared.__version__, instructions=ABOUT)
     server.list_tools()(_listed)
     # Not validated there: `arguments.checked` says in a sentence what is wrong.
@@ -113,7 +112,6 @@ class _Calls:
 
     serving: Serving
     settings: Settings
-    waiting: Queue
     files: Files
 
     async def answer(self, server: Server[object, HttpRequest], name: str, arguments: dict[str, Any]
@@ -126,15 +124,14 @@ class _Calls:
             asked = checked(tool.takes, arguments)
             context = server.request_context
             assert context.request is not None, "it came over HTTP"
-            with _Progress(context) as tell:
-                work = functools.partial(self._work, tool, asked, context.request, tell)
-                found = (await asyncio.to_thread(work, threading.Event()) if tool.queue is None else
-                         await self.waiting.run(work, context.request.is_disconnected,
-                                                self.settings.visitor(context.request)))
+            LocalContext.request.set(gr.Request(context.request))  # on ZeroGPU it says whose quota is used
+            asker = Asker(secrets.token_hex(8), self.settings.visitor(context.request))
+            found = await called(tool, asked, self.serving, self.files,
+                                 Caller(asker, _Progress(context), context.request.is_disconnected))
         except UserError as error:
             return _wrong(sentence(error, arguments))
-        except (Busy, Cancelled) as error:
-            return _wrong(str(error) or "Stopped.")
+        except Cancelled:
+            return _wrong("Stopped.")
         except Exception:
             log.exception("The tool %s failed", name)
             return _wrong("This failed in a way that was not foreseen. What to do: tell whoever runs the server, whose "
@@ -142,36 +139,23 @@ class _Calls:
         return types.CallToolResult(content=[types.TextContent(type="text", text=found.short())],
                                     structuredContent=found.model_dump())
 
-    def _work(self, tool: Tool[Any], asked: Any, request: HttpRequest, tell: Callable[..., None],
-              cancel: threading.Event) -> Any:
-        """In a thread. On ZeroGPU the request says whose quota is used."""
-        LocalContext.request.set(gr.Request(request))
-        job = Job(tell)
-        job.cancel = cancel
-        return tool.run(asked, Work(self.serving, self.files, job))
-
 
 class _Progress:
-    """Tells the client how far its call is, where it asked to be told. Used from the thread that works."""
+    """Tells the client how far its call is, where it asked to be told. Used in the event loop."""
 
     def __init__(self, context: Any) -> None:
         self._session, self._request = context.session, str(context.request_id)
         self._token = context.meta.progressToken if context.meta else None
-        self._loop = asyncio.get_running_loop()
         self._last = ""
-        self._over = threading.Event()
+        self._sending: set[asyncio.Task[None]] = set()
 
-    def __enter__(self) -> Callable[..., None]:
-        return self._tell
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-
-    def _tell(self, fraction: float, desc: str) -> None:
-        if self._token is None or desc == self._last or self._over.is_set():
+    def __call__(self, fraction: float, desc: str) -> None:
+        if self._token is None or desc == self._last:
             return
         self._last = desc
-        asyncio.run_coroutine_threadsafe(self._send(fraction, desc), self._loop)
+        sending = asyncio.get_running_loop().create_task(self._send(fraction, desc))
+        self._sending.add(sending)
+        sending.add_done_callback(self._sending.discard)
 
     async def _send(self, fraction: float, text: str) -> None:
         with contextlib.suppress(Exception):  # the client has left; its call ends by itself

@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Route
 
 from shared.api import Settings, routes
 from shared.serving import Serving
+from shared.ui.server import jobs
 from shared.ui.tools.document import agents_page
 from shared.ui.tools.files import reads_own_files
 from shared.ui.tools.mcp_server import mcp_server
@@ -33,14 +34,13 @@ class Programs:
 
 
 def programs(serving: Serving, settings: Settings) -> Programs:
-    """OpenAI's routes and the tools, with one queue for both; and a page that tells agents how to use them."""
-    waiting = settings.queue()
-    tools = mcp_server(serving, settings, waiting, reads_own_files())
+    """OpenAI's routes and the tools, in the queue of the pages; and a page that tells agents how to use them."""
+    tools = mcp_server(serving, settings, reads_own_files())
 
     def agents(request: Request) -> Response:
         host = os.environ.get("SPACE_HOST")  # a Space's proxy speaks plain HTTP to the app
         address = f"https://{host}" if host else str(request.base_url).rstrip("/")
         return PlainTextResponse(agents_page(address), media_type="text/markdown")
 
-    return Programs((tools.route, Route("/agents.md", agents), *routes(serving, settings, waiting).routes),
+    return Programs((tools.route, Route("/agents.md", agents), *routes(serving, settings, jobs.queue).routes),
                     tools.running)

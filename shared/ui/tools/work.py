@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic
@@ -17,7 +18,8 @@ from shared.transcript import Transcript
 from shared.ui.components.choices import NO_SPEAKERS, How
 from shared.ui.pages import compare_clip, compare_set
 from shared.ui.pages.compare_inputs import HUB, ZIP, AskedTestSet, CompareHow, clips_of, pair
-from shared.ui.server.jobs import Job
+from shared.ui.server import jobs
+from shared.ui.server.jobs import Asker, Job
 from shared.ui.server.messages import without_paths
 from shared.ui.tools import answers
 from shared.ui.tools.arguments import (
@@ -35,7 +37,6 @@ from shared.units import parse_time
 from shared.wer import word_errors
 
 N_CLIPS = 50  # of a test set in an answer: what a reader, or a model's context, can take
-MODEL_QUEUE, LINK_QUEUE, AT_ONCE = "model", "links", {"model": 1, "links": 3}  # besides the lanes of the pages
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Tool(Generic[Asked]):
-    """A tool, an API endpoint, a section of the documentation. queue: in which it waits, None for none."""
+    """A tool, an API endpoint, a section of the documentation. lane: of the queue, None for what takes no time."""
 
     name: str
     title: str
@@ -57,7 +58,31 @@ class Tool(Generic[Asked]):
     takes: type[Asked]
     gives: type[BaseModel]
     run: Callable[[Asked, Work], Any]
-    queue: str | None = MODEL_QUEUE
+    lane: str | None = jobs.MODEL
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who calls a tool. bar, gone: as `jobs.awaited` takes them."""
+
+    asker: Asker
+    bar: Callable[..., Any] | None = None
+    gone: Callable[[], Awaitable[bool]] | None = None
+
+
+async def called(tool: Tool[Any], asked: Any, serving: Serving, files: Files, caller: Caller) -> Any:
+    """What a tool answers, once its turn has come: a value of `tool.gives`.
+
+    Raises:
+        UserError, Cancelled: as the tool's own work, and Busy where too much is waiting.
+    """
+    def work(job: Job) -> Any:
+        return tool.run(asked, Work(serving, files, job))
+
+    if tool.lane is None:
+        return await asyncio.to_thread(work, Job(caller.asker))
+    running = jobs.submit(caller.asker, work, lane=tool.lane)
+    return await jobs.awaited(running, caller.bar, caller.gone)
 
 
 def transcribe(asked: Transcribe, work: Work) -> answers.Transcription:
@@ -132,7 +157,7 @@ TOOLS: tuple[Tool[Any], ...] = (
          Transcribe, answers.Transcription, transcribe),
     Tool("transcribe_link", "Transcribe a link",
          "Transcribe what is spoken behind a link to YouTube or to a media file, or a part of it.",
-         TranscribeLink, answers.Transcription, transcribe_link, LINK_QUEUE),
+         TranscribeLink, answers.Transcription, transcribe_link, jobs.LINKS),
     Tool("compare", "Compare two checkpoints on a clip",
          "Read one clip with the base and with the fine-tuned checkpoint. With a reference text the word errors of "
          "both are counted.", Compare, answers.Comparison, compare),
