@@ -18,16 +18,28 @@ MODELS = Path(__file__).parents[1] / "models"  # adapters this project ships
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """model_id: Hub id, path of a local folder, or "embedded:NAME". revision: a Hub commit (or branch)."""
+    """Which weights.
+
+    Attributes:
+        model_id: Hub id, path of a local folder, or "embedded:NAME".
+        revision: a Hub commit (or branch); None: not known yet, or not of the Hub.
+    """
 
     model_id: str
     revision: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> Checkpoint:
-        """Read "owner/name", "owner/name@commit", a folder, or "embedded:whisper-base".
+        """Read a checkpoint's name.
 
-        Raises UserError if it is none of these.
+        Args:
+            text: "owner/name", "owner/name@commit", a folder, or "embedded:whisper-base".
+
+        Returns:
+            The checkpoint; whether the Hub has it is not asked.
+
+        Raises:
+            UserError: it is none of these.
         """
         text = text.strip()
         if text.startswith(EMBEDDED):
@@ -49,6 +61,7 @@ class Checkpoint:
 
     @property
     def origin(self) -> Literal["embedded", "folder", "Hub"]:
+        """Where it comes from."""
         if self.model_id.startswith(EMBEDDED):
             return "embedded"
         return "folder" if Path(self.model_id).is_absolute() else "Hub"
@@ -72,7 +85,11 @@ class Checkpoint:
 
 
 def configured() -> tuple[str, str]:
-    """(base, fine-tuned) as text: BASE and FINE_TUNED, else the Hub's on a Space, the embedded pair elsewhere."""
+    """The pair that an app answers with, from its environment.
+
+    Returns:
+        (base, fine-tuned) as text: BASE and FINE_TUNED, else the Hub's on a Space, the embedded pair elsewhere.
+    """
     on_space = bool(os.environ.get("SPACE_ID"))
     base = os.environ.get("BASE") or ("openai/whisper-small" if on_space else f"{EMBEDDED}whisper-base")
     tuned = os.environ.get("FINE_TUNED") or ("KBLab/kb-whisper-small" if on_space else f"{EMBEDDED}whisper-base-it")

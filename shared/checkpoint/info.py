@@ -28,10 +28,13 @@ CODE = re.compile(r"[a-z]{2,3}(-[a-z0-9]+)*")
 class Facts:
     """What a checkpoint says of itself.
 
-    languages: codes of the speech it was tuned for, None for all. short_context: how its input may be cropped ("full",
-    "room", "any"; see `shared.inference`). timestamps: whether it still gives times. task: what it was tuned to do.
-    text_language: code of what it writes where that is not the language spoken. related: languages that Whisper has no
-    token for, each with the one whose token it was given, or began as.
+    Attributes:
+        languages: codes of the speech it was tuned for, None for all.
+        short_context: how its input may be cropped ("full", "room", "any"; see `shared.inference`).
+        timestamps: whether it still gives times.
+        task: what it was tuned to do, "transcribe" or "translate".
+        text_language: code of what it writes where that is not the language spoken.
+        related: languages that Whisper has no token for, each with the one whose token it was given, or began as.
     """
 
     languages: tuple[str, ...] | None = None
@@ -42,14 +45,26 @@ class Facts:
     related: tuple[tuple[str, str], ...] = ()
 
     def tuned_for(self, detected: str) -> str:
-        """The language to ask this checkpoint for, where the base, which may lack the token, detected a related one."""
+        """The language to ask this checkpoint for, where the base, which may lack the token, detected a related one.
+
+        Args:
+            detected: code of the language that the base detected.
+
+        Returns:
+            A code; `detected` itself where there is nothing to change.
+        """
         own = [code for code, like in self.related if like == detected]
         return own[0] if own and self.languages is not None and detected not in self.languages else detected
 
     def writes(self, spoken: str | None, task: str | None = None) -> str | None:
-        """Code of the language of the text, by which WER and scripts are judged. spoken: code of the speech.
+        """The language of the text, by which WER and scripts are judged.
 
-        task: as it was asked; None: the checkpoint's own. Translation is into English unless the checkpoint says more.
+        Args:
+            spoken: code of the speech; None where it is not known.
+            task: as it was asked; None: the checkpoint's own.
+
+        Returns:
+            Its code. Translation is into English unless the checkpoint says more.
         """
         task = task or self.task
         if task == self.task and self.text_language is not None:
@@ -58,7 +73,17 @@ class Facts:
 
 
 def facts(folder: Path) -> Facts:
-    """Read a checkpoint folder of either form. Raises UserError if its configuration is damaged."""
+    """Read a checkpoint folder of either form.
+
+    Args:
+        folder: with a config.json.
+
+    Returns:
+        What its configuration, or else its card, says.
+
+    Raises:
+        UserError: its configuration is damaged.
+    """
     config = read_json(folder / "config.json")
     tuned = config.get("finetuned_languages")
     if "finetuned_languages" in config and (not isinstance(tuned, list) or not all(_is_code(code) for code in tuned)):

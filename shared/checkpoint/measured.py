@@ -23,7 +23,12 @@ CLIPS = re.compile(r"^Split `[^`]+` of .+?: (?P<clips>\d+) clips, (?P<minutes>[\
 
 @dataclass(frozen=True)
 class Rate:
-    """A word error rate, 1 for as many errors as words; low, high: its 95 % interval where there is one."""
+    """A word error rate.
+
+    Attributes:
+        wer: the rate, 1 for as many errors as words.
+        low, high: ends of its 95 % interval, where there is one.
+    """
 
     wer: float
     low: float | None = None
@@ -32,10 +37,16 @@ class Rate:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a card says. fine_tuned, base: on the same clips, None where it does not say.
+    """What a card says of the checkpoint's error rate; None where it does not say.
 
-    data: what the clips are. base_id: Hub id of the base. n_clips, minutes: of the clips. difference: fine-tuned minus
-    base, with its interval. verdict: whether that is real, as `shared.wer` puts it.
+    Attributes:
+        fine_tuned, base: on the same clips.
+        data: what the clips are.
+        base_id: Hub id of the base.
+        n_clips: how many clips.
+        minutes: length of the clips together.
+        difference: fine-tuned minus base, with its interval.
+        verdict: whether that is real, as `shared.wer` puts it.
     """
 
     fine_tuned: Rate | None = None
@@ -49,7 +60,14 @@ class Measured:
 
 
 def measured(folder: Path) -> Measured:
-    """What the card in this folder says; nothing where there is no card, or one that says nothing."""
+    """What the card in a folder says of the error rate.
+
+    Args:
+        folder: of a checkpoint or an adapter.
+
+    Returns:
+        The figures; all None where there is no card, or one that says nothing.
+    """
     path = folder / "README.md"
     if not path.is_file():
         return Measured()

@@ -32,8 +32,10 @@ CONVERSION = 2  # of what `files` writes into the cache; a new one is made besid
 class Download:
     """What may be fetched from the Hub, an adapter's base included.
 
-    max_bytes: refuse larger downloads; None for any size. token: whether this machine's Hub token may be used (see
-    `hub.fetch`). progress: called with (fraction 0 … 1, message) while downloading, merging and converting.
+    Attributes:
+        max_bytes: refuse larger downloads; None for any size.
+        token: whether this machine's Hub token may be used (see `hub.fetch`).
+        progress: called with (fraction 0 … 1, message) while downloading, merging and converting.
     """
 
     max_bytes: int | None = None
@@ -57,15 +59,18 @@ class Request:
 
 def files(checkpoint: Checkpoint, form: Form, progress: Progress | None = None, download: Download = ANY
           ) -> tuple[Checkpoint, Path]:
-    """A folder of this checkpoint in the form an engine reads, and the checkpoint with its commit filled in.
+    """A folder of this checkpoint in the form an engine reads.
 
     Downloads, merges a LoRA adapter and converts as needed, each once.
 
     Args:
         checkpoint: what to get.
         form: "transformers" or "ctranslate2".
-        progress: called with (fraction, message) while downloading, merging or converting.
+        progress: called with (fraction 0 … 1, message) while downloading, merging or converting.
         download: what may be fetched.
+
+    Returns:
+        (the checkpoint with its commit filled in, the folder).
 
     Raises:
         UserError: it is not there, damaged, too large, not Whisper, or an adapter that cannot be merged.

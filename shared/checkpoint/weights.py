@@ -17,10 +17,18 @@ MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files that transformers loads from this folder, sorted: model.safetensors, else the shards of its index.
+    """The files that transformers loads from a folder.
 
     Others may lie beside them, such as the `model.fp32-*` variants of large Whisper checkpoints; they do not count.
-    Raises UserError if there are none, or if a shard is missing.
+
+    Args:
+        folder: of a checkpoint in transformers' form.
+
+    Returns:
+        model.safetensors, else the shards of its index, sorted.
+
+    Raises:
+        UserError: there are none, or a shard is missing.
     """
     single, index = folder / "model.safetensors", folder / INDEX
     if single.is_file():

@@ -41,7 +41,12 @@ SHORTEST_TURN = 0.1
 
 @dataclass(frozen=True)
 class Turn:
-    """speaker: "Speaker 1", … in order of appearance. start, end: seconds from the start of the audio."""
+    """One stretch of speech of one speaker.
+
+    Attributes:
+        start, end: seconds from the start of the audio.
+        speaker: "Speaker 1", … in order of appearance.
+    """
 
     start: float
     end: float
@@ -75,7 +80,14 @@ class Diarizer:
     """Give it every window in order (`push`, or let them pass through `listen`), then ask for `turns`."""
 
     def __init__(self, n_speakers: int | None = None) -> None:
-        """n_speakers: how many there are, 1 to 20; None to find out. Raises UserError without the models."""
+        """Load both networks.
+
+        Args:
+            n_speakers: how many there are, 1 to 20; None to find out.
+
+        Raises:
+            UserError: another number, or the models are missing.
+        """
         if n_speakers is not None and not 1 <= n_speakers <= MAX_SPEAKERS:
             raise UserError("The number of speakers is out of range", got=n_speakers, limit=f"1 to {MAX_SPEAKERS}",
                             hint="leave it out to have it found")
@@ -87,7 +99,18 @@ class Diarizer:
         self._chunks: list[_Chunk] = []
 
     def listen(self, parts: Iterable[Window], cancel: threading.Event | None = None) -> Iterator[Window]:
-        """The same windows, each listened to as it passes. Raises Cancelled."""
+        """Take windows in as they pass.
+
+        Args:
+            parts: windows of speech in order of time.
+            cancel: set from another thread, ends it at the next window.
+
+        Yields:
+            The same windows.
+
+        Raises:
+            Cancelled: `cancel` was set.
+        """
         for window in parts:
             if cancel is not None and cancel.is_set():
                 raise Cancelled
@@ -95,6 +118,11 @@ class Diarizer:
             yield window
 
     def push(self, window: Window) -> None:
+        """Take one window in.
+
+        Args:
+            window: the next one in order of time; it may overlap the last.
+        """
         for offset, start, n_samples in window.pieces:
             reached = self._pieces[-1][1] + self._pieces[-1][2] if self._pieces else 0
             known = min(max(reached - start, 0), n_samples)  # windows may overlap where speech had to be cut

@@ -16,9 +16,14 @@ CHANGE_SECONDS, CHANGE_AT_END = 0.3, 0.05  # of speech that a change of speaker 
 
 
 def label(transcript: Transcript, turns: Sequence[Turn]) -> Transcript:
-    """The transcript with a speaker on each word and segment; a segment of several speakers is split between words.
+    """The transcript with a speaker on each word and segment.
 
-    Unchanged where nobody speaks.
+    Args:
+        transcript: a segment that has words is split between them where speakers change.
+        turns: by time, as `Diarizer.turns` gives them.
+
+    Returns:
+        A new transcript; the same one where there are no turns.
     """
     if not turns:
         return transcript

@@ -22,14 +22,26 @@ EMPTY_CELLS = frozenset({"NaN", "NAN", "NA", "<NA>"})
 
 
 class Names(NamedTuple):
-    """What a language is called besides its English name. codes: its own first, then others of ISO 639."""
+    """What a language is called besides its English name.
+
+    Attributes:
+        codes: its own first, then others of ISO 639.
+        names: the language's own first.
+    """
 
     codes: tuple[str, ...]
     names: tuple[str, ...]
 
 
 def names_of(code: str) -> Names:
-    """Other codes and names of a language, for those that Whisper has a token for what its speakers call it first."""
+    """Other codes and names of a language.
+
+    Args:
+        code: as `language_code` returns it.
+
+    Returns:
+        For those that Whisper has a token for, what its speakers call it first.
+    """
     found = _spoken().get(code)
     if found is not None:
         return found
@@ -44,10 +56,13 @@ def _spoken() -> dict[str, Names]:
 
 
 def language_name(code: str) -> str:
-    """The English name of a language code, or the code itself where it is no known language's.
+    """The English name of a language.
 
     Args:
         code: as `language_code` returns it.
+
+    Returns:
+        The name, or the code itself where it is no known language's.
     """
     return LANGUAGES.get(code) or _other_names().get(code, code)
 

@@ -43,8 +43,13 @@ PICTURE_HOSTS = ("ytimg.com", "ggpht.com", "img.youtube.com")
 
 @dataclass(frozen=True)
 class Caption:
-    """A caption track of a video. human: written by people; otherwise a program recognised it, and a score
-    against it would compare two programs, so it is never offered as a reference."""
+    """A caption track of a video.
+
+    Attributes:
+        language: its code as the site writes it.
+        human: written by people; otherwise a program recognised it, and a score against it would compare two programs,
+            so it is never offered as a reference.
+    """
 
     language: str  # as the site names it: 'sv', 'pt-BR'
     human: bool
@@ -54,8 +59,14 @@ class Caption:
 class LinkInfo:
     """What is known of a link before anything is fetched.
 
-    duration, start: seconds; start is the one in the link (&t=…), 0 without one. size: bytes of the sound, None
-    if unknown. live: still running, so `download` will refuse. thumbnail: an https address of YouTube's.
+    Attributes:
+        title: as the site writes it.
+        duration: seconds, None if unknown.
+        thumbnail: an https address of YouTube's, or None.
+        start: seconds; the one in the link (&t=…), 0 without one.
+        live: still running, so `download` will refuse.
+        captions: tracks there are.
+        size: bytes of the sound, None if unknown.
     """
 
     title: str
@@ -74,17 +85,27 @@ class LinkInfo:
 
 @dataclass(frozen=True)
 class Part:
-    """Which part of a recording will be used, in seconds. start None: from its beginning; end None: to its end."""
+    """Which part of a recording will be used.
+
+    Attributes:
+        start: seconds; None: from its beginning.
+        end: seconds; None: to its end.
+    """
 
     start: float | None = None
     end: float | None = None
 
     @property
     def first(self) -> float:
+        """Seconds at which it begins."""
         return 0.0 if self.start is None else self.start
 
     def check(self) -> None:
-        """Raise UserError for times that are none, or in the wrong order."""
+        """Refuse times that are none.
+
+        Raises:
+            UserError: a time is negative or no number, or the end is not after the start.
+        """
         first, end = self.first, self.end
         if not math.isfinite(first) or first < 0 or (end is not None and not first < end < math.inf):
             raise link_error("part", got=f"from {first:g} s" + (f" to {end:g} s" if end is not None else ""))
@@ -95,8 +116,12 @@ WHOLE = Part()
 
 @dataclass(frozen=True)
 class Video:
-    """A YouTube video by its 11-character id, and the second at which its link starts. Nothing else of the link
-    goes further than this."""
+    """A YouTube video; nothing else of its link goes further than this.
+
+    Attributes:
+        id: its 11 characters.
+        start: seconds at which the link starts.
+    """
 
     id: str
     start: float
@@ -108,6 +133,9 @@ def look(link: str, *, cancel: threading.Event | None = None) -> LinkInfo:
     Args:
         link: address of a YouTube video, or of a media file on a host that ALLOWED_HOSTS names.
         cancel: set from another thread; ends the work within about a second.
+
+    Returns:
+        What the other side says of it; nothing is fetched.
 
     Raises:
         UserError: the link is refused, or cannot be reached.
@@ -136,17 +164,21 @@ def download(
     progress: Progress | None = None,
     cancel: threading.Event | None = None,
 ) -> Path:
-    """Fetch the sound behind a link into `folder` as it is, without re-encoding; returns the file, to be removed
-    by the caller. The name is ours, never the remote's. The whole recording is fetched.
+    """Fetch the sound behind a link into `folder` as it is, without re-encoding.
+
+    The whole recording is fetched. The name is ours, never the remote's.
 
     Args:
         link: address of a YouTube video, or of a media file on a host that ALLOWED_HOSTS names.
         folder: where the file goes; it must exist.
         part: what will be used of the recording.
-        max_seconds: the longest such part.
+        max_seconds: the longest such part, in seconds.
         max_bytes: the largest file.
         progress: called a few times a second with (fraction 0 … 1, or None; message).
         cancel: set from another thread; ends everything within about a second.
+
+    Returns:
+        The file, to be removed by the caller.
 
     Raises:
         UserError: the link is refused, cannot be reached, or is beyond a limit. Nothing is left in `folder` then.
@@ -172,9 +204,20 @@ def download(
 
 def download_archive(link: str, folder: str | os.PathLike, *, max_bytes: int, cancel: threading.Event | None = None
                      ) -> Path:
-    """Fetch a test set's zip or table behind a direct link into `folder`; returns the file, which the caller removes.
+    """Fetch a test set's zip or table behind a direct link. What is in the file is not looked at.
 
-    Raises UserError or Cancelled; nothing is left in `folder` then. What is in the file is not looked at.
+    Args:
+        link: address of the file, on a host that ALLOWED_HOSTS names.
+        folder: where the file goes; it must exist.
+        max_bytes: the largest file.
+        cancel: set from another thread; ends everything within about a second.
+
+    Returns:
+        The file, to be removed by the caller.
+
+    Raises:
+        UserError: the link is refused, cannot be reached, or is beyond the limit. Nothing is left in `folder` then.
+        Cancelled: `cancel` was set. Nothing is left either.
     """
     target = link_hosts.read_link(link)
     link_hosts.check_media_host(target)
@@ -212,7 +255,17 @@ def human_captions(link: str, language: str, *, cancel: threading.Event | None =
 
 
 def parse_link(link: str) -> Video | Target:
-    """Which YouTube video, or which media file on an allowed host; asks nobody. Raises UserError for anything else."""
+    """Which YouTube video, or which media file on an allowed host; asks nobody.
+
+    Args:
+        link: as a person pastes it.
+
+    Returns:
+        The video with its start, or the address in parts.
+
+    Raises:
+        UserError: it is neither.
+    """
     target = link_hosts.read_link(link)
     if not link_hosts.is_youtube(target.host):
         link_hosts.check_media_host(target)

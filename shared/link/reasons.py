@@ -77,7 +77,15 @@ REASONS: dict[str, Reason] = {
 
 
 def link_error(kind: str, got: object = None, limit: object = None) -> UserError:
-    """The UserError of one kind of REASONS."""
+    """The error of one kind of REASONS.
+
+    Args:
+        kind: a key of REASONS.
+        got, limit: for the message.
+
+    Returns:
+        A UserError, to be raised by the caller.
+    """
     reason = REASONS[kind]
     return UserError(reason.what, got=got, limit=limit, hint=reason.hint)
 

@@ -64,9 +64,12 @@ class Serving:
             self.load()
 
     def load(self) -> None:
-        """Bring the weights of both into memory. Raises UserError where those of the base cannot be read.
+        """Bring the weights of both into memory.
 
         Without those of the fine-tuned one `problem` says why, and the base answers.
+
+        Raises:
+            UserError: the weights of the base cannot be read.
         """
         self.base.load()
         if self.fine_tuned is not None:
@@ -95,6 +98,9 @@ class Serving:
     def unload(self, idle_seconds: float = 0.0) -> int:
         """Let go of weights that were not used for so long; the next request loads them again.
 
+        Args:
+            idle_seconds: how long; 0: all that are not in use.
+
         Returns:
             How many checkpoints went.
         """
@@ -107,7 +113,11 @@ class Serving:
         return gone
 
     def unload_when_idle(self, minutes: float) -> None:
-        """From now on, let go of weights that were not used for so many minutes; 0: never."""
+        """From now on, let go of weights that were not used for a while.
+
+        Args:
+            minutes: how many; 0: never.
+        """
         def watch() -> None:
             while True:
                 time.sleep(min(minutes * 60 / 4, 30.0))
@@ -136,6 +146,9 @@ class Serving:
             progress: called with (windows done, of how many).
             on_text: called with the new segments as they are decoded.
             cancel: set from another thread, ends the work within a step.
+
+        Returns:
+            The transcript, and which checkpoint gave it.
 
         Raises:
             UserError: the recording or a choice cannot be used.
@@ -190,7 +203,17 @@ class Serving:
         return Answer(transcript, chosen.checkpoint, notice, time.monotonic() - begun)
 
     def named(self, name: str) -> Checkpoint:
-        """The checkpoint that a visitor names: BASE, FINE_TUNED, or any that the owner allows. Raises UserError."""
+        """The checkpoint that a visitor names.
+
+        Args:
+            name: BASE, FINE_TUNED, or any that the owner allows.
+
+        Returns:
+            The checkpoint; it is not loaded.
+
+        Raises:
+            UserError: it is not allowed, not available, or names no checkpoint.
+        """
         if name == BASE:
             return self.base.checkpoint
         if name == FINE_TUNED:
@@ -208,6 +231,14 @@ class Serving:
                         on_text: OnText | None = None, cancel: threading.Event | None = None) -> Answer:
         """Answer with exactly this checkpoint, loading it if need be.
 
+        Args:
+            checkpoint: which one.
+            request: what to transcribe, and how; its own `checkpoint` does not count.
+            progress, on_text, cancel: as in `transcribe`.
+
+        Returns:
+            The transcript, without a notice.
+
         Raises:
             UserError: as `transcribe`, and if the checkpoint may not be used here.
             Cancelled: `cancel` was set.
@@ -218,7 +249,19 @@ class Serving:
         return Answer(transcript, chosen.checkpoint, None, time.monotonic() - begun)
 
     def detect(self, request: Request, *, cancel: threading.Event | None = None) -> str:
-        """The language at the beginning (ISO 639-1), as the base checkpoint detects it; "en" where nobody speaks."""
+        """The language at the beginning, as the base checkpoint detects it.
+
+        Args:
+            request: the recording; of its options only those for finding speech count.
+            cancel: set from another thread, ends the work.
+
+        Returns:
+            ISO 639-1; "en" where nobody speaks.
+
+        Raises:
+            UserError: the recording cannot be read.
+            Cancelled: `cancel` was set.
+        """
         windows = list(islice(self.base.windows(self._open(request, cancel), request.options), 3))
         if not windows:
             return "en"
@@ -227,7 +270,17 @@ class Serving:
     def transcriber(self, checkpoint: Checkpoint, engine: str = "auto") -> Transcriber:
         """The loaded checkpoint; one that a visitor named is fetched first, if the owner allows it.
 
-        Raises UserError. Other calls go on meanwhile: only those for the same checkpoint wait for the download.
+        Other calls go on meanwhile: only those for the same checkpoint wait for the download.
+
+        Args:
+            checkpoint: which one.
+            engine: "auto", "torch" or "ctranslate2".
+
+        Returns:
+            One Transcriber for the whole process.
+
+        Raises:
+            UserError: it is not allowed, cannot be had, or the engine cannot open it.
         """
         if engine == "auto":
             engine = self._engine
@@ -280,6 +333,13 @@ def _parsed(checkpoint: Checkpoint | str) -> Checkpoint:
 
 
 def describe_engine(transcriber: Transcriber) -> str:
-    """For a person, as in "torch int8 on CPU"."""
+    """The engine in words.
+
+    Args:
+        transcriber: loaded or not.
+
+    Returns:
+        As in "torch int8 on CPU".
+    """
     engine = transcriber.plan
     return f"{engine.name} {engine.compute_type} on {'GPU' if engine.device == 'cuda' else 'CPU'}"

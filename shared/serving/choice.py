@@ -12,7 +12,15 @@ from shared.options import Options
 
 
 def refusal(tuned: Transcriber, options: Options) -> str | None:
-    """Why the fine-tuned checkpoint should not answer this, None if it should."""
+    """Whether the fine-tuned checkpoint should answer.
+
+    Args:
+        tuned: the fine-tuned one.
+        options: what is asked; the language is a code.
+
+    Returns:
+        Why it should not, as a sentence; None if it should.
+    """
     if tuned.languages is not None and options.language not in tuned.languages:
         spoken = language_name(options.language or "")
         return f"{tuned_for(tuned)}; this is {spoken}, so the base model answered."

@@ -20,6 +20,16 @@ def serving(limits: Limits, progress: Callable[[float, str], None] | None = None
     """The process's Serving, from BASE and FINE_TUNED (`checkpoint.configured`), made on the first call.
 
     Its weights come into memory later: see `ServingInBackground`.
+
+    Args:
+        limits: of the first call; later ones do not count.
+        progress: called with (fraction 0 … 1, message) while downloading and converting.
+
+    Returns:
+        The same object at every call.
+
+    Raises:
+        UserError: the base checkpoint cannot be had.
     """
     global _serving
     with _serving_lock:
@@ -29,7 +39,14 @@ def serving(limits: Limits, progress: Callable[[float, str], None] | None = None
 
 
 def unload_minutes() -> float:
-    """UNLOAD_MINUTES: after how many idle minutes weights leave memory, 0 for never. On one's own machine 15."""
+    """After how many idle minutes weights leave memory, from UNLOAD_MINUTES.
+
+    Returns:
+        Minutes, 0 for never; 15 on one's own machine and 0 on a Space unless it is set.
+
+    Raises:
+        UserError: UNLOAD_MINUTES is no such number.
+    """
     given = os.environ.get("UNLOAD_MINUTES") or ("0" if os.environ.get("SPACE_ID") else "15")
     try:
         minutes = float(given)

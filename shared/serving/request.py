@@ -16,10 +16,13 @@ BASE, FINE_TUNED = "base", "fine-tuned"  # names of the two configured checkpoin
 class Request:
     """One recording to be transcribed, and how: what a page, the API or a program asks for.
 
-    source: path of a media file, a Waveform, or an iterator of float32 blocks at 16 kHz. options: language, task and
-    so on. checkpoint: BASE, FINE_TUNED or a name that `Checkpoint.parse` reads; None: whichever serves the language.
-    engine: "auto", "torch" or "ctranslate2". start, end: seconds of a file; None for its end. track: audio
-    track of a file, from 1; None for its default one.
+    Attributes:
+        source: path of a media file, a Waveform, or an iterator of float32 blocks at 16 kHz.
+        options: language, task and so on.
+        engine: "auto", "torch" or "ctranslate2".
+        start, end: seconds of a file; None for its end.
+        track: audio track of a file, from 1; None for its default one.
+        checkpoint: BASE, FINE_TUNED or a name that `Checkpoint.parse` reads; None: whichever serves the language.
     """
 
     source: Source
@@ -35,7 +38,11 @@ class Request:
 class Answer:
     """A transcript and how it came about.
 
-    checkpoint: which one answered. notice: why not the fine-tuned one. seconds: of work, reading included.
+    Attributes:
+        transcript: the text with its times.
+        checkpoint: which one answered.
+        notice: why not the fine-tuned one, as a sentence; None where it did.
+        seconds: of work, reading included.
     """
 
     transcript: Transcript
@@ -53,9 +60,12 @@ class Answer:
 class Limits:
     """What a visitor may send, and what a visitor may have loaded.
 
-    max_seconds, max_bytes: of a recording; None for any. allowed: Hub ids that may be loaded on demand, None for any
-    (one's own machine). listed, datasets: Hub ids of checkpoints and data sets that may be read with this machine's Hub
-    token though a visitor names them; anything else that a visitor names is read as a stranger would.
+    Attributes:
+        max_seconds: of a recording; None for any.
+        max_bytes: of a file; None for any.
+        allowed: Hub ids that may be loaded on demand, None for any (one's own machine).
+        listed, datasets: Hub ids of checkpoints and data sets that may be read with this machine's Hub token though a
+            visitor names them; anything else that a visitor names is read as a stranger would.
     """
 
     max_seconds: float | None = None

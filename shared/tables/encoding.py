@@ -27,7 +27,19 @@ _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\ufffd]")
 
 
 def decoded(data: bytes, name: str, language: str | None) -> str:
-    """A small text file's content, its encoding found as a table's. Raises UserError."""
+    """A small text file's content, its encoding found as a table's.
+
+    Args:
+        data: the file's bytes.
+        name: what it is called in messages.
+        language: ISO 639-1 code of the text, which tells the code page; None: only Unicode is read.
+
+    Returns:
+        The text, without a byte order mark.
+
+    Raises:
+        UserError: the encoding cannot be found; names the line.
+    """
     encoding = find_encoding(lambda: io.BytesIO(data), name, language)
     return data.decode(encoding).removeprefix("\ufeff")
 

@@ -24,7 +24,18 @@ UNLIMITED = Limits()
 
 
 def read_file(path: Path, language: str | None = None, limits: Limits = UNLIMITED) -> Iterator[Record]:
-    """The records of a table on disk, packed with gzip or not, see `read`."""
+    """The records of a table on disk, packed with gzip or not.
+
+    Args:
+        path: the file; its name stands in messages.
+        language, limits: as in `read`.
+
+    Yields:
+        One record for each row that is not blank.
+
+    Raises:
+        UserError: as in `read`, and where it cannot be unpacked.
+    """
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
 
@@ -42,14 +53,17 @@ def read(source: Callable[[], BinaryIO], name: str, language: str | None = None,
     """The records of a table, in its order.
 
     Args:
-        source: Opens the table's bytes; called several times.
-        name: What the table is called in messages.
+        source: opens the table's bytes; called several times.
+        name: what the table is called in messages.
         language: ISO 639 code of the texts. It tells the code page of a table that is not in Unicode; None: such a
             table is refused.
-        limits: A larger table is refused, before it is built.
+        limits: a larger table is refused, before it is built.
+
+    Yields:
+        One record for each row that is not blank.
 
     Raises:
-        UserError: It cannot be read, is empty, a line is not like the others; names file and line.
+        UserError: it cannot be read, is empty, a line is not like the others; names file and line.
     """
     where = f"{name}, line 1"
     try:
@@ -68,7 +82,18 @@ def read(source: Callable[[], BinaryIO], name: str, language: str | None = None,
 
 
 def lines_of(path: Path, language: str | None) -> Iterator[tuple[str, str]]:
-    """(where, line without its end) of each line of a text file that is not blank."""
+    """The lines of a text file that are not blank.
+
+    Args:
+        path: a text file, its encoding found as a table's.
+        language: ISO 639-1 code of the text, which tells the code page; None: only Unicode is read.
+
+    Yields:
+        (where, line without its end), where as in "text, line 3".
+
+    Raises:
+        UserError: the encoding cannot be found.
+    """
     encoding = find_encoding(lambda: path.open("rb"), path.name, language)
     with path.open(encoding=encoding) as file:
         for number, line in enumerate(file, 1):

@@ -15,14 +15,27 @@ from shared.errors import UserError
 
 @dataclass(frozen=True)
 class Limits:
-    """How large a table from a stranger may be; None: as large as it is."""
+    """How large a table from a stranger may be; None: as large as it is.
+
+    Attributes:
+        rows, columns: of the table.
+        cells: of one line, counted before it is parsed.
+    """
 
     rows: int | None = None
     columns: int | None = None
     cells: int | None = None  # of one line, counted before it is parsed
 
     def check(self, name: str, n_rows: int, n_columns: int) -> None:
-        """Raise UserError where a table of so many rows and columns is too large."""
+        """Refuse a table that is too large.
+
+        Args:
+            name: what the table is called in messages.
+            n_rows, n_columns: seen so far.
+
+        Raises:
+            UserError: more than the limits allow.
+        """
         if self.columns is not None and n_columns > self.columns:
             raise UserError("The table has too many columns", got=f"{name} with more than {self.columns}",
                             limit=self.columns, hint="leave the columns for the clip's file and its text")
@@ -33,16 +46,28 @@ class Limits:
 
 @dataclass(frozen=True)
 class Record:
-    """One row.
+    """One row of a table.
 
-    cells: by column as the table writes it, in its order; text, or in JSON any value. where: "metadata.csv, line 3".
+    Attributes:
+        cells: by column as the table writes it, in its order; text, or in JSON any value.
+        where: for messages, as in "metadata.csv, line 3".
     """
 
     cells: Mapping[str, Any]
     where: str
 
     def text(self, name: str | None) -> str:
-        """A cell as text: null is empty, 7 and 7.0 are "7". Raises UserError for lists and tables."""
+        """A cell as text.
+
+        Args:
+            name: of the column; None or a column that is not there gives "".
+
+        Returns:
+            The text: null is empty, 7 and 7.0 are "7".
+
+        Raises:
+            UserError: the cell holds true or false, a list or a table.
+        """
         value = self.cells.get(name) if name else None
         if value is None or value != value:  # null, and the NaN by which pandas marks an empty cell in JSON
             return ""
@@ -51,7 +76,17 @@ class Record:
         return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
     def number(self, name: str | None) -> float | None:
-        """A cell as a number of at least 0; None where it is empty or there is no such column. Raises UserError."""
+        """A cell as a number.
+
+        Args:
+            name: of the column; None or a column that is not there gives None.
+
+        Returns:
+            A number of at least 0; None where the cell is empty.
+
+        Raises:
+            UserError: it is no such number.
+        """
         value = self.cells.get(name) if name else None
         if value is None or value == "":
             return None
@@ -65,7 +100,17 @@ class Record:
         return found
 
     def file(self, name: str) -> str:
-        """A cell as a file's name, also as `datasets` writes it: {"path": …}. Raises UserError where there is none."""
+        """A cell as a file's name, also as `datasets` writes it: {"path": …}.
+
+        Args:
+            name: of the column.
+
+        Returns:
+            The name as written; whether there is such a file is not looked at.
+
+        Raises:
+            UserError: the cell names none.
+        """
         value = self.cells.get(name)
         if isinstance(value, str) and value.lstrip().startswith("{"):  # as pandas writes such a cell
             with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
@@ -80,6 +125,12 @@ class Record:
 
 def fold(name: str) -> str:
     """A column's name without case and without the difference between space, dash and underscore.
+
+    Args:
+        name: as the table writes it.
+
+    Returns:
+        The name to compare.
 
     >>> fold(" File-Name "), fold("file_name")
     ('file_name', 'file_name')

@@ -23,8 +23,11 @@ MAX_FAILED = 200  # rows that are listed one by one; the rest is counted
 class Clip:
     """One clip of a test set.
 
-    id: its name for a person. reference: its text. read: gives the encoded audio, or raises UserError. suffix: of its
-    file; formats without a header need it.
+    Attributes:
+        id: its name for a person.
+        reference: its text.
+        read: gives the encoded audio, or raises UserError.
+        suffix: of its file; formats without a header need it.
     """
 
     id: str
@@ -35,7 +38,12 @@ class Clip:
 
 @dataclass(frozen=True)
 class FailedClip:
-    """A clip that could not be scored, and why."""
+    """A clip that could not be scored.
+
+    Attributes:
+        id: its name for a person.
+        message: why, as a sentence.
+    """
 
     id: str
     message: str
@@ -45,8 +53,12 @@ class FailedClip:
 class ClipSet:
     """Clips and what was wrong with the source.
 
-    n_clips: None where the source does not say how many. failed: rows that hold no clip or no text, MAX_FAILED at most
-    and a last one that counts the rest.
+    Attributes:
+        origin: where they are from, for a person.
+        clips: read one at a time, once.
+        n_clips: None where the source does not say how many.
+        failed: rows that hold no clip or no text, MAX_FAILED at most and a last one that counts the rest.
+        warnings: sentences about the source as a whole.
     """
 
     origin: str

@@ -38,7 +38,13 @@ class ClipResult:
 
 @dataclass(frozen=True)
 class ScoredClip:
-    """results: one for each transcriber, in their order. audio_seconds: length of the clip."""
+    """What all transcribers gave for one clip.
+
+    Attributes:
+        id, reference: as in `Clip`.
+        audio_seconds: length of the clip.
+        results: one for each transcriber, in their order.
+    """
 
     id: str
     reference: str
@@ -48,9 +54,17 @@ class ScoredClip:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All of it: names, scores in the order of the transcribers; comparisons[i]: transcriber i + 1 against the first.
+    """A whole test set, scored and compared.
 
-    failed: clips that count for no transcriber, so that the comparison stays paired.
+    Attributes:
+        origin: where the clips are from, for a person.
+        language: by which words were divided; ISO 639-1 or None.
+        names: of the transcribers, in their order.
+        clips: each with one result per transcriber.
+        failed: clips that count for no transcriber, so that the comparison stays paired.
+        scores: in the order of the transcribers.
+        comparisons: [i] is transcriber i + 1 against the first.
+        warnings: of the source.
     """
 
     origin: str
@@ -64,10 +78,18 @@ class Evaluation:
 
     @property
     def audio_seconds(self) -> float:
+        """Length of all scored clips together."""
         return sum(clip.audio_seconds for clip in self.clips)
 
     def rtfx(self, name: str) -> float:
-        """Seconds of audio per second of work of one transcriber."""
+        """How fast one transcriber was.
+
+        Args:
+            name: one of `names`.
+
+        Returns:
+            Seconds of audio per second of its work.
+        """
         place = self.names.index(name)
         return self.audio_seconds / max(sum(clip.results[place].work_seconds for clip in self.clips), 1e-9)
 
@@ -84,9 +106,23 @@ def evaluate(
 ) -> Evaluation:
     """Transcribe every clip with every transcriber, score, and compare each with the first.
 
-    transcribers: name → function of a Waveform that gives its text; it may raise UserError. language: decides how
-    words are divided. One bad clip is listed in `failed` and the rest goes on, also if the source breaks off.
-    cancel: looked at before each call and while a file is decoded. Raises Cancelled; UserError if nothing was scored.
+    One bad clip is listed in `failed` and the rest goes on, also if the source breaks off.
+
+    Args:
+        clips: of `zip_clips` or `hub_clips`.
+        transcribers: name → function of a Waveform that gives its text; it may raise UserError.
+        language: ISO 639-1; decides how words are divided.
+        max_clip_seconds: a longer clip fails.
+        seed: of the draws that give intervals.
+        progress: called with (clips done, of how many; None where the source does not say).
+        cancel: looked at before each call and while a file is decoded.
+
+    Returns:
+        Scores over all clips that every transcriber could read.
+
+    Raises:
+        UserError: nothing was scored.
+        Cancelled: `cancel` was set.
     """
     if not transcribers:
         raise ValueError("evaluate needs at least one transcriber")
@@ -156,7 +192,14 @@ def _first_reason(failed: list[FailedClip]) -> str:
 
 
 def as_csv(evaluation: Evaluation) -> str:
-    """A row for each clip and transcriber, failed clips last with their reason; opens in a spreadsheet."""
+    """A row for each clip and transcriber, failed clips last with their reason.
+
+    Args:
+        evaluation: what `evaluate` gave.
+
+    Returns:
+        The file's text; it opens in a spreadsheet.
+    """
     columns = ["clip", "transcriber", "reference", "hypothesis", "wer", "cer", "words", "substitutions", "deletions",
                "insertions", "audio_seconds", "work_seconds", "failed"]
     out = io.StringIO(newline="")
@@ -180,7 +223,14 @@ def _harmless(value: object) -> object:
 
 
 def as_jsonl(evaluation: Evaluation) -> str:
-    """The same rows as JSON lines, with the alignment of words as [kind, reference, hypothesis]."""
+    """The rows of `as_csv` as JSON lines, with the alignment of words as [kind, reference, hypothesis].
+
+    Args:
+        evaluation: what `evaluate` gave.
+
+    Returns:
+        The file's text.
+    """
     rows = [{**row, "alignment": alignment} for row, alignment in
             zip(_rows(evaluation), _alignments(evaluation), strict=True)]
     rows += [{"clip": clip.id, "failed": clip.message} for clip in evaluation.failed]

@@ -76,6 +76,10 @@ def hub_clips(
         max_rows: rows at most.
         revision: a commit or branch; None is the main branch, or the Hub's Parquet copy where that holds no Parquet.
         token: None uses the machine's own Hub token if there is one, False never does: for names that visitors give.
+
+    Returns:
+        The clips, read while they are iterated over; `n_clips` is None.
+
     Raises:
         UserError: not a data set's name, none such or not allowed, unknown config, split or column (naming those
             there are), no Parquet files, files that unpack to far more than audio does.

@@ -51,10 +51,19 @@ def zip_clips(
 ) -> Iterator[ClipSet]:
     """The clips of a zip that its table names, in the table's order; the zip is open inside the `with`.
 
-    table: a CSV, a TSV or JSON lines on disk, else the one inside the zip. Columns are found by their usual names
-    (AUDIO_COLUMNS, TEXT_COLUMNS) or named. A row is matched by path, else by file name, with or without its
-    ending. Rows without clip or text are in `failed`, clips without a row in `warnings`.
-    Raises UserError: no zip, encrypted, too many or too large files, no or several tables, columns not found.
+    A row is matched by path, else by file name, with or without its ending.
+
+    Args:
+        path: the zip.
+        table: a CSV, a TSV or JSON lines on disk; None takes the one inside the zip.
+        audio_column, text_column: names of the columns; None finds them by their usual names (AUDIO_COLUMNS,
+            TEXT_COLUMNS).
+
+    Yields:
+        The clips, once. Rows without clip or text are in `failed`, clips without a row in `warnings`.
+
+    Raises:
+        UserError: no zip, encrypted, too many or too large files, no or several tables, columns not found.
     """
     name = os.path.basename(path)
     with contextlib.ExitStack() as stack:

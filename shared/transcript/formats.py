@@ -16,12 +16,26 @@ _NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]"
 
 
 def to_txt(transcript: Transcript) -> str:
-    """One segment a line, with the speaker where known."""
+    """One segment a line, with the speaker where known.
+
+    Args:
+        transcript: any.
+
+    Returns:
+        The file's text.
+    """
     return "".join(f"{_labelled(segment)}\n" for segment in transcript.segments)
 
 
 def to_srt(transcript: Transcript) -> str:
-    """SubRip."""
+    """SubRip.
+
+    Args:
+        transcript: cut into cues (`cues`).
+
+    Returns:
+        The file's text.
+    """
     return "\n".join(
         f"{i}\n{clock_time(cue.start, ',')} --> {clock_time(cue.end, ',')}\n" + "\n".join(cue.lines) + "\n"
         for i, cue in enumerate(cues(transcript), 1)
@@ -29,7 +43,14 @@ def to_srt(transcript: Transcript) -> str:
 
 
 def to_vtt(transcript: Transcript) -> str:
-    """WebVTT, with `&` and `<` escaped as https://www.w3.org/TR/webvtt1/#cue-text asks."""
+    """WebVTT, with `&` and `<` escaped as https://www.w3.org/TR/webvtt1/#cue-text asks.
+
+    Args:
+        transcript: cut into cues (`cues`).
+
+    Returns:
+        The file's text.
+    """
     def escaped(line: str) -> str:
         return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
@@ -82,7 +103,15 @@ FORMATS: dict[str, Callable[[Transcript], str | bytes]] = {
 
 
 def as_bytes(transcript: Transcript, form: str) -> bytes:
-    """What a file of a format (a key of FORMATS) holds; text in UTF-8."""
+    """What a file of a format holds.
+
+    Args:
+        transcript: any.
+        form: a key of FORMATS.
+
+    Returns:
+        Its bytes; text is UTF-8.
+    """
     content = FORMATS[form](transcript)
     return content if isinstance(content, bytes) else content.encode()
 

@@ -27,7 +27,12 @@ NOT_LAST = frozenset("（［｛〔〈《「『【〘〖〝‘“«￥＄￡([{�
 
 @dataclass(frozen=True)
 class Cue:
-    """One subtitle: at most two lines."""
+    """One subtitle.
+
+    Attributes:
+        start, end: seconds from the start of the audio; cues do not overlap.
+        lines: one or two, of at most LINE_COLUMNS columns.
+    """
 
     start: float
     end: float
@@ -48,7 +53,14 @@ class _Atom:
 
 
 def cues(transcript: Transcript) -> list[Cue]:
-    """Split and time the text by the subtitle rules above; cues never overlap and are in order."""
+    """Split and time the text by the subtitle rules above.
+
+    Args:
+        transcript: word times are used where it has them.
+
+    Returns:
+        Cues in order of time that never overlap.
+    """
     pieces = [piece for segment in transcript.segments for piece in _pieces(segment)]
     timed: list[Cue] = []
     for i, (start, end, lines) in enumerate(pieces):

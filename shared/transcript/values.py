@@ -14,7 +14,14 @@ UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u303f\u30
 
 @dataclass(frozen=True)
 class Word:
-    """text as written, with its leading space; start, end: seconds from the start of the audio; probability 0 … 1."""
+    """A word with its time.
+
+    Attributes:
+        text: as written, with its leading space.
+        start, end: seconds from the start of the audio.
+        probability: how sure the model is, 0 … 1.
+        speaker: who says it, as in "Speaker 1"; None where nobody asked.
+    """
 
     text: str
     start: float
@@ -25,7 +32,16 @@ class Word:
 
 @dataclass(frozen=True)
 class Segment:
-    """A sentence or so. avg_logprob: mean log-probability of its tokens (≤ 0); no_speech_prob: 0 … 1."""
+    """A sentence or so.
+
+    Attributes:
+        text: without the space before it.
+        start, end: seconds from the start of the audio.
+        words: empty unless they were asked for.
+        speaker: who says it, as in "Speaker 1"; None where nobody asked.
+        no_speech_prob: probability that there is no speech, 0 … 1.
+        avg_logprob: mean log-probability of its tokens (≤ 0).
+    """
 
     text: str
     start: float
@@ -38,7 +54,14 @@ class Segment:
 
 @dataclass(frozen=True)
 class Transcript:
-    """segments in order of time; language: ISO 639-1; duration: seconds of audio; warnings: for the reader."""
+    """What was spoken in one recording.
+
+    Attributes:
+        segments: in order of time.
+        language: ISO 639-1.
+        duration: seconds of audio.
+        warnings: sentences for the reader, such as that the file is cut off.
+    """
 
     segments: tuple[Segment, ...]
     language: str
@@ -47,17 +70,28 @@ class Transcript:
 
     @property
     def text(self) -> str:
+        """All segments as one text."""
         return joined(segment.text for segment in self.segments)
 
     @property
     def words(self) -> tuple[Word, ...]:
+        """The words of all segments; empty unless they were asked for."""
         return tuple(word for segment in self.segments for word in segment.words)
 
     def to_dict(self) -> dict:
+        """Plain values for JSON: the text and every field."""
         return {"text": self.text, **asdict(self)}
 
     @classmethod
     def from_dict(cls, data: dict) -> Transcript:
+        """The transcript that `to_dict` wrote.
+
+        Args:
+            data: what `to_dict` gave, read back from JSON; its "text" is not needed.
+
+        Returns:
+            An equal transcript.
+        """
         segments = tuple(
             Segment(**{**segment, "words": tuple(Word(**word) for word in segment.get("words", ()))})
             for segment in data["segments"]
@@ -66,7 +100,14 @@ class Transcript:
 
 
 def joined(texts: Iterable[str]) -> str:
-    """Pieces of text as one: with a space between, unless what follows is written in a script without spaces."""
+    """Pieces of text as one: with a space between, unless what follows is written in a script without spaces.
+
+    Args:
+        texts: in order, without spaces at their ends.
+
+    Returns:
+        One text; "" for none.
+    """
     text = ""
     for piece in texts:
         text += separator(piece) + piece if text else piece
@@ -74,12 +115,26 @@ def joined(texts: Iterable[str]) -> str:
 
 
 def separator(text: str) -> str:
-    """What parts `text` from the text before it: "" if it begins in a script that is written without spaces."""
+    """What parts a text from the text before it.
+
+    Args:
+        text: the one that follows.
+
+    Returns:
+        "" if it begins in a script that is written without spaces, else " ".
+    """
     return "" if text and UNSPACED.match(text) else " "
 
 
 def sentences(segment: Segment) -> list[Segment]:
-    """A long segment cut after each sentence, by its word times; as it is where there are none."""
+    """A long segment cut after each sentence, by its word times.
+
+    Args:
+        segment: with words; one without is left whole.
+
+    Returns:
+        One segment for each sentence, in order.
+    """
     cuts = [i for i, word in enumerate(segment.words, 1) if ends_sentence(word.text)]
     cuts = sorted({0, *cuts, len(segment.words)})
     if len(cuts) <= 2:
@@ -93,4 +148,12 @@ def sentences(segment: Segment) -> list[Segment]:
 
 
 def ends_sentence(text: str) -> bool:
+    """Whether a sentence ends here.
+
+    Args:
+        text: a word or more; white space at its end does not count.
+
+    Returns:
+        True where its last character ends sentences in some script.
+    """
     return text.rstrip().endswith((".", "!", "?", "…", "。", "！", "？", "।", "؟"))

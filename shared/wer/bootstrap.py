@@ -18,6 +18,12 @@ Verdict = Literal["better", "worse", "no difference shown", "too short to tell"]
 
 
 class Interval(NamedTuple):
+    """A confidence interval of an error rate.
+
+    Attributes:
+        low, high: its ends, as rates: 0 is no error, 1 as many errors as words.
+    """
+
     low: float
     high: float
 
@@ -26,7 +32,10 @@ class Interval(NamedTuple):
 class Comparison:
     """The difference fine-tuned minus base, negative where fine-tuned makes fewer errors.
 
-    low, high: its interval; None, both, where the verdict is 'too short to tell'.
+    Attributes:
+        difference: of the two rates; -0.05 is five errors fewer in a hundred words.
+        low, high: interval of that difference of rates; None, both, where the verdict is "too short to tell".
+        verdict: "better", "worse", "no difference shown" or "too short to tell".
     """
 
     difference: float
@@ -37,19 +46,31 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Rate:
-    """Pooled counts and their interval, None where there are too few utterances to tell."""
+    """A pooled error rate.
+
+    Attributes:
+        errors: the pooled counts.
+        interval: None where there are too few utterances to tell (MIN_UTTERANCES).
+    """
 
     errors: WordErrors
     interval: Interval | None
 
     @property
     def value(self) -> float:
+        """Errors per unit of the reference, from 0; above 1 there are more errors than units."""
         return self.errors.wer
 
 
 @dataclass(frozen=True)
 class Score:
-    """Pooled rates of a set of utterances, normalised and raw."""
+    """Pooled rates of a set of utterances.
+
+    Attributes:
+        words, characters: WER and CER of the normalised texts.
+        raw_words, raw_characters: of the texts as they are, case and punctuation included.
+        n_utterances: how many were pooled.
+    """
 
     words: Rate
     characters: Rate
@@ -59,18 +80,22 @@ class Score:
 
     @property
     def wer(self) -> float:
+        """The value of `words`."""
         return self.words.value
 
     @property
     def cer(self) -> float:
+        """The value of `characters`."""
         return self.characters.value
 
     @property
     def raw_wer(self) -> float:
+        """The value of `raw_words`."""
         return self.raw_words.value
 
     @property
     def raw_cer(self) -> float:
+        """The value of `raw_characters`."""
         return self.raw_characters.value
 
 
@@ -116,8 +141,15 @@ def compare(
 ) -> Comparison:
     """Whether fine-tuned differs from base on the same utterances: paired bootstrap of the difference in rate.
 
-    'better' or 'worse' only if the whole interval lies on one side of zero; arguments as in `interval`.
-    Raises ValueError if the two are not of the same utterances in the same order.
+    Args:
+        base, fine_tuned: one per utterance, of the same utterances in the same order.
+        level, seed, n, groups: as in `interval`; the level is a fraction, 0 … 1.
+
+    Returns:
+        The difference with its interval; "better" or "worse" only if the whole interval lies on one side of zero.
+
+    Raises:
+        ValueError: the two are not of the same utterances in the same order.
     """
     if [e.reference_length for e in base] != [e.reference_length for e in fine_tuned]:
         raise ValueError("base and fine_tuned must hold the same utterances in the same order")
@@ -140,7 +172,15 @@ def score(
     n: int = N_RESAMPLES,
     groups: Sequence[Hashable] | None = None,
 ) -> Score:
-    """Pooled rates with intervals; arguments as in `interval`."""
+    """Pooled rates with intervals.
+
+    Args:
+        errors: one per utterance.
+        level, seed, n, groups: as in `interval`; the level is a fraction, 0 … 1.
+
+    Returns:
+        WER and CER, normalised and raw.
+    """
 
     def rate(kind: str) -> Rate:
         of_kind = [getattr(e, kind) for e in errors]

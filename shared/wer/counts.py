@@ -25,7 +25,12 @@ _KINDS: dict[str, Kind] = {
 
 
 class Aligned(NamedTuple):
-    """One step of an alignment; the side that has no word there holds ''."""
+    """One step of an alignment.
+
+    Attributes:
+        kind: "hit", "substitution", "deletion" or "insertion".
+        reference, hypothesis: the word (or character) of each side; the side that has none there holds "".
+    """
 
     kind: Kind
     reference: str
@@ -34,9 +39,13 @@ class Aligned(NamedTuple):
 
 @dataclass(frozen=True)
 class WordErrors:
-    """Counts of one utterance, or of many pooled by `+`; the alignment is that of one utterance.
+    """Counts of one utterance, or of many pooled by `+`.
 
     The units are words, or characters where `character_errors` or the language says so.
+
+    Attributes:
+        hits, substitutions, deletions, insertions: numbers of units, from 0.
+        alignment: that of one utterance; empty where counts were pooled.
     """
 
     hits: int = 0
@@ -47,10 +56,12 @@ class WordErrors:
 
     @property
     def errors(self) -> int:
+        """Substitutions, deletions and insertions together."""
         return self.substitutions + self.deletions + self.insertions
 
     @property
     def reference_length(self) -> int:
+        """Units of the reference: hits, substitutions and deletions."""
         return self.hits + self.substitutions + self.deletions
 
     @property
@@ -67,7 +78,13 @@ class WordErrors:
 
 @dataclass(frozen=True)
 class UtteranceErrors:
-    """One utterance counted four ways; only `words` keeps its alignment."""
+    """One utterance counted four ways.
+
+    Attributes:
+        words: normalised; characters where `unit` of the language says so. The only one that keeps its alignment.
+        characters: normalised, by code points.
+        raw_words, raw_characters: the texts as they are, case and punctuation included.
+    """
 
     words: WordErrors
     characters: WordErrors
@@ -78,7 +95,13 @@ class UtteranceErrors:
 def word_errors(reference: str, hypothesis: str, language: str | None = None, *, raw: bool = False) -> WordErrors:
     """Align two texts word by word, or character by character where `unit(language)` says so.
 
-    raw: the texts as they are, split at white space only; case and punctuation count.
+    Args:
+        reference, hypothesis: what was spoken, and what was recognised.
+        language: ISO 639-1, or a tag that starts with it; None where it is not known.
+        raw: the texts as they are, split at white space only; case and punctuation count.
+
+    Returns:
+        Counts, with their alignment.
     """
     by_character = unit(language) == "character"
     if not raw:
@@ -92,6 +115,14 @@ def character_errors(reference: str, hypothesis: str, language: str | None = Non
     """Align two texts by code points; `.wer` of the result is the CER.
 
     A space between words is a character, except in the languages written without.
+
+    Args:
+        reference, hypothesis: what was spoken, and what was recognised.
+        language: ISO 639-1, or a tag that starts with it; None where it is not known.
+        raw: the texts as they are; case and punctuation count.
+
+    Returns:
+        Counts of characters, with their alignment.
     """
     if unit(language) == "character":
         return word_errors(reference, hypothesis, language, raw=raw)
@@ -101,7 +132,15 @@ def character_errors(reference: str, hypothesis: str, language: str | None = Non
 
 
 def utterance_errors(reference: str, hypothesis: str, language: str | None = None) -> UtteranceErrors:
-    """Words and characters, normalised and raw, of one utterance: what `score` pools."""
+    """Words and characters, normalised and raw, of one utterance: what `score` pools.
+
+    Args:
+        reference, hypothesis: what was spoken, and what was recognised.
+        language: ISO 639-1, or a tag that starts with it; None where it is not known.
+
+    Returns:
+        The counts, four ways.
+    """
 
     def bare(errors: WordErrors) -> WordErrors:
         return replace(errors, alignment=())
@@ -115,7 +154,14 @@ def utterance_errors(reference: str, hypothesis: str, language: str | None = Non
 
 
 def pooled(errors: Iterable[WordErrors]) -> WordErrors:
-    """The sum of the counts, without an alignment."""
+    """The sum of the counts.
+
+    Args:
+        errors: of one utterance each.
+
+    Returns:
+        Counts without an alignment; all 0 where there is no utterance.
+    """
     return sum(errors, WordErrors())
 
 

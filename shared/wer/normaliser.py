@@ -64,14 +64,26 @@ _JOINER = re.compile(f"[-'\"{_NUMBER_SEPARATORS}{_LETTER_APOSTROPHES}]")
 
 
 def unit(language: str | None) -> Literal["word", "character"]:
-    """What an error rate of the language counts: 'character' for Chinese, Japanese, Thai, Lao, Khmer and Burmese."""
+    """What an error rate of the language counts.
+
+    Args:
+        language: ISO 639-1, or a tag that starts with it; None where it is not known.
+
+    Returns:
+        "character" for Chinese, Japanese, Thai, Lao, Khmer and Burmese, else "word".
+    """
     return "character" if _code(language) in NO_SPACES else "word"
 
 
 def normalise(text: str, language: str | None = None) -> str:
     """The text as it is compared: lower case, no punctuation, one space between words; see the module for the rules.
 
-    language: ISO 639-1, or a tag that starts with it (pt-BR). Doing it twice changes nothing.
+    Args:
+        text: of a reference or a hypothesis.
+        language: ISO 639-1, or a tag that starts with it (pt-BR); None where it is not known.
+
+    Returns:
+        The text; normalising it again changes nothing.
     """
     code = _code(language)
     text = unicodedata.normalize("NFC", text)

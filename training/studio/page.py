@@ -36,7 +36,14 @@ atexit.register(_runner.stop)  # a child outlives its parent; nobody would see i
 
 
 def offered(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether this app may offer the page: it is not on a Space and listens to its own machine only."""
+    """Whether this app may offer the page: it is not on a Space and listens to its own machine only.
+
+    Args:
+        environment: the process's own unless given.
+
+    Returns:
+        True where it may.
+    """
     server = environment.get("GRADIO_SERVER_NAME") or "127.0.0.1"
     return not environment.get("SPACE_ID") and server in ("127.0.0.1", "localhost", "::1")
 
