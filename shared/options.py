@@ -37,13 +37,15 @@ class Choices(TypedDict, total=False):
 class Options:
     """How to transcribe one recording.
 
-    language: ISO 639-1 code of the speech; None to detect it.
-    task: one of TASKS.
-    words: with start, end and probability of each word.
-    beam_size: 1 is greedy search.
-    vad_onset: probability from which sound counts as speech, 0 … 1; a lower value finds quieter speech.
-    initial_prompt: names and terms that may occur, spelled as wanted.
-    speakers: with who says each word and segment. n_speakers: how many there are; None to find out.
+    Attributes:
+        language: ISO 639-1 code of the speech; None to detect it.
+        task: one of TASKS.
+        words: with start, end and probability of each word.
+        beam_size: 1 (greedy search) to 20.
+        vad_onset: probability from which sound counts as speech, above 0 and below 1; lower finds quieter speech.
+        initial_prompt: names and terms that may occur, spelled as wanted.
+        speakers: with who says each word and segment.
+        n_speakers: how many there are; None to find out.
     """
 
     language: str | None = None
@@ -57,12 +59,23 @@ class Options:
 
     @classmethod
     def of(cls, speakers: bool | int = False, **others: Any) -> Options:
-        """Options from `Choices`. speakers: a number says how many there are, True has that found."""
+        """Options from `Choices`.
+
+        Args:
+            speakers: a number says how many there are, True has that found.
+
+        Returns:
+            The options; `check` says whether their values are allowed.
+        """
         n_speakers = None if isinstance(speakers, bool) else speakers
         return cls(speakers=speakers is not False, n_speakers=n_speakers, **others)
 
     def check(self) -> None:
-        """Raise UserError for a value that no checkpoint can serve."""
+        """Refuse a value that no checkpoint can serve.
+
+        Raises:
+            UserError: a value is out of range; names the range.
+        """
         if self.task not in TASKS:
             raise UserError("There is no such task", got=self.task, limit=", ".join(TASKS), hint="choose one")
         if self.beam_size not in BEAM_SIZES:

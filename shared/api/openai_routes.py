@@ -44,8 +44,9 @@ def _address(request: HttpRequest) -> str:
 class Settings:
     """How requests are let in.
 
-    api_key: what clients must send as their key, None for none. visitor: who sends a request; the network address
-    unless named.
+    Attributes:
+        api_key: what clients must send as their key, None for none.
+        visitor: who sends a request; the network address unless named.
     """
 
     api_key: str | None = None
@@ -78,7 +79,16 @@ class ModelNotFound(UserError):
 
 
 def routes(serving: Serving, settings: Settings, waiting: Queue) -> APIRouter:
-    """The API's routes, to be included in an application of any kind. waiting: the application's queue."""
+    """The API's routes, to be included in an application of any kind.
+
+    Args:
+        serving: the checkpoints.
+        settings: key and names of visitors.
+        waiting: the application's queue.
+
+    Returns:
+        A router.
+    """
     router = APIRouter(tags=["OpenAI"])
     refused = functools.partial(refusal, settings)
     inside = _Inside(serving, waiting, settings.visitor)
@@ -113,11 +123,14 @@ def create_app(serving: Serving, settings: Settings, hosts: tuple[str, ...] = LO
     """An application with these routes alone.
 
     Args:
-        serving: the loaded checkpoints.
+        serving: the checkpoints.
         settings: key and names of visitors.
         hosts: names under which it is reached; a request for another name is refused, so that a page elsewhere cannot
             reach it by letting its own name point here. ("*",) allows any.
         waiting: the queue; one of its own unless given.
+
+    Returns:
+        An application for any ASGI server.
     """
     app = FastAPI(title="whisper-spaces", docs_url=None, redoc_url=None)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
@@ -126,7 +139,14 @@ def create_app(serving: Serving, settings: Settings, hosts: tuple[str, ...] = LO
 
 
 def serve(serving: Serving, settings: Settings, *, host: str = "127.0.0.1", port: int = 8000) -> None:
-    """Answer until stopped. On another address than this machine's own any host name is accepted."""
+    """Answer until stopped.
+
+    Args:
+        serving: the checkpoints.
+        settings: key and names of visitors.
+        host: address to listen on; on another than this machine's own any host name is accepted.
+        port: 1 to 65535.
+    """
     import uvicorn
 
     app = create_app(serving, settings, LOOPBACK if host in LOOPBACK else ("*",))
@@ -266,7 +286,15 @@ def _headers(found: Answer) -> dict[str, str]:
 
 
 def refusal(settings: Settings, request: HttpRequest) -> Response | None:
-    """The answer to a wrong or missing key, None to a right one."""
+    """Whether the key is right.
+
+    Args:
+        settings: with the key.
+        request: with the client's.
+
+    Returns:
+        The answer to a wrong or missing key, None to a right one.
+    """
     if settings.api_key is None:
         return None
     kind, _, key = request.headers.get("authorization", "").partition(" ")

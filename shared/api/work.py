@@ -30,11 +30,17 @@ class Busy(UserError):
 
 
 class Turn:
-    """A place in a lane. visitor: who asked."""
+    """A place in a lane of a `Queue`."""
 
     def __init__(self, work: Callable[[], None], visitor: str = "", lane: str = MODEL) -> None:
-        """work: called in a thread of its own, with the context variables of the caller (ZeroGPU finds the visitor's
-        quota there)."""
+        """What is done when the turn comes.
+
+        Args:
+            work: called in a thread of its own, with the context variables of the caller (ZeroGPU finds the visitor's
+                quota there).
+            visitor: who asked.
+            lane: MODEL, LINKS or LIVE.
+        """
         self.visitor, self.lane = visitor, lane
         self._work, self._context = work, contextvars.copy_context()
 
@@ -43,7 +49,7 @@ class Turn:
 
 
 class Queue:
-    """Calls may come from any thread."""
+    """Whose turn it is. Calls may come from any thread."""
 
     def __init__(self, places: int = PLACES, places_for_each: int | None = None,
                  at_once: Mapping[str, int] = AT_ONCE) -> None:
@@ -60,19 +66,38 @@ class Queue:
         self._lock = threading.Lock()  # held for moments only
 
     def enter(self, turn: Turn) -> None:
-        """Let it begin when its lane is free. Raises Busy."""
+        """Let it begin when its lane is free.
+
+        Args:
+            turn: a new one.
+
+        Raises:
+            Busy: no place is left.
+        """
         with self._lock:
             self._check(turn.visitor, turn.lane)
             self._waiting.append(turn)
         self._begin_next()
 
     def check(self, visitor: str = "", lane: str = MODEL) -> None:
-        """Raise Busy if another of this visitor's would be refused now."""
+        """Whether there is a place.
+
+        Args:
+            visitor: who would ask.
+            lane: where.
+
+        Raises:
+            Busy: another of this visitor's would be refused now.
+        """
         with self._lock:
             self._check(visitor, lane)
 
     def hurry(self, turn: Turn) -> None:
-        """It begins now, if it has not: for what has been ended, which only has to clear up."""
+        """It begins now, if it has not: for what has been ended, which only has to clear up.
+
+        Args:
+            turn: one that entered.
+        """
         with self._lock:
             if turn not in self._waiting:
                 return
@@ -80,7 +105,14 @@ class Queue:
         self._start(turn)
 
     def n_before(self, turn: Turn) -> int | None:
-        """How many of its lane come before it, those at work included; None once it has begun."""
+        """How many of its lane come before it.
+
+        Args:
+            turn: one that entered.
+
+        Returns:
+            Those at work included; None once it has begun.
+        """
         with self._lock:
             waiting = [one for one in self._waiting if one.lane == turn.lane]
             if turn not in waiting:
@@ -89,12 +121,15 @@ class Queue:
 
     async def run(self, work: Callable[[threading.Event], T], gone: Callable[[], Awaitable[bool]], visitor: str = ""
                   ) -> T:
-        """The result of `work(cancel)`, done in a thread when its turn comes.
+        """Do some work in a thread when its turn comes, and wait for it.
 
         Args:
             work: is given an event that is set when nobody waits for the result any more.
             gone: tells whether the client has left.
             visitor: who asks.
+
+        Returns:
+            What `work` returns; what it raises is raised here.
 
         Raises:
             Busy: no place is left.
@@ -128,7 +163,19 @@ class Queue:
 
     async def stream(self, work: Callable[[threading.Event, Callable[[Any], None]], None],
                      gone: Callable[[], Awaitable[bool]], visitor: str = "") -> AsyncIterator[Any]:
-        """What `work(cancel, put)` puts, as it comes. Raises as `run`, Busy at once."""
+        """The same for work that gives its result in parts.
+
+        Args:
+            work: is given the event, and a function that takes each part.
+            gone, visitor: as in `run`.
+
+        Yields:
+            The parts as they come.
+
+        Raises:
+            Busy: no place is left; at once.
+            Cancelled: the client has left.
+        """
         items: queue.SimpleQueue[Any] = queue.SimpleQueue()
         task = asyncio.ensure_future(self.run(lambda cancel: work(cancel, items.put), gone, visitor))
         try:

@@ -51,10 +51,10 @@ def stream_audio(
 
     Args:
         source: path of a media file, or its `MediaInfo` if it was read before.
-        start, end: seconds of the part wanted.
+        start, end: seconds of the part wanted; None for the end.
         track: which audio track, from 1; None takes the default one that can be decoded and has sound.
-        block_seconds: length of all blocks but the last.
-        max_seconds: the longest part that is decoded.
+        block_seconds: length of all blocks but the last, in seconds.
+        max_seconds: the longest part that is decoded, in seconds.
         cancel: set from another thread, ends ffmpeg at once.
 
     Returns:
@@ -86,9 +86,22 @@ def load_audio(
     max_bytes: int | None = None,
     cancel: threading.Event | None = None,
 ) -> Waveform:
-    """The whole file (or bytes of a file) as one Waveform; arguments and errors as in `stream_audio`.
+    """The whole file as one Waveform.
 
-    max_bytes: the largest file that is read.
+    Args:
+        source: path of a media file, its `MediaInfo`, or the bytes of a file.
+        start, end: seconds of the part wanted; None for the end.
+        track: which audio track, from 1; None takes the default one that can be decoded and has sound.
+        max_seconds: the longest part that is decoded, in seconds.
+        max_bytes: the largest file that is read.
+        cancel: set from another thread, ends ffmpeg at once.
+
+    Returns:
+        Samples at 16 kHz, mono.
+
+    Raises:
+        UserError: as in `stream_audio`; a file that is cut off is an error here.
+        Cancelled: `cancel` was set.
     """
     with contextlib.ExitStack() as stack:
         if isinstance(source, bytes):

@@ -32,6 +32,9 @@ def encode(waveforms: Sequence[Waveform], kind: str, kbps: int, folder: Path) ->
         kbps: bit rate of "opus" and "mp3", in kbit/s.
         folder: where files may lie in between.
 
+    Returns:
+        The files' bytes, in the order of the waveforms.
+
     Raises:
         OSError: the disk is full, or ffmpeg failed.
     """
@@ -57,8 +60,21 @@ def write_mp3(source: MediaSource, target: Path, *, start: float = 0.0, end: flo
               track: int | None = None, cancel: threading.Event | None = None) -> bool:
     """A part of any media file as MP3, mono 16 kHz: what every browser plays. Block by block, so of any length.
 
-    Arguments and errors as in `stream_audio`. A file that is cut off gives what there is of it. False, and no file, if
-    the encoder failed.
+    A file that is cut off gives what there is of it.
+
+    Args:
+        source: path of a media file, or its `MediaInfo`.
+        target: the file to write.
+        start, end: seconds of the part wanted; None for the end.
+        track: which audio track, from 1; None takes the default one.
+        cancel: set from another thread, ends ffmpeg at once.
+
+    Returns:
+        False, and no file, if the encoder failed.
+
+    Raises:
+        UserError: the source cannot be read.
+        Cancelled: `cancel` was set.
     """
     command = [ffmpeg_executable(), "-hide_banner", "-loglevel", "error", "-y", *_RAW, "-i", "pipe:0", "-b:a",
                f"{PLAYER_KBPS}k", "-f", "mp3", f"file:{target}"]

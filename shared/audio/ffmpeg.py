@@ -48,7 +48,10 @@ MEDIA_SUFFIXES = frozenset(f".{suffix}" for names in _SUFFIXES_OF.values() for s
 
 
 def ffmpeg_executable() -> str:
-    """The ffmpeg on the PATH if it runs and knows the usual codecs, else the one in the imageio-ffmpeg wheel.
+    """The ffmpeg on the PATH if it runs, else the one in the imageio-ffmpeg wheel.
+
+    Returns:
+        Its path.
 
     Raises:
         UserError: neither of them runs.

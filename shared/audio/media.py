@@ -44,11 +44,17 @@ _CLOCK = r"(\d+):(\d+):(\d+(?:\.\d+)?)"
 
 @dataclass(frozen=True)
 class Track:
-    """One audio track.
+    """One audio track of a file.
 
-    number: from 1, among the file's audio tracks. codec: ffmpeg's name of it. sample_rate: Hz, None if not known.
-    channels: how many; layout: ffmpeg's name for them. default: the file marks it as the one to play. start: seconds
-    on the file's clock, None if the header does not say. problem: why it cannot be decoded, None if it can.
+    Attributes:
+        number: from 1, among the file's audio tracks.
+        codec: ffmpeg's name of it.
+        sample_rate: Hz, None if not known.
+        channels: how many.
+        layout: ffmpeg's name for them.
+        default: the file marks it as the one to play.
+        start: seconds on the file's clock, None if the header does not say.
+        problem: why it cannot be decoded, None if it can.
     """
 
     number: int
@@ -62,6 +68,7 @@ class Track:
 
     @property
     def decodable(self) -> bool:
+        """Whether ffmpeg can decode it."""
         return self.problem is None
 
 
@@ -69,9 +76,16 @@ class Track:
 class MediaInfo:
     """A media file's header.
 
-    duration: seconds from 0 on the file's clock to its end, None where the header does not say; `exact` unless
-    ffmpeg estimated it from the bit rate. zero: the timestamp that the clock calls 0. first: the first timestamp of
-    all tracks. structure: what the container's sizes say.
+    Attributes:
+        path: of the file.
+        container: ffmpeg's name of it.
+        duration: seconds from 0 on the file's clock to its end, None where the header does not say.
+        exact: whether that is so; False where ffmpeg estimated it from the bit rate.
+        tracks: audio tracks, in the file's order.
+        has_video: whether there are moving pictures.
+        zero: the timestamp, in seconds, that the clock calls 0.
+        first: the first timestamp of all tracks, in seconds.
+        structure: what the container's sizes say.
     """
 
     path: Path
@@ -86,6 +100,7 @@ class MediaInfo:
 
     @property
     def has_audio(self) -> bool:
+        """Whether there is an audio track."""
         return bool(self.tracks)
 
     @property
@@ -95,13 +110,23 @@ class MediaInfo:
 
     @property
     def warnings(self) -> tuple[str, ...]:
+        """Sentences for the reader: what the header says that is not so."""
         if self.structure.beyond >= MIN_BEYOND_SECONDS:
             return (f"The header of {self.path.name} names {spoken_time(self.structure.beyond)} less than there is: "
                     "all of it was read.",)
         return ()
 
     def decoding(self, track: Track, start: float = 0.0, limit: float | None = None) -> Decoding:
-        """How to decode `limit` seconds of a track from `start` on, on the file's clock."""
+        """How to decode a part of a track.
+
+        Args:
+            track: one of `tracks`.
+            start: seconds on the file's clock.
+            limit: seconds from there; None: to the end.
+
+        Returns:
+            What ffmpeg is asked for.
+        """
         last = self.duration + 2.0 if self.duration is not None and self.exact else MAX_LENGTH_SECONDS
         return Decoding(self.path, track.number - 1, track.channels, start, limit, self.zero, self.first,
                         max(last, start), (("ignore_length", "1"),) if self.ignores_length else ())
@@ -113,6 +138,9 @@ def probe(path: str | os.PathLike, *, max_bytes: int | None = None) -> MediaInfo
     Args:
         path: a file on this machine.
         max_bytes: refuse a larger one.
+
+    Returns:
+        Tracks, clock and length; nothing is decoded.
 
     Raises:
         UserError: missing, empty, too large, not to be read, not media, or names other files.

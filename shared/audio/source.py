@@ -32,7 +32,7 @@ class AudioSource:
         cancel: set from another thread, ends ffmpeg at once and raises Cancelled.
         start, end: seconds of the part wanted, of a file.
         track: which audio track of a file, from 1; None takes the default one that can be decoded and has sound.
-        max_seconds, max_bytes: limits for that part and for the file.
+        max_seconds, max_bytes: limits for that part, in seconds, and for the file.
 
     Raises:
         UserError: the file cannot be read, or the samples are not what they should be.
@@ -81,7 +81,15 @@ class AudioSource:
         return self._n_samples / SAMPLE_RATE
 
     def total(self, done: int, reached: float) -> int | None:
-        """How many windows there will be: exact once all is read, before that by the rate so far."""
+        """How many windows there will be.
+
+        Args:
+            done: windows so far.
+            reached: seconds of the source up to which they go.
+
+        Returns:
+            The number: exact once all is read, before that by the rate so far; None where it cannot be told.
+        """
         if self.length is None:
             return None
         left = max(self.length - reached, 0.0)
@@ -89,7 +97,17 @@ class AudioSource:
 
 
 def with_header(source: Source) -> Source:
-    """A file's `MediaInfo` in place of its path, for a caller that reads it more than once. Raises UserError."""
+    """A file's header in place of its path, for a caller that reads the file more than once.
+
+    Args:
+        source: as `AudioSource` takes it.
+
+    Returns:
+        The `MediaInfo` of a path; any other source as it is.
+
+    Raises:
+        UserError: the header cannot be read.
+    """
     return opened(source) if isinstance(source, str | os.PathLike) else source
 
 

@@ -11,7 +11,11 @@ from shared.whisper_constants import SAMPLE_RATE
 
 @dataclass(frozen=True, eq=False)
 class Waveform:
-    """Mono audio at SAMPLE_RATE: samples float32 (n_samples,) in [-1, 1]."""
+    """Mono audio at SAMPLE_RATE.
+
+    Attributes:
+        samples: float32 (n_samples,) in [-1, 1].
+    """
 
     samples: np.ndarray
 

@@ -18,7 +18,11 @@ STOPPED = "stopped. What is finished is kept; the same command goes on from ther
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command and end the process with its exit code (`shared.system.command` lists them)."""
+    """Run the command `transcribe` and end the process with its exit code (`shared.system.command` lists them).
+
+    Args:
+        arguments: as on the command line, without the program's name; None takes the process's own.
+    """
     words = sys.argv[1:] if arguments is None else list(arguments)
     sys.exit(reported("transcribe", lambda: _run(words), stopped=STOPPED))
 

@@ -26,10 +26,13 @@ DEFAULT_COMPUTE = {"cpu": "int8", "cuda": "float16"}
 
 @dataclass(frozen=True)
 class Decoded:
-    """One window's tokens (without prompt and end token) and how sure the model was.
+    """One window's tokens and how sure the model was.
 
-    avg_logprob: summed log-probability over tokens and end token, divided by their number (≤ 0).
-    no_speech_prob: probability of <|nospeech|> as the first token. finished: the end token was reached.
+    Attributes:
+        tokens: without prompt and end token.
+        avg_logprob: summed log-probability over tokens and end token, divided by their number (≤ 0).
+        no_speech_prob: probability of <|nospeech|> as the first token.
+        finished: the end token was reached.
     """
 
     tokens: tuple[int, ...]
@@ -39,55 +42,128 @@ class Decoded:
 
 
 class Engine(Protocol):
+    """A checkpoint in memory, on some hardware.
+
+    Attributes:
+        name, device, compute_type: as in `EnginePlan`.
+        n_mels: channels of the log-mel spectrogram, 80 or 128.
+        batch_size: windows decoded together.
+        max_positions: windows decoded together times the encoder positions (20 ms each) of the longest.
+        encoder_batch: windows encoded together; 1 where more gain nothing and only delay a cancel.
+        ragged: whether windows of one batch may differ in length.
+    """
+
     name: str
     device: str
     compute_type: str
     n_mels: int
-    batch_size: int  # windows decoded together
-    max_positions: int  # windows decoded together times the encoder positions (20 ms each) of the longest
-    encoder_batch: int  # windows encoded together; 1 where more gain nothing and only delay a cancel
-    ragged: bool  # whether windows of one batch may differ in length
+    batch_size: int
+    max_positions: int
+    encoder_batch: int
+    ragged: bool
 
     def log_mel(self, samples: np.ndarray) -> np.ndarray:
-        """Log-mel spectrogram of a clip, float32 (n_samples,) → float32 (n_mels, n_frames), as
-        `shared.audio.features.log_mel` gives it; on the GPU where the engine has one."""
+        """Log-mel spectrogram of a clip, as `shared.audio.features.log_mel` gives it; on the GPU where there is one.
+
+        Args:
+            samples: float32 (n_samples,) in [-1, 1] at 16 kHz.
+
+        Returns:
+            float32 (n_mels, n_frames), 100 frames a second.
+        """
 
     def encode(self, features: Sequence[np.ndarray]) -> Any:
-        """Log-mel float32 (n_mels, n_frames), n_frames even and ≤ 3000, one a window → encoder states, opaque to the
-        caller. All of one n_frames unless the engine is `ragged`."""
+        """Run the encoder.
+
+        Args:
+            features: one window each, log-mel float32 (n_mels, n_frames), n_frames even and ≤ 3000; all of one n_frames
+                unless the engine is `ragged`.
+
+        Returns:
+            Encoder states of one batch, opaque to the caller.
+        """
 
     def join(self, states: Sequence[Any]) -> Any:
-        """Encoder states as one batch; of equal n_frames unless the engine is `ragged`."""
+        """Several batches as one.
+
+        Args:
+            states: what `encode` gave; of equal n_frames unless the engine is `ragged`.
+
+        Returns:
+            Encoder states, in the order given.
+        """
 
     def row(self, states: Any, index: int) -> Any:
-        """One row of a batch, as a batch of one."""
+        """One window of a batch.
+
+        Args:
+            states: what `encode` gave.
+            index: of the window, from 0.
+
+        Returns:
+            Encoder states of a batch of one.
+        """
 
     def detect_language(self, states: Any) -> list[dict[str, float]]:
-        """Probability of each language code, per row. Multilingual checkpoints only."""
+        """Which language is spoken; multilingual checkpoints only.
+
+        Args:
+            states: what `encode` gave.
+
+        Returns:
+            For each window the probability of each language code, 0 … 1.
+        """
 
     def decode(
         self, states: Any, prompt: Sequence[int], *, beam_size: int, max_tokens: int, no_repeat_ngram: int = 0,
         cancel: threading.Event | None = None,
     ) -> list[Decoded]:
-        """Decode every row from the same prompt. Timestamp rules apply unless the prompt forbids timestamps.
+        """Decode every window from the same prompt. Timestamp rules apply unless the prompt forbids timestamps.
 
-        Nothing is sampled, so the same call gives the same tokens. no_repeat_ngram: forbid saying any so many tokens
-        twice (0: allow).
+        Nothing is sampled, so the same call gives the same tokens.
+
+        Args:
+            states: what `encode` gave.
+            prompt: token ids, from the earlier text to the start tokens.
+            beam_size: 1 is greedy search.
+            max_tokens: to decode at most in one window.
+            no_repeat_ngram: forbid any so many tokens twice (0: allow).
+            cancel: set from another thread, ends it within a step.
+
+        Returns:
+            One for each window, in order.
+
+        Raises:
+            Cancelled: `cancel` was set.
         """
 
     def align(
         self, states: Any, row: int, prompt: Sequence[int], tokens: Sequence[int], n_frames: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Text tokens of one row against its frames, by cross-attention and dynamic time warping.
+        """Text tokens of one window against its frames, by cross-attention and dynamic time warping.
 
-        prompt: the start tokens before <|notimestamps|>. n_frames: log-mel frames that hold sound.
-        Returns (token index, seconds) along the path, each (n_steps,), and the probability of each token (n_tokens,).
+        Args:
+            states: what `encode` gave.
+            row: the window, from 0.
+            prompt: the start tokens before <|notimestamps|>.
+            tokens: text tokens, without timestamps.
+            n_frames: log-mel frames that hold sound.
+
+        Returns:
+            (token index, seconds) along the path, each (n_steps,), and the probability of each token (n_tokens,).
         """
 
 
 @dataclass(frozen=True)
 class EnginePlan:
-    """Which engine, where, with which numbers, from which folder; nothing of it is in memory yet."""
+    """Which engine, where, with which numbers, from which folder; nothing of it is in memory yet.
+
+    Attributes:
+        name: "torch" or "ctranslate2".
+        device: "cpu" or "cuda".
+        compute_type: one of `shared.options.COMPUTE_TYPES`.
+        folder: the checkpoint, in the form the engine reads.
+    """
 
     name: str
     device: str
@@ -95,7 +171,11 @@ class EnginePlan:
     folder: Path
 
     def open(self) -> Engine:
-        """The engine, in memory. Raises UserError for weights it cannot read, or a compute type there is not."""
+        """The engine, in memory.
+
+        Raises:
+            UserError: weights it cannot read, or a compute type there is not.
+        """
         if self.name == "ctranslate2":
             from shared.engines.ctranslate2_engine import CTranslate2Engine
 
@@ -106,11 +186,21 @@ class EnginePlan:
 
 
 def plan_engine(name: str, device: str, compute_type: str, folder_of: Callable[[Form], Path]) -> EnginePlan:
-    """Choose the engine for a checkpoint. folder_of: gives the checkpoint's folder in the form asked for.
+    """Choose the engine for a checkpoint; nothing is loaded.
 
-    name: auto, torch or ctranslate2. Which one auto is follows from the hardware (`hardware` states the rule).
     A checkpoint that comes in CTranslate2's form only is opened by CTranslate2.
-    Raises UserError for a name, device or compute type there is not.
+
+    Args:
+        name: "auto", "torch" or "ctranslate2"; what auto is follows from the hardware (`hardware` states the rule).
+        device: "auto", "cpu" or "cuda".
+        compute_type: "auto" or one of `shared.options.COMPUTE_TYPES`.
+        folder_of: gives the checkpoint's folder in the form asked for.
+
+    Returns:
+        What `EnginePlan.open` opens.
+
+    Raises:
+        UserError: there is no such engine or no such device here.
     """
     if name not in ENGINES:
         raise UserError("There is no such engine", got=name, limit=", ".join(ENGINES), hint="choose one of those")

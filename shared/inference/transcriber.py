@@ -86,23 +86,37 @@ class Transcriber:
             self.load()
 
     def load(self) -> None:
-        """Bring the weights into memory, if they are not there. Raises UserError."""
+        """Bring the weights into memory, if they are not there.
+
+        Raises:
+            UserError: they cannot be read.
+        """
         self._held.get()
 
     def unload(self, idle_seconds: float = 0.0) -> bool:
-        """Let the weights go if they were not used for so long; the next use loads them. Returns whether it did."""
+        """Let the weights go if they were not used for a while; the next use loads them.
+
+        Args:
+            idle_seconds: how long; 0: now.
+
+        Returns:
+            Whether they went.
+        """
         return self._held.drop(idle_seconds)
 
     @property
     def is_loaded(self) -> bool:
+        """Whether the weights are in memory."""
         return self._held.is_there
 
     @property
     def window_decoder(self) -> WindowDecoder:
+        """What decodes its windows; loads the weights."""
         return self._held.get()
 
     @property
     def engine(self) -> Engine:
+        """The engine with its weights, loaded if they are not."""
         return self._held.get().engine
 
     @property
@@ -163,8 +177,12 @@ class Transcriber:
             progress, cancel: as for `transcribe`.
             on_text: called with what is new as it is decoded, in order; speakers are not known yet then.
 
+        Returns:
+            As `transcribe`.
+
         Raises:
-            UserError, Cancelled: as `transcribe`.
+            UserError: as `transcribe`.
+            Cancelled: `cancel` was set.
         """
         self.check(options)
         diarizer = _diarizer(options.n_speakers) if options.speakers else None
@@ -202,7 +220,14 @@ class Transcriber:
         return label(transcript, diarizer.turns())
 
     def check(self, options: Options) -> None:
-        """Raise UserError for what this checkpoint cannot do."""
+        """Refuse what this checkpoint cannot do.
+
+        Args:
+            options: the language is a code.
+
+        Raises:
+            UserError: a value is out of range, or it has no such language or task.
+        """
         options.check()
         if not self.tokens.is_multilingual and options.task == "translate":
             raise UserError("This checkpoint knows English only and cannot translate", got=self.checkpoint.name,
@@ -215,7 +240,19 @@ class Transcriber:
                             hint="choose another, or let it be detected")
 
     def windows(self, source: AudioSource, options: Options) -> Iterator[Window]:
-        """The speech of a source, packed as this checkpoint reads it best."""
+        """The speech of a source, packed as this checkpoint reads it best.
+
+        Args:
+            source: the audio, opened.
+            options: of them those for finding speech count.
+
+        Yields:
+            Windows of at most 30 s, in order of time.
+
+        Raises:
+            UserError: the source cannot be read.
+            Cancelled: the source's own event was set.
+        """
         return windows(source, onset=options.vad_onset, max_gap=self._max_gap)
 
     @property
@@ -228,11 +265,21 @@ class Transcriber:
         self, parts: Iterable[Window], options: Options, total: Callable[[int, float], int | None] | None = None,
         cancel: threading.Event | None = None, choose: Choose | None = None,
     ) -> Iterator[tuple[int, int | None, Transcript]]:
-        """Decode windows batch by batch: yields (windows done, of how many, what was new, all in one language).
+        """Decode windows batch by batch. This is the part that wants the GPU; it touches no file.
 
-        This is the part that wants the GPU; it touches no file. total: (windows done, seconds reached) → estimate; None
-        where nobody watches, so that batches may be full from the first. choose: who decodes what is in a language that
-        was detected here; this checkpoint does it all without.
+        Args:
+            parts: windows in order of time.
+            options: the language is a code, or None to detect it.
+            total: (windows done, seconds reached) → estimate of how many; None where nobody watches, so that batches
+                may be full from the first.
+            cancel: set from another thread, ends it within a step.
+            choose: who decodes what is in a language that was detected here; this checkpoint does it all without.
+
+        Yields:
+            (windows done, of how many, what was new, all in one language).
+
+        Raises:
+            Cancelled: `cancel` was set.
         """
         done = 0
         # Several windows tell the language better than one. Unless ragged, padding and so the text depend on the batch.
@@ -297,7 +344,18 @@ class Transcriber:
         return windows, spoken, None if states is None else kept
 
     def detect_language(self, parts: Sequence[Window], cancel: threading.Event | None = None) -> str:
-        """The language most probable over the first of the given windows, among those the checkpoint serves."""
+        """The language most probable over the first of the given windows, among those the checkpoint serves.
+
+        Args:
+            parts: windows of speech, at least one.
+            cancel: set from another thread, ends it.
+
+        Returns:
+            ISO 639-1.
+
+        Raises:
+            Cancelled: `cancel` was set.
+        """
         if self.languages is not None and len(self.languages) == 1:
             return self.languages[0]
         votes: dict[str, float] = {}

@@ -16,9 +16,12 @@ SEGMENT_SECONDS = 20.0  # a segment without the end of a sentence ends at the ne
 class Update:
     """What changed and what there is.
 
-    words: committed since the last update. finished: segments that will not grow any more, since the last update.
-    tentative: text that may still change. transcript: all that is committed so far. more: there is work left that needs
-    no new sound; call `process` again at once.
+    Attributes:
+        words: committed since the last update.
+        finished: segments that will not grow any more, since the last update.
+        tentative: text that may still change.
+        transcript: all that is committed so far.
+        more: there is work left that needs no new sound; call `process` again at once.
     """
 
     words: tuple[Word, ...]

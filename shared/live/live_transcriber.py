@@ -74,9 +74,10 @@ class LiveTranscriber:
             transcriber: what decodes; any number of streams may share it.
             options: as for `Transcriber.transcribe`; word times are always there.
             pause: seconds of silence that end an utterance.
-            soft_seconds: of uncommitted sound; beyond, it is split at the best border there is.
+            soft_seconds: uncommitted sound, in seconds, beyond which it is split at the best border there is.
             step: seconds of new speech after which it is decoded again; None: as often as the last decoding's cost
-                allows, where `share` (0 … 1) is the part of the time that may be spent.
+                allows.
+            share: the part of the time that may be spent on decoding, 0 … 1, where `step` is None.
             choose: which Transcriber goes on once the language (its code) is known.
 
         Raises:
@@ -92,7 +93,11 @@ class LiveTranscriber:
         self._text = CommittedText()
 
     def insert(self, samples: np.ndarray) -> None:
-        """More sound: float32 (n_samples,) in [-1, 1] at 16 kHz. Costs nothing; `process` does the work."""
+        """More sound. Costs nothing; `process` does the work.
+
+        Args:
+            samples: float32 (n_samples,) in [-1, 1] at 16 kHz.
+        """
         self._inbox.put(samples)
 
     @property
