@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
-from browser import MARKS, PATIENCE_MS, SCREENS, choose, download, text_of, visit
+from browser import MARKS, PATIENCE_MS, SCREENS, choose, download, playwright, text_of, visit
 from paths import DATA
 from running_app import running_app
 
 from shared.audio import ffmpeg_executable
-from shared.ui.server import results
+from shared.ui import RESULTS
+from shared.ui.server import jobs, visitors
 
 pytestmark = MARKS
 
@@ -67,7 +70,7 @@ def test_results_of_the_hour_are_opened_and_deleted(app, browsers):
         recent.locator("summary").click()
         recent.get_by_role("button", name="Open en_austen-0890").click()
         assert "ill-disposed" in text_of(page, "microphone").lower()
-        folder = results.RESULTS / page.locator("#microphone-result .result-body").get_attribute("data-result")
+        folder = RESULTS / page.locator("#microphone-result .result-body").get_attribute("data-result")
         assert folder.exists()
         recent.get_by_role("button", name="Delete en_austen-0890").click()
         page.locator("#microphone-result .empty").wait_for()
@@ -132,3 +135,60 @@ def test_speakers_are_named_by_a_click_and_words_have_times(app, tmp_path, brows
         page.get_by_role("button", name="Word times").click()
         page.locator("#upload-result .timed").first.wait_for()
         assert "0:00." in page.locator("#upload-result .timed").first.get_attribute("data-at")
+
+
+def test_a_comparison_is_found_again_and_listed(app, browsers, tmp_path, monkeypatch):
+    """While it is worked on, and after: reload, another page, the list; with the clip and its text in their fields."""
+    gate, before = threading.Event(), set(app.received())
+    waits = jobs.submit(jobs.Asker("other", "10.0.0.9"), lambda running: gate.wait(120))  # so that it takes a while
+    clip = tmp_path / "mailbox.flac"
+    shutil.copy(DATA / "it_vm-mailboxfull.flac", clip)
+    reference = "Spiacente, ma la casella di posta dell'utente non può accettare ulteriori messaggi."
+    verdict = "#compare-result .verdict"
+    with visit(browsers(), f"{app.address}/compare") as page:
+        page.locator("#compare-clip input[type=file]").set_input_files(clip)
+        page.locator("#compare-go:not([disabled])").wait_for()
+        page.wait_for_timeout(1500)  # another clip empties the field of the text
+        page.locator("#compare-reference textarea").fill(reference)
+        page.locator("#compare-go").click()
+        waiting = page.locator("#compare-work").get_by_text("waiting for 1 before you")
+        waiting.wait_for()
+        for leave in (page.reload, lambda: page.goto(f"{app.address}/files"), page.go_back):
+            leave()
+            page.locator("h1").wait_for()
+            if "/compare" in page.url:
+                waiting.wait_for()
+        gate.set()
+        page.locator(verdict).wait_for(timeout=PATIENCE_MS)
+        found = page.locator("#compare-result .scoreboard").inner_text()
+        page.reload()
+        page.locator(verdict).wait_for(timeout=PATIENCE_MS)
+        assert page.locator("#compare-result .scoreboard").inner_text() == found
+        playwright.expect(page.locator("#compare-reference textarea")).to_have_value(reference)
+        page.locator("#compare-go:not([disabled])").wait_for()  # the clip is there
+        page.goto(f"{app.address}/files")
+        page.locator("#upload-recent summary").click()
+        page.locator("#upload-recent li").filter(has_text="too short to tell").wait_for()
+        page.get_by_role("button", name="Open mailbox").click()
+        page.wait_for_url("**/compare")
+        page.locator(verdict).wait_for(timeout=PATIENCE_MS)
+        page.locator("#compare-recent summary").click()
+        page.get_by_role("button", name="Delete mailbox").click()
+        page.locator("#compare-result .empty").wait_for()
+        page.reload()
+        page.locator("#compare-result .empty").wait_for()
+        monkeypatch.setattr(visitors, "LEFT_SECONDS", 1.0)
+    assert waits.outcome() and app.keeps_only(before)
+
+
+def test_a_stopped_comparison_gives_its_place_back(app, browsers):
+    with visit(browsers(), f"{app.address}/compare", "phone") as page:
+        gate = threading.Event()
+        jobs.submit(jobs.Asker("other", "10.0.0.9"), lambda running: gate.wait(120))
+        page.get_by_text("Italian: a greeting").click()
+        page.locator("#compare-work").get_by_text("waiting for 1 before you").wait_for()
+        page.locator("#compare-stop").click()
+        page.locator(".toast-body").filter(has_text="Stopped").wait_for()
+        page.locator("#compare-stop").wait_for(state="hidden")
+        assert len(jobs._active) == 1
+        gate.set()

@@ -14,7 +14,7 @@ from shared.checkpoint import Checkpoint
 from shared.errors import Cancelled, UserError
 from shared.serving import Answer
 from shared.transcript import Segment, Transcript
-from shared.ui.server import jobs, owners, results, watching
+from shared.ui.server import jobs, kept, owners, results, visitors, watching
 from shared.ui.server.jobs import MAX_WAITING, Asker, Job
 
 ANNA, BO, STRANGER = owners.known("", "anna's page"), owners.known("", "bo's page"), owners.known("", None)
@@ -38,7 +38,7 @@ def answer(text: str = "One. Two.") -> Answer:
 def result() -> results.Result:
     made = results.make(answer(), clips("en")[0].path, owner=ANNA)
     yield made
-    results.forget(made)
+    kept.forget(made)
 
 
 def test_the_secret_is_the_browsers_and_nobody_can_guess_it():
@@ -110,7 +110,7 @@ def test_only_its_owner_sees_and_stops_it():
 
 
 def test_a_page_that_is_closed_leaves_its_work_to_the_visitor_and_ends_a_programs(monkeypatch):
-    monkeypatch.setattr(jobs, "LEFT_SECONDS", 1.5)
+    monkeypatch.setattr(visitors, "LEFT_SECONDS", 1.5)
     ended = {}
 
     def work(name: str):
@@ -149,15 +149,15 @@ def test_results_are_listed_opened_and_forgotten_by_their_owner_only(result):
     assert watching.forget({"owner": BO, "result": result.id}) == [] and result.folder.exists()
     assert "problem" in watching.change({"owner": BO, "result": result.id, "version": 0, "action": "show"})
     with pytest.raises(UserError, match="not here any more"):
-        results.get(result.id, BO)
+        kept.get(result.id, BO, results.Result)
     assert watching.forget({"owner": ANNA, "result": result.id}) == []
     assert not result.folder.exists() and not archive.exists()
     assert watching.forget({"owner": ANNA, "result": result.id}) == [], "it is gone already"
 
 
 def test_a_visitor_has_so_many_results(monkeypatch):
-    monkeypatch.setattr(results, "MAX_EACH", 2)
+    monkeypatch.setattr(kept, "MAX_EACH", 2)
     made = [results.make(answer(), clips("en")[0].path, owner=BO) for _ in range(3)]
-    assert [one.id for one in results.recent(BO)] == [made[2].id, made[1].id] and not made[0].folder.exists()
+    assert [one.id for one in kept.recent(BO)] == [made[2].id, made[1].id] and not made[0].folder.exists()
     for one in made[1:]:
-        results.forget(one)
+        kept.forget(one)

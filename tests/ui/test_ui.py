@@ -22,18 +22,17 @@ from running_app import running_app
 from shared.audio import ffmpeg_executable
 from shared.transcript import FORMATS, Segment, Transcript, Word
 from shared.ui.components import language
-from shared.ui.components.panel import corrected
 from shared.ui.render.transcript import transcript_html
+from shared.ui.server.kept import safe_name, sweep
 from shared.ui.server.received import received
-from shared.ui.server.results import safe_name, sweep
 from shared.wer import word_errors
 
 MAILBOX = "Spiacente, ma la casella di posta dell'utente non può accettare ulteriori messaggi."
 GREETING = "C'è un saluto temporaneo, che viene usato al posto del tuo messaggio di benvenuto standard."
 AUSTEN = "He was not an ill-disposed young man,"
 CHOICES = ("detect", "transcribe", "auto", 1, 0.5, "")
-ACTIONS = {"/transcribe_microphone", "/transcribe_example", "/stop_microphone", "/correct_microphone",
-           "/transcribe_files", "/transcribe_file_example", "/stop_upload", "/correct_upload"}
+ACTIONS = {"/transcribe_microphone", "/transcribe_example", "/stop_microphone",
+           "/transcribe_files", "/transcribe_file_example", "/stop_upload"}
 
 
 @pytest.fixture(scope="module")
@@ -214,25 +213,6 @@ def test_stop_ends_work_and_keeps_the_text_so_far(client, app, tmp_path):
     assert "casella" in text and "casella" in Path(files[0]).read_text()
     assert re.match(r"Stopped at \d:\d\d of 2:\d\d; the text so far is below", transcript["warnings"][0])
     assert transcript["duration"] < 130 and "Stopped at" in html and app.received() == []
-
-
-def test_corrections_reach_the_files(client):
-    text, *_ = listen(client, DATA / "en_austen-0880.flac")
-    _, transcript, files, html, = client.predict("He was <b>my</b> uncle.", api_name="/correct_microphone")
-    assert transcript["text"] == "He was <b>my</b> uncle." != text
-    assert all(b"my" in Path(path).read_bytes() for path in files if not path.endswith(".docx"))
-    assert "&lt;b&gt;my&lt;/b&gt;" in html and "<b>my</b>" not in html
-    with pytest.raises(AppError, match="2 lines"):
-        client.predict("two\nlines", api_name="/correct_microphone")
-
-
-def test_corrections_keep_what_they_do_not_touch():
-    word = Word(" one", 0.0, 0.5, 0.9)
-    segments = (Segment("one", 0.0, 1.0, (word,)), Segment("too", 1.0, 2.0), Segment("x", 2.0, 3.0))
-    transcript = Transcript(segments, "en", 3.0)
-    changed = corrected(transcript, "one\ntwo\n\n")
-    assert [segment.text for segment in changed.segments] == ["one", "two"]
-    assert changed.segments[0].words == (word,) and changed.segments[1].start == 1.0
 
 
 def test_what_is_left_goes_within_the_hour_but_not_under_running_work(app):

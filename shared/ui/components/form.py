@@ -18,7 +18,7 @@ import gradio as gr
 
 from shared.ui.server import jobs, messages
 from shared.ui.server.jobs import Job
-from shared.ui.server.received import forget, page_of, received
+from shared.ui.server.received import page_of, received
 
 Asked = TypeVar("Asked")
 
@@ -65,19 +65,6 @@ def quick_handler(kind: type[Asked], work: Callable[[Asked, gr.Request], Any]) -
             return work(_made(kind, dict(zip(_names(kind), values, strict=True))), request)
 
     return _with_signature(run, [*_parameters(kind), _parameter("request")])
-
-
-def clearable(**files: gr.File | gr.Audio) -> None:
-    """What a visitor clears is deleted. files: the components by the names of their fields."""
-    for name, component in files.items():
-        component.clear(_forgets(name), None, None, queue=False, show_progress="hidden", api_visibility="private")
-
-
-def _forgets(name: str) -> Callable[[gr.Request], None]:
-    def forget_field(request: gr.Request) -> None:
-        forget(request.session_hash, name)
-
-    return forget_field
 
 
 def _names(kind: type) -> list[str]:

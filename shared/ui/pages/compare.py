@@ -5,8 +5,9 @@ Nothing is routed by language here: both sides do exactly what is asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -14,17 +15,25 @@ import gradio as gr
 from shared.errors import UserError
 from shared.serving import Request, Serving
 from shared.ui.components import example_clips
-from shared.ui.components.form import clearable, handler
+from shared.ui.components.form import handler
 from shared.ui.components.go import QUIET, Go
-from shared.ui.components.panel import footing, heading, with_stop
+from shared.ui.components.panel import footing, heading
 from shared.ui.pages import compare_clip, compare_set, compare_set_view
-from shared.ui.pages.compare_inputs import ZIP, AskedTestSet, ClipSource, CompareChoices, CompareHow, clips_of, pair
+from shared.ui.pages.compare_inputs import (
+    HUB,
+    ZIP,
+    AskedTestSet,
+    ClipSource,
+    CompareChoices,
+    CompareHow,
+    clips_of,
+    pair,
+)
+from shared.ui.pages.compare_result import ComparePanel, Comparison
 from shared.ui.pages.compare_sounds import Sounds
-from shared.ui.render.transcript import EMPTY
-from shared.ui.server import jobs, messages
+from shared.ui.server import received
 from shared.ui.server.jobs import Job
-
-EMPTY_RESULT = EMPTY.format("Both texts appear here, word against word.")
+from shared.ui.server.kept import new_folder, safe_name
 
 
 def page(serving: Serving) -> None:
@@ -45,10 +54,11 @@ def page(serving: Serving) -> None:
             chosen = CompareChoices(serving, serving.fine_tuned)
             go = _Buttons(one, many, clip_tab, set_tab)
         with gr.Column(scale=3, min_width=300):
-            shown = _Shown()
+            panel = ComparePanel()
     footing(serving)
-    _compare_clips(serving, one, go.clip, chosen, shown)
-    _compare_test_sets(serving, many, go.set, chosen, shown)
+    _compare_clips(serving, one, go.clip, chosen, panel)
+    _compare_test_sets(serving, many, go.set, chosen, panel)
+    panel.reopens()
 
 
 class _OneClip:
@@ -85,25 +95,6 @@ class _Buttons:
             gr.on(triggers, of(is_set), given, parts, trigger_mode="always_last", **QUIET)
 
 
-class _Shown:
-    """Where results appear, and Stop above it. `outputs`: what a program wants, then what a person sees."""
-
-    def __init__(self) -> None:
-        self.stop = gr.Button("Stop", variant="stop", visible=False, elem_id="compare-stop")
-        self.view = gr.HTML(EMPTY_RESULT, elem_id="compare-result")
-        with gr.Column(visible=False, elem_classes="after") as self.after:
-            self.files = gr.File(label="Downloads", file_count="multiple", interactive=False,
-                                 elem_id="compare-downloads")
-        self.data = gr.JSON(visible=False)
-        self.outputs = [self.data, self.view, self.files, self.after]
-        self.stop.click(_stop, api_name="stop_compare", queue=False, api_visibility="undocumented")
-
-    def runs(self, trigger: Callable, work: Callable, inputs: Sequence[Any], **event: Any) -> None:
-        """Wire an action. event: as for any of Gradio's."""
-        with_stop(self.stop, self.view, [trigger], work, inputs, self.outputs,
-                  clear={self.view: EMPTY_RESULT, self.after: gr.Column(visible=False)}, **event)
-
-
 @dataclass(frozen=True)
 class AskedClip:
     """clip: path of what was sent or recorded. reference: its text, may be empty."""
@@ -121,11 +112,16 @@ class AskedExample:
     how: CompareHow
 
 
-def _compare_clips(serving: Serving, one: _OneClip, go: Go, chosen: CompareChoices, shown: _Shown) -> None:
+def _compare_clips(serving: Serving, one: _OneClip, go: Go, chosen: CompareChoices, panel: ComparePanel) -> None:
     def read(path: str, reference: str, how: CompareHow, work: Job) -> list[Any]:
-        compared = compare_clip.compare_clip(serving, Request(path, how.options, how.engine), reference,
-                                             pair(serving, how, work), work)
-        return [compare_clip.as_dict(compared), compare_clip.html(compared), None, gr.Column(visible=False)]
+        with new_folder() as folder:
+            found = compare_clip.compare_clip(serving, Request(path, how.options, how.engine), reference,
+                                              pair(serving, how, work), work)
+            made = Comparison(
+                name=safe_name(Path(path).name), folder=folder, owner=work.asker.owner, files=(),
+                data=compare_clip.as_dict(found), html=compare_clip.html(found),
+                verdict=compare_clip.verdict_text(found), seconds=found.sides[0].answer.transcript.duration)
+            return panel.finished(work, made)
 
     def compare(asked: AskedClip, work: Job) -> list[Any]:
         if asked.clip is None:
@@ -136,33 +132,44 @@ def _compare_clips(serving: Serving, one: _OneClip, go: Go, chosen: CompareChoic
         clip = example_clips.clip(asked.example)
         return read(clip.path, clip.text, asked.how, work)
 
-    shown.runs(go.click, handler(AskedClip, compare, files=("clip",)), [one.clip, one.reference, *chosen.inputs],
-               api_name="compare_clip")
-    shown.runs(one.examples.click, handler(AskedExample, compare_example), [one.examples, *chosen.inputs],
-               api_name="compare_example")
-    clearable(clip=one.clip)
-    one.clip.input(lambda: "", None, one.reference, queue=False, show_progress="hidden", api_visibility="private")
+    clear = {panel.after: gr.Column(visible=False)}
+    panel.runs([go.click], handler(AskedClip, compare, files=("clip",), page=panel.page),
+               [one.clip, one.reference, *chosen.inputs], clear=clear, api_name="compare_clip")
+    panel.runs([one.examples.click], handler(AskedExample, compare_example, page=panel.page),
+               [one.examples, *chosen.inputs], clear=clear, api_name="compare_example")
+    one.clip.input(lambda: "", None, one.reference, **QUIET)
+    _keep_reference(one, panel.keeps(clip=one.clip))
 
 
-def _compare_test_sets(serving: Serving, many: ClipSource, go: Go, chosen: CompareChoices, shown: _Shown
-                       ) -> None:
+def _keep_reference(one: _OneClip, given_back: gr.events.Dependency) -> None:
+    """The browser keeps the text that belongs to the clip; it comes back with the clip."""
+    kept_text = gr.BrowserState("", storage_key="whisper-spaces-reference", secret="not a secret")
+
+    def back(text: Any, request: gr.Request) -> Any:
+        is_clip_there = received.holds(request.session_hash, "clip")
+        return text if is_clip_there and isinstance(text, str) and text else gr.skip()
+
+    one.reference.change(lambda text: text, one.reference, kept_text, trigger_mode="always_last", **QUIET)
+    given_back.then(back, kept_text, one.reference, **QUIET)
+
+
+def _compare_test_sets(serving: Serving, many: ClipSource, go: Go, chosen: CompareChoices, panel: ComparePanel) -> None:
     def compare_test_set(asked: AskedTestSet, work: Job) -> list[Any]:
         both = pair(serving, asked.how, work)
         work.says("opening the test set")
-        with clips_of(asked, serving.limits) as clips, compare_set.results_folder() as folder:
+        with clips_of(asked, serving.limits) as clips, new_folder() as folder:
             sounds = Sounds(folder)
             evaluation, notes = compare_set.compare_set(serving, clips, both, asked.how, work, sounds)
             players = sounds.only([clip.id for clip in compare_set_view.shown(evaluation)])
             summary = compare_set.as_dict(evaluation, both, notes)
-            paths = compare_set.write_files(evaluation, summary, folder)
-        html = compare_set_view.html(evaluation, notes, players)
-        return [summary, html, paths, gr.Column(visible=True)]
+            files = compare_set.write_files(evaluation, summary, folder)
+            name = asked.dataset if asked.source == HUB else Path(asked.archive or "").name
+            made = Comparison(
+                name=safe_name(name or ""), folder=folder, owner=work.asker.owner, files=files, data=summary,
+                html=compare_set_view.html(evaluation, notes, players), verdict=summary["verdict_text"],
+                seconds=evaluation.audio_seconds)
+            return panel.finished(work, made)
 
-    clearable(archive=many.archive, table=many.table)
-    shown.runs(go.click, handler(AskedTestSet, compare_test_set, files=("archive", "table")),
-               [*many.inputs, *chosen.inputs], api_name="compare_clips")
-
-
-def _stop(request: gr.Request) -> None:
-    if not jobs.stop(request):
-        messages.info("Nothing is running.")
+    panel.keeps(archive=many.archive, table=many.table)
+    panel.runs([go.click], handler(AskedTestSet, compare_test_set, files=("archive", "table"), page=panel.page),
+               [*many.inputs, *chosen.inputs], clear={panel.after: gr.Column(visible=False)}, api_name="compare_clips")

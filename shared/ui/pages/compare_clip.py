@@ -21,7 +21,7 @@ from shared.ui.render.scores import Score, scoreboard
 from shared.ui.server.jobs import Job
 from shared.ui.server.messages import without_paths
 from shared.units import spoken_time
-from shared.wer import UtteranceErrors, normalise, unit, utterance_errors, word_errors
+from shared.wer import UtteranceErrors, WordErrors, normalise, unit, utterance_errors, word_errors
 
 NAMES = ("Base", "Fine-tuned")
 MAX_LETTERS = 20_000  # of a reference: about half an hour of speech; aligning costs its square
@@ -131,7 +131,9 @@ def html(compared: Compared) -> str:
 
 
 def verdict_text(compared: Compared) -> str:
-    """The difference on this clip in one sentence, and what one clip can tell."""
+    """The difference on this clip in a sentence, and what one clip can tell; without a reference, of the two texts."""
+    if not compared.reference:
+        return _apart(compared)[0]
     base, tuned = (side.errors.words for side in compared.sides if side.errors is not None)
     kind = "character" if unit(compared.text_language) == "character" else "word"
     if base.errors == tuned.errors:
@@ -188,11 +190,16 @@ def _numbers(compared: Compared) -> str:
     return diff.folded("All rates and counts", table)
 
 
-def _between(compared: Compared) -> str:
+def _apart(compared: Compared) -> tuple[str, WordErrors]:
+    """How far the two texts are from each other: in a sentence, and aligned."""
     first, second = (side.answer.transcript.text for side in compared.sides)
     between = word_errors(first, second, compared.text_language)
-    verdict = ("The two texts are the same, but for case and punctuation." if not between.errors else
-               f"They differ in {between.errors} of {between.hits + between.errors} places.")
+    return ("The two texts are the same, but for case and punctuation." if not between.errors else
+            f"The two texts differ in {between.errors} of {between.hits + between.errors} places."), between
+
+
+def _between(compared: Compared) -> str:
+    verdict, between = _apart(compared)
     return (f'<div class="between"><p class="verdict">{verdict}</p>'
             f"{diff.aligned_html(between, compared.text_language)}{diff.between_legend(*NAMES)}"
             '<p class="small">Without the true text nobody knows which of them is right, so there is no error rate: '

@@ -8,11 +8,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import secrets
-import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -23,7 +20,7 @@ from shared.inference import Transcriber
 from shared.options import Options
 from shared.serving import Request, Serving
 from shared.testset import MAX_CLIP_SECONDS, Clip, ClipSet, Evaluation, as_csv, as_jsonl, evaluate
-from shared.ui import RESULTS, ROOT
+from shared.ui import ROOT
 from shared.ui.pages.compare_clip import NAMES, TRANSLATED, language_name, tuning_notes, with_task
 from shared.ui.pages.compare_inputs import CompareHow
 from shared.ui.pages.compare_set_view import verdict_text
@@ -103,25 +100,13 @@ def _rate_dict(rate: Rate) -> dict[str, Any]:
     return {**diff.as_dict(rate.errors), "interval": list(rate.interval) if rate.interval else None}
 
 
-@contextmanager
-def results_folder() -> Iterator[Path]:
-    """A folder that only the visitor's page knows the name of; gone again if the block fails."""
-    folder = RESULTS / secrets.token_urlsafe(16)
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-
-
-def write_files(evaluation: Evaluation, summary: dict[str, Any], folder: Path) -> list[str]:
+def write_files(evaluation: Evaluation, summary: dict[str, Any], folder: Path) -> tuple[Path, ...]:
     """CSV, JSON lines and the summary, in this folder."""
     texts = {"clips.csv": "\ufeff" + as_csv(evaluation),  # the mark tells spreadsheets that this is UTF-8
              "clips.jsonl": as_jsonl(evaluation), "summary.json": json.dumps(summary, ensure_ascii=False, indent=1)}
     for name, text in texts.items():
         Path(folder, name).write_text(text, encoding="utf-8", newline="")
-    return [str(folder / name) for name in texts]
+    return tuple(folder / name for name in texts)
 
 
 def _detected(serving: Serving, clips: ClipSet, options: Options, longest: float, work: Job) -> tuple[str, ClipSet]:

@@ -15,7 +15,7 @@ from shared.ui import STATIC
 from shared.ui.components import example_clips
 from shared.ui.components.choices import Choices, How, LiveHow
 from shared.ui.components.example_clips import AskedExample
-from shared.ui.components.form import clearable, handler, quick_handler
+from shared.ui.components.form import handler, quick_handler
 from shared.ui.components.go import Go
 from shared.ui.components.panel import Panel, footing, heading
 from shared.ui.server import jobs, live_sessions, messages, reading, received, results
@@ -95,7 +95,7 @@ def page(serving: Serving) -> None:
         clip = example_clips.clip(asked.example)
         return read(clip.path, clip.file, asked.how, work)
 
-    clearable(recording=recording)
+    panel.keeps(recording=recording)
     panel.reopens()
     panel.runs([recording.stop_recording, go.click],
                handler(AskedRecording, transcribe, files=("recording",), page=panel.page), [recording, *chosen.inputs],
@@ -169,4 +169,11 @@ def _live(serving: Serving, panel: Panel, controls: _LiveControls, transcribe: C
     panel.runs([again.click], handler(AskedRecording, transcribe, files=("recording",), page=panel.page),
                [kept_path, *controls.chosen.inputs], api_visibility="private")
     start.click(lambda: gr.Button(visible=False), None, again, **quiet)
+
+    def back(request: gr.Request) -> list[Any]:
+        """A reloaded page may have the last live recording read again as well."""
+        paths = received.given_back(request.session_hash, "live")
+        return [paths[0], gr.Button(visible=True)] if paths else [gr.skip(), gr.skip()]
+
+    panel.opened.then(back, None, [kept_path, again], **quiet)
     text.clear(lose, [text], None, **quiet).then(lambda: gr.Button(interactive=True), None, start, **quiet)

@@ -15,12 +15,13 @@ from shared.serving import Serving
 from shared.ui.components import example_clips
 from shared.ui.components.choices import Choices, How
 from shared.ui.components.example_clips import AskedExample
-from shared.ui.components.form import clearable, handler
+from shared.ui.components.form import handler
 from shared.ui.components.go import Go
 from shared.ui.components.panel import Panel, footing, heading
 from shared.ui.server import messages, reading, results
 from shared.ui.server.jobs import Job
-from shared.ui.server.results import KEPT_SECONDS, Result
+from shared.ui.server.kept import KEPT_SECONDS
+from shared.ui.server.results import Result
 from shared.units import spoken_time
 
 
@@ -90,7 +91,7 @@ def page(serving: Serving) -> None:
         clip = example_clips.clip(asked.example)
         return _values(panel, [Outcome(clip.file, read(clip.path, clip.file, asked.how, work))], work)
 
-    clearable(files=files)
+    panel.keeps(files=files)
     own = [overview, many, which, archive, report, outcomes]
     hidden = {overview: gr.HTML(visible=False), many: gr.Row(visible=False)}
     panel.runs([go.click], handler(AskedFiles, transcribe, files=("files",), page=panel.page), [files, *chosen.inputs],

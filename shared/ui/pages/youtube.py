@@ -20,7 +20,7 @@ from shared.link import link_error
 from shared.serving import Answer, Serving
 from shared.ui import ROOT
 from shared.ui.components.choices import Choices, How
-from shared.ui.components.form import clearable, handler
+from shared.ui.components.form import handler
 from shared.ui.components.go import Go
 from shared.ui.components.panel import Panel, footing, heading, with_stop
 from shared.ui.render import alignment as diff
@@ -129,7 +129,9 @@ def page(serving: Serving) -> None:
         made = reading.read(serving, asked.how.request(asked.file), work)
         return [*panel.show(made), "", gr.Column(visible=False)]
 
-    clearable(file=file)
+    panel.keeps(file=file)
+    file.change(lambda path: gr.Accordion(open=True) if path else gr.skip(), file, fold, queue=False,
+                show_progress="hidden", api_visibility="private")
     file.change(lambda path: gr.Button(visible=path is not None), file, again, queue=False, show_progress="hidden",
                 api_visibility="private")
     looked = with_stop(stop, panel.view, [look.click, link.submit], handler(AskedLookUp, look_up, lane=jobs.LINKS),

@@ -3,13 +3,12 @@
 Enters: a function and who asked. Leaves: a `Job`, which a page watches and a program's call awaits. When it begins is
 the queue's (`shared.api.Queue`), which pages, tools and OpenAI's routes share. Work does not depend on the page that
 asked: a visitor who reloads or changes pages finds it again by the secret that their browser keeps. It ends when its
-owner presses Stop, or has gone: a program for GONE_SECONDS, a visitor's last page for LEFT_SECONDS.
+owner presses Stop, or has gone: a program for GONE_SECONDS, a visitor's last page for visitors.LEFT_SECONDS.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 import threading
 import time
@@ -23,13 +22,13 @@ from gradio.context import LocalContext
 from shared.api import LINKS, LIVE, MODEL, Queue, Turn
 from shared.errors import Cancelled
 from shared.transcript import Segment, Transcript
+from shared.ui.server import visitors
 from shared.ui.server.owners import owner_of, sessions_of
 from shared.ui.server.visitors import address_of, presence
 
 __all__ = ["LINKS", "LIVE", "MODEL", "Asker", "Job", "awaited", "forget", "latest", "leave", "place_of", "queue",
            "stop", "stop_of", "submit"]
 GONE_SECONDS = 8.0  # a program without a connection over which its result could go
-LEFT_SECONDS = 45.0 if os.environ.get("SPACE_ID") else 120.0  # a visitor without an open page: a reload is far shorter
 KEPT_SECONDS = 3600.0  # work that is over is remembered
 MAX_WAITING = 8  # of one visitor in the queue, beside what is being worked on
 POLL_SECONDS = 0.1
@@ -63,7 +62,7 @@ class Asker:
 
     @property
     def patience(self) -> float:
-        return GONE_SECONDS if self.owner is None else LEFT_SECONDS
+        return GONE_SECONDS if self.owner is None else visitors.LEFT_SECONDS
 
 
 class Job:

@@ -21,7 +21,7 @@ from shared.api import Settings
 from shared.errors import UserError
 from shared.serving import Limits, Serving, serving, unload_minutes
 from shared.ui import RESULTS
-from shared.ui.server import jobs, live_sessions, received, remote_files, results
+from shared.ui.server import jobs, kept, live_sessions, received, remote_files
 from shared.ui.server.names import KnownNames, served_names
 from shared.ui.server.theme import ICON, STYLES, head, pictures, theme
 from shared.ui.server.uploads import Uploads, room_for_file
@@ -142,7 +142,7 @@ def start(demo: gr.Blocks, *, max_bytes: int | None, max_total_bytes: int | None
     Returns:
         The app's address.
     """
-    results.open_folders()
+    kept.open_folders()
     remote_files.guard(lambda: room_for_file(max_bytes, max_total_bytes))
     server_name = os.environ.get("GRADIO_SERVER_NAME") or server_name
     around = [Middleware(KnownNames, names=served_names(server_name), server_name=server_name),
@@ -165,7 +165,7 @@ def start(demo: gr.Blocks, *, max_bytes: int | None, max_total_bytes: int | None
 def _leave(request: gr.Request) -> None:
     """The page is closed. Work that its visitor can find again on another page goes on for a while."""
     jobs.leave(request.session_hash)
-    received.forget(request.session_hash)
+    received.leave(request.session_hash)
     live_sessions.sessions.drop_all_of(request.session_hash)
 
 

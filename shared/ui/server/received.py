@@ -1,6 +1,7 @@
 """What visitors sent, and for how long it is kept.
 
-A page's own visitor may use an upload again until they clear it, close the page, or leave it for an hour; what came
+A visitor may use an upload again until they clear it, send another in its place, have left (LEFT_SECONDS after their
+last page was closed), or for an hour. A page that is opened again, or reloaded, gets its field's files back. What came
 from a program is deleted when its call is over.
 """
 
@@ -8,16 +9,30 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import gradio as gr
 
 from shared.ui import UPLOADS
+from shared.ui.server import visitors
+from shared.ui.server.owners import owner_of, sessions_of
 
 in_work: set[Path] = set()  # never swept
-_kept: dict[tuple[str, str], set[Path]] = {}  # (page, field) → files that its visitor may use again
+
+
+@dataclass
+class _Field:
+    """What a page holds in one of its fields. is_open: whether the page still is."""
+
+    paths: tuple[Path, ...]
+    owner: str | None
+    is_open: bool = True
+
+
+_kept: dict[tuple[str, str], _Field] = {}  # by (session of the page, field), the one used last at the end
 _lock = threading.Lock()
 
 
@@ -29,8 +44,8 @@ def received(fields: Mapping[str, Sequence[str]], page: str | None = None) -> It
         fields: paths by the name of the field that they came in. Files that are not uploads (examples) are left alone.
         page: the session of the page that sent them; None for a program's call.
     """
-    own = {name: {Path(path) for path in paths if _is_upload(path)} for name, paths in fields.items()}
-    every = set().union(*own.values())
+    own = {name: tuple(Path(path) for path in paths if _is_upload(path)) for name, paths in fields.items()}
+    every = {path for paths in own.values() for path in paths}
     in_work.update(every)
     if page is not None:
         _keep(page, own)
@@ -41,7 +56,7 @@ def received(fields: Mapping[str, Sequence[str]], page: str | None = None) -> It
         if page is None:
             _delete(every)
         else:
-            _delete(path for path in every if not _is_kept(path))  # the page was closed meanwhile
+            _delete(path for path in every if not _is_kept(path))  # the visitor has left meanwhile
 
 
 def page_of(request: gr.Request | None) -> str | None:
@@ -55,42 +70,98 @@ def keep(page: str | None, field: str, path: Path) -> bool:
     """Keep a file that was made here for a page's visitor, as one that they sent. False where there is no page."""
     if page is None:
         return False
-    _keep(page, {field: {path}})
+    _keep(page, {field: (path,)})
     return True
 
 
-def forget(page: str | None, field: str | None = None) -> None:
-    """The visitor cleared a field, or closed the page: delete what was kept for it. Running work keeps its files."""
+def given_back(page: str | None, field: str) -> list[str]:
+    """For a page that was opened: the files that its visitor used last in this field, which are its own now too."""
+    owner = owner_of(page)
+    if page is None or owner is None:
+        return []
     with _lock:
-        gone = [key for key in _kept if key[0] == page and field in (None, key[1])]
-        paths = set().union(*(_kept.pop(key) for key in gone))
-    _delete(paths - in_work)
+        mine = [(key, one) for key, one in _kept.items() if one.owner == owner and key[1] == field]
+        if not mine:
+            return []
+        key, last = mine[-1]
+        if not last.is_open:
+            del _kept[key]
+        paths = tuple(path for path in last.paths if path.is_file())
+        if paths:
+            _kept[page, field] = _Field(paths, owner)
+    return [str(path) for path in paths]
 
 
-def _keep(page: str, own: Mapping[str, set[Path]]) -> None:
-    """Another file in a field takes the place of the former one."""
+def holds(page: str | None, field: str) -> bool:
+    """Whether something is kept for this page's field."""
     with _lock:
-        former: set[Path] = set()
+        return (page or "", field) in _kept
+
+
+def forget(page: str | None, field: str) -> None:
+    """The visitor cleared a field: delete what was kept for it, there and on their closed pages. Running work keeps its
+    files."""
+    owner = owner_of(page)
+    with _lock:
+        _drop_now([key for key, one in _kept.items() if key[1] == field and (
+            key[0] == page or (owner is not None and one.owner == owner and not one.is_open))])
+
+
+def leave(page: str | None) -> None:
+    """A page was closed. Its files go once its visitor has no page any more; a reload is far shorter."""
+    with _lock:
+        mine = {key: one for key, one in _kept.items() if key[0] == page}
+        for one in mine.values():
+            one.is_open = False
+        owner = owner_of(page)
+        elsewhere = {one.paths for one in _kept.values() if one.is_open}  # a reloaded page may come before this
+        _drop_now([key for key, one in mine.items() if owner is None or one.paths in elsewhere])
+    if not mine or owner is None:
+        return
+    later = threading.Timer(visitors.LEFT_SECONDS + 0.5, _drop_of, [owner])
+    later.daemon = True
+    later.start()
+
+
+def _drop_of(owner: str) -> None:
+    """Unless the visitor is here again: then the next page that they close looks again."""
+    if visitors.presence.absent_seconds([f"page {one}" for one in sessions_of(owner)], 0.0) < visitors.LEFT_SECONDS:
+        return
+    with _lock:
+        _drop_now([key for key, one in _kept.items() if one.owner == owner])
+
+
+def _keep(page: str, own: Mapping[str, tuple[Path, ...]]) -> None:
+    """Another file in a field takes the place of the former one, and of those of this visitor's closed pages."""
+    owner = owner_of(page)
+    with _lock:
         for name, paths in own.items():
-            former |= _kept.pop((page, name), set()) - paths
+            gone = [key for key, one in _kept.items() if key[1] == name and (
+                key[0] == page or (owner is not None and one.owner == owner and not one.is_open))]
+            _drop_now(gone, but=paths)
             if paths:
-                _kept[page, name] = paths
-    _delete(former - in_work)
-    for path in set().union(*own.values()):
+                _kept[page, name] = _Field(paths, owner)
+    for path in (path for paths in own.values() for path in paths):
         with suppress(OSError):  # for another hour
             os.utime(path)
 
 
+def _drop_now(keys: Iterable[tuple[str, str]], but: Iterable[Path] = ()) -> None:
+    """Forget fields, and delete what nobody needs then. The lock is held."""
+    gone = {path for key in keys for path in _kept.pop(key).paths}
+    _delete(gone - in_work - set(but) - {path for one in _kept.values() for path in one.paths})
+
+
 def _is_kept(path: Path) -> bool:
     with _lock:
-        return any(path in paths for paths in _kept.values())
+        return any(path in one.paths for one in _kept.values())
 
 
 def _is_upload(path: str) -> bool:
     return Path(path).resolve().is_relative_to(UPLOADS.resolve())
 
 
-def _delete(paths: Iterator[Path] | set[Path]) -> None:
+def _delete(paths: Iterable[Path]) -> None:
     for path in paths:
         path.unlink(missing_ok=True)
         with suppress(OSError):  # another file may be in it

@@ -17,6 +17,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+LEFT_SECONDS = 45.0 if os.environ.get("SPACE_ID") else 120.0  # without an open page; a reload is far shorter
 _EVENTS = re.compile(r"/(?:queue/data|call/(?:v2/)?[^/]+/(?P<event>[^/]+))/?$")
 _OPEN = re.compile(r"/heartbeat/(?P<session>[^/]+)/?$")
 

@@ -16,8 +16,9 @@ import gradio as gr
 
 from shared.errors import Cancelled, UserError
 from shared.ui.render.transcript import transcript_html
-from shared.ui.server import edits, jobs, messages, results
+from shared.ui.server import edits, jobs, kept, messages, results
 from shared.ui.server.jobs import Job
+from shared.ui.server.kept import Kept
 from shared.ui.server.results import Result
 from shared.units import short_clock
 
@@ -49,16 +50,16 @@ def stop(question: dict) -> int:
 def recent(question: dict) -> list[dict[str, Any]]:
     """The visitor's results that are still here, the newest first."""
     owner = str(question.get("owner") or "")
-    return [{"id": one.id, "name": one.name, "minutes": int((time.time() - one.made) / 60),
-             "length": short_clock(one.answer.transcript.duration),
-             "text": one.answer.transcript.text[:120]} for one in (results.recent(owner) if owner else [])]
+    found = kept.recent(owner) if owner else []
+    return [{"id": one.id, "kind": one.KIND, "name": one.name, "minutes": int((time.time() - one.made) / 60),
+             "length": short_clock(one.duration), "text": one.text[:120]} for one in found]
 
 
 def forget(question: dict) -> list[dict[str, Any]]:
     """Delete a result now. Returns the list without it."""
     with suppress(UserError):  # it is gone already
-        found = results.get(str(question.get("result")), str(question.get("owner") or ""))
-        results.forget(found)
+        found = kept.get(str(question.get("result")), str(question.get("owner") or ""), Kept)
+        kept.forget(found)
         jobs.forget(found.id)
     return recent(question)
 
@@ -70,7 +71,7 @@ def change(question: dict) -> dict[str, Any]:
     """
     words = bool(question.get("words"))
     try:
-        found = results.get(str(question.get("result")), str(question.get("owner") or ""))
+        found = kept.get(str(question.get("result")), str(question.get("owner") or ""), Result)
     except UserError as problem:
         return {"problem": messages.without_paths(str(problem))}
     try:

@@ -5,6 +5,8 @@ const page = props.page;
 const find = (name) => element.querySelector(`[data-work="${name}"]`);
 const rest = (ms) => new Promise((done) => setTimeout(done, ms));
 const view = () => document.getElementById(`${page}-result`);
+const resultInView = () => view()?.querySelector("[data-result]")?.dataset.result;
+const PAGE_OF = { transcript: "files", comparison: "compare" }; // of the suite; an app of one page has but one kind
 const EXPECTED_MS = 60_000; // within which work that was asked for here is there
 let owner = "", following = false, expected = 0, isMine = false, isStopping = false;
 let over = null; // id of the last job that is known to be over
@@ -49,7 +51,7 @@ function inWords(seconds) {
   return `about ${Math.max(1, Math.round(seconds / 60))} min left`;
 }
 
-async function follow() {
+async function follow(instead = null) { // instead: of the last job's result another one is shown
   if (following || !owner) return;
   following = true;
   let state = { job: null }, seen = false;
@@ -71,7 +73,8 @@ async function follow() {
       } else if (Date.now() < expected) await rest(150);
       else break;
     }
-    if (state.job) await finish(state, seen);
+    if (state.job && instead && !seen) over = state.job;
+    else if (state.job) await finish(state, seen);
   } finally {
     following = false;
     expected = 0;
@@ -82,7 +85,7 @@ async function follow() {
 
 async function finish(state, seen) {
   over = state.job;
-  const isThere = () => state.results.includes(view()?.querySelector(".result-body")?.dataset.result);
+  const isThere = () => state.results.includes(resultInView());
   if (!state.results.length) {
     if (seen && !isMine) tell(state.problem); // who asked here gets it as a message
     return;
@@ -107,6 +110,18 @@ function begin() {
   follow();
 }
 
+function open(id) {
+  props.value = `result:${id}`;
+  trigger("submit");
+  view()?.scrollIntoView({ block: "nearest" });
+}
+
+function askedFor() { // the result that the address names, once
+  const asked = new URLSearchParams(location.search).get("open");
+  if (asked) history.replaceState(history.state, "", location.pathname);
+  return asked;
+}
+
 async function list() {
   if (!owner) return;
   try {
@@ -119,7 +134,7 @@ function fill(results) {
   if (!box) return;
   box.hidden = !results.length;
   box.querySelector("[data-count]").textContent = results.length;
-  box.querySelector("ul").replaceChildren(...results.map(({ id, name, minutes, length, text }) => {
+  box.querySelector("ul").replaceChildren(...results.map(({ id, kind, name, minutes, length, text }) => {
     const row = document.createElement("li"), title = document.createElement("span");
     const when = minutes < 1 ? "just now" : `${minutes} min ago`;
     const name_ = document.createElement("b"), more = document.createElement("span");
@@ -136,12 +151,11 @@ function fill(results) {
       return made;
     };
     row.append(title, button("Open", () => {
-      props.value = `result:${id}`;
-      trigger("submit");
-      view()?.scrollIntoView({ block: "nearest" });
+      if (kind === props.kind) open(id);
+      else location.assign(`./${PAGE_OF[kind]}?open=${id}`);
     }), button("Delete", async () => {
       fill(await server.forget({ owner, result: id }));
-      if (view()?.querySelector(".result-body")?.dataset.result === id) trigger("clear");
+      if (resultInView() === id) trigger("clear");
     }));
     return row;
   }));
@@ -161,5 +175,7 @@ window.whisperPanels[page] = {
 watch("value", () => {
   if (!/^[\w-]{43}$/.test(props.value || "") || owner === props.value) return;
   owner = props.value;
-  follow();
+  const asked = askedFor();
+  if (asked) open(asked);
+  follow(asked);
 });

@@ -34,7 +34,6 @@ from shared.ui.tools.arguments import (
 )
 from shared.ui.tools.files import Files
 from shared.units import parse_time
-from shared.wer import word_errors
 
 N_CLIPS = 50  # of a test set in an answer: what a reader, or a model's context, can take
 
@@ -106,7 +105,7 @@ def compare(asked: Compare, work: Work) -> answers.Comparison:
                                           pair(work.serving, how, work.job), work.job)
     sides = [_side(side) for side in found.sides]
     return answers.Comparison(language=found.language, reference=found.reference or None,
-                              verdict=_clip_verdict(found), sides=sides, notes=list(found.notes))
+                              verdict=compare_clip.verdict_text(found), sides=sides, notes=list(found.notes))
 
 
 def compare_test_set(asked: CompareTestSet, work: Work) -> answers.Evaluation:
@@ -207,15 +206,6 @@ def _side(side: compare_clip.Side) -> answers.Side:
     words = side.errors.words
     return made.model_copy(update={"wer": words.wer, "cer": side.errors.characters.wer, "errors": words.errors,
                                    "reference_words": words.reference_length})
-
-
-def _clip_verdict(found: compare_clip.Compared) -> str:
-    if found.reference:
-        return compare_clip.TOO_SHORT
-    first, second = (side.answer.transcript.text for side in found.sides)
-    between = word_errors(first, second, found.language)
-    return ("The two texts are the same, but for case and punctuation." if not between.errors else
-            f"The two texts differ in {between.errors} of {between.hits + between.errors} places.")
 
 
 def _score(side: dict[str, Any]) -> answers.Score:
