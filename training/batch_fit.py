@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import gc
 import os
 import sys
 import time
@@ -130,15 +131,23 @@ def fitted(config: Config, trial: Trial, free: Callable[[], float] | None = None
         except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
             if not _is_memory(error):
                 raise
-        trial.model.zero_grad(set_to_none=True)
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        _give_back(trial.model)
         size = config.steps.batch_size
         if size == 1:
             raise UserError("Not even one clip fits into memory", got=spoken_time(float(trial.clips.durations.max())),
                             hint="use LoRA, gradient checkpointing, bf16 or a smaller base")
         config = _halved(config)
         trial.say(f"out of memory with {size} clips a batch: {_now(config)}")
+
+
+def _give_back(model: torch.nn.Module) -> None:
+    """Free what a batch that failed has left, on the GPU or in the heap, so that the next starts as the first did."""
+    model.zero_grad(set_to_none=True)
+    gc.collect()  # a failed backward pass leaves cycles
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if (trim := _malloc_trim()) is not None:
+        trim(0)
 
 
 def device_of_this_process() -> str:

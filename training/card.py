@@ -1,71 +1,25 @@
 """The model card of a run: what it is, what it scored and on what, how to use it, what it is bad at.
 
-Enters: run.json, the config, scores.json and the data sets' manifests. Leaves: Markdown with the Hub's front matter.
+Enters: the facts of an evaluated run. Leaves: Markdown with the Hub's front matter.
 Computes nothing: every figure in the card is one of the scores.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from shared.errors import UserError
-from shared.languages import language_name
 from training import config as settings
 from training.config import Config
-
-
-@dataclass(frozen=True)
-class Facts:
-    """All a card is written from."""
-
-    config: Config
-    run: dict[str, Any]
-    scores: dict[str, Any]
-    manifests: tuple[dict[str, Any], ...]
-
-    @property
-    def languages(self) -> list[str]:
-        """Codes of the speech it was trained on, the main one first."""
-        return list(self.run["finetuned_languages"])
-
-    @property
-    def does(self) -> str:
-        """What it does, for a title: "Italian speech recognition"."""
-        names = [language_name(code) for code in self.languages]
-        spoken = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-        texts = {self.config.text_of(code) for code in self.languages}
-        if texts == set(self.languages):
-            return f"{spoken} speech recognition"
-        into = " and ".join(sorted(language_name(code) for code in texts))
-        return f"{spoken} speech to {into} text"
-
-    @property
-    def asked(self) -> str:
-        """What transformers gets as the main language: a code, or the token where it was added."""
-        code = self.config.token_of(self.languages[0])
-        return f"<|{code}|>" if f"<|{code}|>" in self.config.added_tokens else code
-
-
-def gather(folder: str | Path) -> Facts:
-    """Read a finished and evaluated run. Raises UserError if it is not."""
-    folder = Path(folder)
-    scores = folder / "evaluation" / "scores.json"
-    if not scores.is_file():
-        raise UserError("The run has not been evaluated", got=folder, hint=f"python -m training.evaluation {folder}")
-    config = settings.load(folder / "config.yaml")
-    manifests = [Path(source.path, "manifest.json") for source in config.data]
-    return Facts(config, _json(folder / "run.json"), _json(scores),
-                 tuple(_json(path) for path in manifests if path.is_file()))
+from training.facts import Facts
+from training.hub_metadata import front_matter
 
 
 def write_card(facts: Facts, name: str, *, adapter: bool = False) -> str:
     """name: what the checkpoint is called, a Hub id or a short name. adapter: a card for the LoRA adapter alone."""
-    head = yaml.safe_dump(_front_matter(facts, name, adapter), sort_keys=False, allow_unicode=True)
+    head = yaml.safe_dump(front_matter(facts, name, adapter=adapter), sort_keys=False, allow_unicode=True)
     config = facts.config
     what = f"a LoRA adapter for `{config.base}`" if adapter else f"a fine-tuned version of `{config.base}`"
     parts = [
@@ -78,31 +32,6 @@ def write_card(facts: Facts, name: str, *, adapter: bool = False) -> str:
         "## Data and licence\n", _licence(facts),
     ]
     return "\n".join(parts) + "\n"
-
-
-def licence(facts: Facts) -> str:
-    """The Hub's name of the licence: the data's own where they agree, else 'other'."""
-    found = {manifest.get("licence", "other") for manifest in facts.manifests}
-    return found.pop() if len(found) == 1 else "other"
-
-
-def _front_matter(facts: Facts, name: str, adapter: bool) -> dict[str, Any]:
-    config, tuned = facts.config, facts.scores["systems"]["fine-tuned"]
-    base = "openai/whisper-base" if config.base == "embedded:whisper-base" else config.base.partition("@")[0]
-    result = {
-        "task": {"type": "automatic-speech-recognition", "name": "Automatic Speech Recognition"},
-        "dataset": {"type": facts.scores["data"], "name": _sets(facts),
-                    "split": facts.scores["options"]["split"], "args": {"language": ", ".join(facts.languages)}},
-        "metrics": [{"type": "wer", "value": round(tuned["wer"], 2), "name": "WER, normalised",
-                     "args": {"interval_95": [_round(tuned["wer_low"]), _round(tuned["wer_high"])]}},
-                    {"type": "cer", "value": round(tuned["cer"], 2), "name": "CER, normalised"}],
-    }
-    return {
-        "language": facts.languages, "license": licence(facts), "base_model": base,
-        "library_name": "peft" if adapter else "transformers", "pipeline_tag": "automatic-speech-recognition",
-        "tags": ["whisper", "automatic-speech-recognition", *(["lora"] if adapter else [])], "metrics": ["wer", "cer"],
-        "model-index": [{"name": name, "results": [result]}],
-    }
 
 
 def _table(facts: Facts) -> str:
@@ -119,10 +48,6 @@ def _differences(facts: Facts) -> str:
     lines = [f"- {name}: {one['difference']:+.2f} points{_bracketed(one['low'], one['high'])}, {one['verdict']}"
              for name, one in facts.scores["differences"].items()]
     return "Differences in WER, paired on the same clips:\n\n" + "\n".join(lines) + "\n"
-
-
-def _sets(facts: Facts) -> str:
-    return ", ".join(facts.scores.get("sets") or [Path(facts.scores["data"]).name])
 
 
 def _parts(facts: Facts) -> str:
@@ -146,7 +71,7 @@ def _part(one: dict[str, Any] | None) -> str:
 def _conditions(facts: Facts) -> str:
     used, options = facts.scores["used"]["fine-tuned"], facts.scores["options"]
     tuned = facts.scores["systems"]["fine-tuned"]
-    return (f"Split `{options['split']}` of {_sets(facts)}: {tuned['clips']} clips, "
+    return (f"Split `{options['split']}` of {facts.sets}: {tuned['clips']} clips, "
             f"{tuned['audio_seconds'] / 60:.1f} minutes. Engine {used['engine']}, {used['compute_type']} on "
             f"{used['device']}, beam {options['beam_size']}, speech threshold {options['vad_onset']}, context "
             f"`{used['short_context']}`; intervals by bootstrap over clips, seed {options['seed']}.\n")
@@ -197,7 +122,8 @@ def _limits(facts: Facts) -> str:
     if 0 < len(speakers) < 5:
         lines.append(f"- It was tested on {len(speakers)} voice{'s' if len(speakers) > 1 else ''} only; other voices, "
                      "rooms and microphones will be worse.")
-    kept = {by for manifest in facts.manifests for by in manifest.get("config", {}).get("split", {}).get("by", ())}
+    kept = {by for manifest in facts.manifests.values()
+            for by in manifest.get("config", {}).get("split", {}).get("by", ())}
     if facts.manifests and "speaker" not in kept:
         lines.append("- Its test voices are also in the training data; only the test sentences are new.")
     if not facts.run["timestamps"]:
@@ -239,7 +165,7 @@ def _one_run(config: Config, run: dict[str, Any]) -> str:
 
 def _licence(facts: Facts) -> str:
     lines = []
-    for manifest in facts.manifests:
+    for manifest in facts.manifests.values():
         hashes = [f"{package} `{digest[:12]}…`" for source in manifest.get("sources", ())
                   for package, digest in source.get("packages", {}).items()]
         lines.append(f"- {manifest.get('title') or manifest['name']}: {manifest.get('licence', 'other')}. "
@@ -248,7 +174,7 @@ def _licence(facts: Facts) -> str:
 
 
 def _data_line(facts: Facts) -> str:
-    found = [(m.get("title") or m["name"], m["splits"]["train"]) for m in facts.manifests]
+    found = [(m.get("title") or m["name"], m["splits"]["train"]) for m in facts.manifests.values()]
     return ", ".join(f"{title} ({train['rows']} clips, {train['hours'] * 60:.0f} minutes, {train['speakers']} "
                      f"voice{'' if train['speakers'] == 1 else 's'})" for title, train in found) or "a private data set"
 
@@ -259,11 +185,3 @@ def _spread(low: float | None, high: float | None) -> str:
 
 def _bracketed(low: float | None, high: float | None) -> str:
     return "" if low is None else f" ({low:+.1f} … {high:+.1f})"
-
-
-def _round(value: float | None) -> float | None:
-    return None if value is None else round(value, 2)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))

@@ -28,9 +28,10 @@ from shared.inference import Transcriber
 from shared.system import processes
 from shared.system.command import reported
 from training import config as settings
-from training.card import gather, write_card
+from training.card import write_card
 from training.config import Config
 from training.data import open_sets
+from training.facts import gather
 from training.ggml import write_ggml
 from training.model import small_adapter
 

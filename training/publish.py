@@ -26,14 +26,16 @@ from shared.checkpoint.hub import SMALL_FILES
 from shared.errors import UserError
 from shared.inference import Transcriber
 from shared.system.command import reported
-from training.card import Facts, gather, write_card
+from training.card import write_card
 from training.config import COMPLETE
 from training.data import open_sets
+from training.facts import Facts, gather
+from training.hub_metadata import EVAL_RESULTS, OURS, eval_results
 
 # What an earlier commit may have left that a loader would take in place of the new weights or beside them: adapters,
 # other forms of the weights, parts of another tokenizer. They go in the commit that brings the model.
 RIVALS = ("adapter_*", "model*.safetensors", "*.safetensors.index.json", "pytorch_model*", "model.bin", "tf_model*.h5",
-          "flax_model*", *SMALL_FILES)
+          "flax_model*", *SMALL_FILES, f"{EVAL_RESULTS}/{OURS}*")
 
 
 def publish(run: str | Path, repo_id: str, *, private: bool = False,
@@ -50,6 +52,7 @@ def publish(run: str | Path, repo_id: str, *, private: bool = False,
         manifest = Path(source.path, "manifest.json")
         if manifest.is_file():
             shutil.copyfile(manifest, model / f"data-manifest-{n}.json")
+    _write_eval_results(model, facts)
     published = Checkpoint(repo_id, _push(model, repo_id, private, facts))
     check_published(published, model)
     return published
@@ -58,7 +61,7 @@ def publish(run: str | Path, repo_id: str, *, private: bool = False,
 def check_published(published: Checkpoint, model: Path) -> None:
     """Fetch the commit as an app does, and compare what would be loaded with the model here. Raises UserError."""
     _, folder = files(published, "transformers")
-    names = {path.name for path in model.iterdir() if path.is_file() and _is_sent(path.name)}
+    names = _sent_names(model)
     listed = _listed(published)
     wrong = sorted((names - listed) | {name for name in listed - names if _is_rival(name)})
     wrong += sorted(path.name for path in folder.iterdir()
@@ -84,7 +87,7 @@ def _push(model: Path, repo_id: str, private: bool, facts: Facts) -> str:
     tuned = facts.scores["systems"]["fine-tuned"]
     try:
         api.create_repo(repo_id, private=private, exist_ok=True)
-        done = api.upload_folder(repo_id=repo_id, folder_path=model, ignore_patterns=[COMPLETE, ".*"],
+        done = api.upload_folder(repo_id=repo_id, folder_path=model, allow_patterns=sorted(_sent_names(model)),
                                  delete_patterns=list(RIVALS),
                                  commit_message=f"{facts.config.name}: {tuned['wer']:.2f} % WER")
         return done.oid
@@ -109,8 +112,19 @@ def _listed(published: Checkpoint) -> set[str]:
                         hint="run the same command again: what was sent stays") from error
 
 
-def _is_sent(name: str) -> bool:
-    return name != COMPLETE and not name.startswith(".")
+def _write_eval_results(model: Path, facts: Facts) -> None:
+    """`.eval_results/` in the model's folder, as this run has it and no earlier one."""
+    shutil.rmtree(model / EVAL_RESULTS, ignore_errors=True)
+    for name, text in eval_results(facts).items():
+        (model / EVAL_RESULTS).mkdir(exist_ok=True)
+        (model / EVAL_RESULTS / name).write_text(text, encoding="utf-8")
+
+
+def _sent_names(model: Path) -> set[str]:
+    """Paths of the files that are pushed, relative to the model's folder: nothing hidden but the results."""
+    names = {path.relative_to(model).as_posix() for path in model.rglob("*") if path.is_file()}
+    return {name for name in names if name != COMPLETE
+            and (name.startswith(f"{EVAL_RESULTS}/") or not any(part.startswith(".") for part in name.split("/")))}
 
 
 def _is_rival(name: str) -> bool:

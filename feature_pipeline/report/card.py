@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from feature_pipeline.config import Config
+from feature_pipeline.licences import licence_fields
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
@@ -55,7 +56,7 @@ def _front_matter(facts: dict[str, Any], n_rows: int) -> dict[str, Any]:
     languages = sorted({language for source in facts["sources"] for language in source["languages"]})
     return {
         "pretty_name": facts["title"],
-        "license": facts["licence"],
+        **licence_fields(facts["licence"]),
         "language": languages,
         "task_categories": ["automatic-speech-recognition"],
         "size_categories": [next((name for limit, name in SIZES if n_rows < limit), "n>1M")],

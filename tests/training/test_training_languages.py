@@ -22,10 +22,10 @@ from shared.inference import Transcriber
 from shared.options import Options
 from shared.serving import Serving
 from training import evaluation
-from training.card import Facts as CardFacts
-from training.card import gather, write_card
+from training.card import write_card
 from training.config import Config, Data, Method
 from training.data import Collator, Example, TimedText, open_sets
+from training.facts import Facts, gather
 from training.finetune import describe, train
 from training.model import load_base
 
@@ -62,7 +62,7 @@ def snippet(run: Path) -> str:
     from training import config as settings
     from training.card import _use
 
-    card = _use(CardFacts(settings.load(run / "config.yaml"), described, {}, ()), str(run / "model"), False)
+    card = _use(Facts(settings.load(run / "config.yaml"), described, {}, {}), str(run / "model"), False)
     return re.search(r"```python\n(.*?)```", card, re.DOTALL)[1]
 
 

@@ -23,9 +23,10 @@ from shared.errors import UserError
 from shared.inference import Transcriber
 from training import config as settings
 from training import evaluation, export
-from training.card import gather, write_card
+from training.card import write_card
 from training.config import Config, Data
 from training.curves import curves
+from training.facts import gather
 from training.ggml import openai_name, write_ggml
 from training.publish import check_published, publish
 
@@ -115,7 +116,9 @@ def test_the_card_states_the_scores_and_the_limits(run, scores):
     front = yaml.safe_load(card.split("---\n")[1])
     metric = front["model-index"][0]["results"][0]["metrics"][0]
     assert (metric["type"], metric["value"]) == ("wer", round(scores["systems"]["fine-tuned"]["wer"], 2))
-    assert front["base_model"] == "openai/whisper-base" and front["language"] == ["it"]
+    assert (front["base_model"], front["base_model_relation"]) == ("openai/whisper-base", "finetune")
+    assert front["language"] == ["it"]
+    assert front["model-index"][0]["results"][0]["dataset"]["type"] == "set"  # a path would be another's data set
     for words in ("What it is bad at", "faster-whisper", "whisper.cpp", "pipeline(", "too short to tell"):
         assert words in card
 

@@ -15,7 +15,8 @@ from training_world import random_base, small_data, tiny
 from shared.checkpoint import facts
 from shared.errors import UserError
 from training import evaluation
-from training.card import gather, write_card
+from training.card import write_card
+from training.facts import gather
 from training.finetune import train
 from training.publish import first_text
 from training.soup import Options, soup
