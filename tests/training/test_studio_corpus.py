@@ -9,11 +9,14 @@ from paths import DATA
 
 from feature_pipeline.sources.folder import Folder
 from shared.audio import load_audio
+from shared.checkpoint import Checkpoint
 from shared.errors import UserError
-from shared.transcript import Segment
+from shared.serving import Answer
+from shared.transcript import Segment, Transcript
+from shared.ui.server import kept, results
 from training.studio import offered
 from training.studio.corpus import Recordings
-from training.studio.page import Studio, next_name
+from training.studio.page import Studio, next_name, take_lines
 from training.studio.runner import DATA as DATA_STAGE
 from training.studio.runner import TRAINING, Plan, Runner, Status
 from training.studio.view import status_html
@@ -72,9 +75,36 @@ def test_a_corrected_transcript_becomes_sentences(tmp_path):
     recordings = Recordings(tmp_path / "mine")
     recordings.add(["Uno."])
     segments = [Segment(" La casella  vocale", 0.0, 1.5), Segment("x", 1.5, 1.6), Segment(" ", 2.0, 3.0)]
-    assert recordings.keep_segments(CLIP, segments) == 1
+    assert recordings.keep_segments(CLIP, segments) == (1, 2)
     one, two = recordings.sentences()
     assert one.seconds is None and (two.text, two.seconds) == ("La casella vocale", pytest.approx(1.5))
+    kept = load_audio(recordings.folder / "0002.wav").samples
+    assert np.abs(kept - load_audio(CLIP).samples[: len(kept)]).max() < 1e-4
+    again = [Segment("La cassetta vocale", 0.0, 1.5), Segment("e poi", 1.25, 2.25)]  # corrected; and one that overlaps
+    assert recordings.keep_segments(CLIP, again) == (2, 0)
+    assert [one.text for one in recordings.sentences()] == ["Uno.", "La cassetta vocale", "e poi"]
+    assert (recordings.folder / "0002.txt").read_text() == "La cassetta vocale\n"
+    later = load_audio(recordings.folder / "0003.wav").samples
+    assert np.abs(later - load_audio(CLIP).samples[20_000:36_000]).max() < 1e-4
+    assert recordings.keep_segments(CLIP, again) == (2, 0) and len(recordings.sentences()) == 3
+    with pytest.raises(UserError, match="too many sentences"):
+        recordings.keep_segments(CLIP, [Segment("x", 0.0, 1.0)] * 5000)
+    assert len(recordings.sentences()) == 3
+
+
+def test_a_translation_is_no_text_to_train_on(tmp_path):
+    transcript = Transcript((Segment("The mailbox is full", 0.0, 4.0),), "it", 4.0)
+    answer = Answer(transcript, Checkpoint.parse("embedded:whisper-base"), None, 1.0)
+    for task in ("translate", "transcribe"):
+        result = results.make(answer, results.Recording(CLIP, task=task))
+        if task == "translate":
+            with pytest.raises(UserError, match="translation"):
+                take_lines(result, Studio(tmp_path))
+            assert not list(tmp_path.iterdir())
+        else:
+            done = take_lines(result, Studio(tmp_path))
+            assert "1 line is" in done.text and "Italian" in done.text and done.address.endswith("language=it")
+        kept.forget(result)
 
 
 def test_it_is_offered_on_ones_own_machine_only():

@@ -36,7 +36,7 @@ def answer(text: str = "One. Two.") -> Answer:
 
 @pytest.fixture
 def result() -> results.Result:
-    made = results.make(answer(), clips("en")[0].path, owner=ANNA)
+    made = results.make(answer(), results.Recording(clips("en")[0].path), owner=ANNA)
     yield made
     kept.forget(made)
 
@@ -157,7 +157,7 @@ def test_results_are_listed_opened_and_forgotten_by_their_owner_only(result):
 
 def test_a_visitor_has_so_many_results(monkeypatch):
     monkeypatch.setattr(kept, "MAX_EACH", 2)
-    made = [results.make(answer(), clips("en")[0].path, owner=BO) for _ in range(3)]
+    made = [results.make(answer(), results.Recording(clips("en")[0].path), owner=BO) for _ in range(3)]
     assert [one.id for one in kept.recent(BO)] == [made[2].id, made[1].id] and not made[0].folder.exists()
     for one in made[1:]:
         kept.forget(one)

@@ -23,8 +23,9 @@ from shared.errors import UserError
 from shared.languages import LANGUAGES, language_name
 from shared.serving import Serving
 from shared.ui.components.panel import heading
-from shared.ui.server import messages
+from shared.ui.server import messages, uses
 from shared.ui.server.launch import Page
+from shared.ui.server.results import Result
 from training.studio import view
 from training.studio.corpus import Recordings, lines_of
 from training.studio.runner import Plan, Runner
@@ -103,11 +104,30 @@ def render(serving: Serving, studio: Studio) -> None:
     heading("Train", "Read sentences aloud, train a checkpoint on them, and see whether it is better. "
             "Everything stays on this machine.", serving)
     gr.HTML(view.STYLE, padding=False)
+    uses.offer(uses.Use("train", "Use for training", lambda result: take_lines(result, studio)))
     with gr.Row(elem_classes="page"):
         with gr.Column(scale=2, min_width=300):
             record = _Record(studio)
         with gr.Column(scale=3, min_width=300):
             _Train(studio, record)
+
+
+def take_lines(result: Result, studio: Studio) -> uses.Done:
+    """The lines of a transcript, as they are corrected, become recordings of the page. Raises UserError."""
+    if result.task != "transcribe":
+        raise UserError("A translation is not what is spoken, so nothing can be trained on it",
+                        hint="transcribe the recording, correct the text, and use that")
+    if result.player is None:
+        raise UserError("The sound of this result could not be kept", hint="transcribe the recording again")
+    transcript = result.answer.transcript
+    n_taken, n_left = studio.recordings(transcript.language).keep_segments(result.player, transcript.segments)
+    if not n_taken:
+        raise UserError("No line can be used for training", got=f"{n_left} lines",
+                        limit="0.3 to 30 s, with words", hint="split long lines")
+    lines = "1 line is a recording" if n_taken == 1 else f"{n_taken} lines are recordings"
+    left = f"; {n_left} left out (no words, shorter than 0.3 s or longer than 30 s)" if n_left else ""
+    return uses.Done(f"{lines} of the page Train now, in {language_name(transcript.language)}{left}.",
+                     f"./train?language={transcript.language}", "Open Train")
 
 
 class _Record:
@@ -155,7 +175,8 @@ class _Record:
         self.recording.clear(lambda: gr.Button(interactive=False), None, self.keep, **quiet)
         block = Context.root_block
         assert block is not None, "rendered into a page"
-        block.load(self._first, self.language, self._outputs, **quiet)
+        block.load(_asked_language, None, self.language, **quiet).then(
+            self._first, self.language, self._outputs, **quiet)
 
     def _add(self, language: str, text: str, file: str | None) -> list[Any]:
         lines = (text or "").splitlines() + (lines_of(Path(file), language) if file else [])
@@ -231,6 +252,12 @@ class _Train:
         if not _runner.stop():
             messages.info("Nothing is running.")
         return _now()
+
+
+def _asked_language(request: gr.Request) -> Any:
+    """A link may name the language: /train?language=it."""
+    asked = request.query_params.get("language")
+    return asked if asked in LANGUAGES else gr.skip()
 
 
 def _now() -> str:

@@ -77,7 +77,7 @@ def _result(plan: Plan) -> str:
     shown = [_score(kind, title, scores["systems"][name])
              for kind, title, name in (("base", "Base", "base"), ("tuned", "Fine-tuned", "fine-tuned"))]
     verdict = next((f"{one['verdict'].capitalize()}." for one in scores["differences"].values()), "")
-    address = f"../compare?fine_tuned={quote(str(plan.model))}"
+    address = f"./compare?fine_tuned={quote(str(plan.model))}"
     return (f"{scoreboard(shown, 'Word error rate on the sentences kept for the test')}<p>{escape(verdict)}</p>"
             f'<p><a id="train-compare" href="{escape(address)}">Open it on Compare</a></p>'
             f'<p class="small">The checkpoint: <code>{escape(str(plan.model))}</code></p>')

@@ -39,8 +39,8 @@ class WorkPanel:
         mine = owners.remember()
         self.work = gr.HTML("", html_template=WORK, elem_id=f"{page}-work", page=page, kind=kind.KIND,
                             js_on_load=(STATIC / "work.js").read_text(encoding="utf-8"),
-                            server_functions=[watching.watch, watching.stop, watching.change, watching.recent,
-                                              watching.forget])
+                            server_functions=[watching.watch, watching.stop, watching.change, watching.use,
+                                              watching.recent, watching.forget])
         self.view = gr.HTML(self.empty, elem_id=f"{page}-result")
         self.outputs: list[Output] = [self.view]
         gr.Button(visible=False).click(_stop, api_name=f"stop_{page}", queue=False, api_visibility="undocumented")

@@ -22,7 +22,7 @@ from shared.ui.server import jobs, live_sessions, messages, reading, received, r
 from shared.ui.server.jobs import Job
 from shared.ui.server.live_sessions import LiveSession
 from shared.ui.server.received import page_of
-from shared.ui.server.results import Result
+from shared.ui.server.results import Recording, Result
 
 WHOLE_SECONDS = 4.0  # that reading all of a live recording once more may take before it is left to the visitor
 LIVE_TEXT = """<div class="live" hidden>
@@ -111,7 +111,8 @@ def _whole(serving: Serving, session: LiveSession, live: Answer, work: Job) -> R
         with suppress(Cancelled):
             work.part("")
             return reading.read(serving, session.request, work, "recording")
-    made = results.make(live, session.sound.path, "recording", owner=work.asker.owner)
+    source = Recording(session.sound.path, task=session.request.options.task)
+    made = results.make(live, source, "recording", owner=work.asker.owner)
     work.result_ids.append(made.id)
     return made
 

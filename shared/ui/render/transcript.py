@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from shared.languages import RIGHT_TO_LEFT, language_name
 from shared.transcript import Segment, Transcript, Word
+from shared.ui.server import uses
 from shared.ui.server.messages import without_paths
 from shared.ui.server.results import Result, can_undo
 from shared.units import short_clock, spoken_time
@@ -58,6 +59,8 @@ def _tools(transcript: Transcript, is_changed: bool) -> str:
         buttons.append('<button type="button" class="quiet" data-words aria-pressed="false">Word times</button>')
     if unsure:
         buttons.append(f'<button type="button" class="quiet" data-unsure>Unsure words: {unsure}</button>')
+    buttons += [f'<button type="button" class="quiet" data-use="{escape(use.name)}">{escape(use.label)}</button>'
+                for use in uses.offered()]
     disabled = "" if is_changed else " disabled"
     buttons.append(f'<button type="button" class="quiet" data-undo{disabled}>Undo</button>')
     return ('<div class="transcript-head"><h2>Transcript</h2><input type="search" class="find" data-find '

@@ -15,7 +15,7 @@ from shared.serving import Answer, Request, Serving
 from shared.transcript import Transcript
 from shared.ui.server import results
 from shared.ui.server.jobs import Job
-from shared.ui.server.results import Result
+from shared.ui.server.results import Recording, Result
 from shared.units import short_clock
 
 # Of the bar: what is left after the last word is the player's copy, the files, and with speakers the clustering.
@@ -52,13 +52,14 @@ def read(serving: Serving, request: Request, work: Job, name: str | None = None)
         answer = serving.transcribe(opened, progress=report, on_text=work.read, cancel=work.cancel)
         _learn(answer)
         work.says("writing the files", max(work.fraction, share))
-        made = results.make(answer, path, name, start=request.start, end=request.end, cancel=work.cancel,
-                            owner=work.asker.owner)
+        made = results.make(answer, Recording(path, request.start, request.end, request.options.task), name,
+                            cancel=work.cancel, owner=work.asker.owner)
     except Cancelled:
         if not work.segments:
             raise
         answer = _so_far(serving, opened, work, time.monotonic() - begun)
-        made = results.make(answer, path, name, start=request.start, end=request.start + work.reached,
+        end = request.start + work.reached
+        made = results.make(answer, Recording(path, request.start, end, request.options.task), name,
                             owner=work.asker.owner)
     work.result_ids.append(made.id)
     return made

@@ -29,7 +29,10 @@ _zips: dict[Path, set[str]] = {}  # which results are in a zip's folder
 
 @dataclass(frozen=True, kw_only=True)
 class Result(Kept):
-    """answer: the transcript, and how it came about. files: one per format. version: counts changes."""
+    """answer: the transcript, and how it came about. files: one per format. version: counts changes.
+
+    task: "translate" where the text is not in the language that is spoken.
+    """
 
     KIND: ClassVar[str] = "transcript"
 
@@ -37,6 +40,7 @@ class Result(Kept):
     files: tuple[Path, ...]
     player: Path | None  # MP3
     version: int = 0
+    task: str = "transcribe"
 
     @property
     def duration(self) -> float:
@@ -58,21 +62,29 @@ class Result(Kept):
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def make(
-    answer: Answer, source: str | Path, name: str | None = None, *, start: float = 0.0, end: float | None = None,
-    cancel: threading.Event | None = None, owner: str | None = None,
-) -> Result:
-    """Write an answer's files, and the audio of `source` (start … end, seconds) as an MP3 for the player.
+@dataclass(frozen=True)
+class Recording:
+    """What was read: a file from start to end (seconds; None for its end), and the task that was asked for."""
 
-    name: what the files are called, else as `source`. owner: who finds it again. Raises UserError, Cancelled.
+    path: str | Path
+    start: float = 0.0
+    end: float | None = None
+    task: str = "transcribe"
+
+
+def make(answer: Answer, source: Recording, name: str | None = None, *, cancel: threading.Event | None = None,
+         owner: str | None = None) -> Result:
+    """Write an answer's files, and what was read as an MP3 for the player.
+
+    name: what the files are called, else as the source. owner: who finds it again. Raises UserError, Cancelled.
     """
     warnings = tuple(map(without_paths, answer.transcript.warnings))
     answer = replace(answer, transcript=replace(answer.transcript, warnings=warnings))
     with new_folder() as folder:
         mp3 = folder / "player.mp3"
-        player = mp3 if write_mp3(source, mp3, start=start, end=end, cancel=cancel) else None
-        stem = safe_name(name or Path(source).name)
-        return kept.keep(Result(name=stem, folder=folder, owner=owner, answer=answer, player=player,
+        player = mp3 if write_mp3(source.path, mp3, start=source.start, end=source.end, cancel=cancel) else None
+        stem = safe_name(name or Path(source.path).name)
+        return kept.keep(Result(name=stem, folder=folder, owner=owner, answer=answer, player=player, task=source.task,
                                 files=write_formats(answer, folder, stem)))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
+from dataclasses import asdict
 from html import unescape
 from typing import Any
 
@@ -16,7 +17,7 @@ import gradio as gr
 
 from shared.errors import Cancelled, UserError
 from shared.ui.render.transcript import transcript_html
-from shared.ui.server import edits, jobs, kept, messages, results
+from shared.ui.server import edits, jobs, kept, messages, results, uses
 from shared.ui.server.jobs import Job
 from shared.ui.server.kept import Kept
 from shared.ui.server.results import Result
@@ -79,6 +80,18 @@ def change(question: dict) -> dict[str, Any]:
     except UserError as problem:
         return {**_shown(results.now(found), words), "problem": messages.without_paths(str(problem))}
     return _shown(changed, words)
+
+
+def use(question: dict) -> dict[str, Any]:
+    """Do something else with a result: {owner, result, use: a name of `uses`}.
+
+    Returns {text, address, link} of what was done, or {problem}.
+    """
+    try:
+        found = kept.get(str(question.get("result")), str(question.get("owner") or ""), Result)
+        return asdict(uses.named(str(question.get("use"))).take(found))
+    except UserError as problem:
+        return {"problem": messages.without_paths(str(problem))}
 
 
 def _changed(found: Result, question: dict) -> Result:

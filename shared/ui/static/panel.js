@@ -29,6 +29,24 @@
     return panel.turn;
   }
 
+  function use(panel, name) { // after the changes that are on their way
+    const page = panel.closest("[id$='-result']").id.replace(/-result$/, "");
+    const turn = async () => {
+      try {
+        const done = await window.whisperPanels[page].use({ result: panel.dataset.result, use: name });
+        note(panel, done.problem || `${done.text} `);
+        if (done.problem) return;
+        const link = document.createElement("a");
+        link.href = done.address;
+        link.textContent = done.link;
+        panel.querySelector("[data-note]").append(link);
+      } catch {
+        note(panel, "The connection is lost. Try again when it is back.");
+      }
+    };
+    panel.turn = (panel.turn || Promise.resolve()).then(turn);
+  }
+
   function take(panel, answer, only) {
     if (answer.html === undefined) return;
     const fresh = document.createElement("template");
@@ -193,6 +211,7 @@
     }
     if (at("copy")) copyText(at("copy"));
     if (at("name")) naming(at("name"));
+    if (at("use")) use(panelOf(at("use")), at("use").dataset.use);
     if (at("undo")) change(panelOf(at("undo")), { action: "undo" });
     if (at("split")) part(rowOf(at("split")).querySelector(".said"));
     if (at("join")) join(rowOf(at("join")).querySelector(".said"), indexOf(at("join")));

@@ -171,6 +171,7 @@ window.whisperPanels[page] = {
   begin,
   failed: () => { expected = 0; },
   change: (question) => server.change({ ...question, owner }),
+  use: (question) => server.use({ ...question, owner }),
 };
 watch("value", () => {
   if (!/^[\w-]{43}$/.test(props.value || "") || owner === props.value) return;
