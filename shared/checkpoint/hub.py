@@ -125,7 +125,7 @@ def _cached(model_id: str, revision: str) -> Snapshot | None:
 
 
 def _shards_complete(folder: Path, index: str) -> bool:
-    wanted = set(re.findall(r'"([^"]+\.safetensors)"', (folder / index).read_text(encoding="utf-8")))
+    wanted = set(re.findall(r'"([^"]+\.(?:safetensors|bin))"', (folder / index).read_text(encoding="utf-8")))
     return all((folder / name).is_file() for name in wanted)
 
 
@@ -143,6 +143,9 @@ def _needed(model_id: str, names: set[str]) -> list[str]:
     for other in ("model.bin", "pytorch_model.bin"):  # CTranslate2's form; an older checkpoint (`from_pickle`)
         if other in names:
             return [*small, other]
+    if "pytorch_model.bin.index.json" in names:
+        parts = sorted(name for name in names if re.fullmatch(r"pytorch_model-\d+-of-\d+\.bin", name))
+        return [*small, "pytorch_model.bin.index.json", *parts]
     others = sorted(name for name in names if name.endswith((".bin", ".pt", ".msgpack", ".h5", ".gguf", ".onnx")))
     raise UserError("The checkpoint has no weights in safetensors",
                     got=f"{model_id}: {', '.join(others[:3]) or 'none'}",

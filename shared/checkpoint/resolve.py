@@ -12,15 +12,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from shared.checkpoint.consistency import check_consistent
 from shared.checkpoint.identity import COMMIT, EMBEDDED, HUB_ID, MODELS, Checkpoint
-from shared.checkpoint.weights import check_one_kind, header, read_json, weight_files
+from shared.checkpoint.weights import check_one_kind, read_json
 from shared.errors import OtherForm, UserError
 from shared.system.files import made_once
 
 Progress = Callable[[float, str], None]
 Form = Literal["transformers", "ctranslate2"]
 
-PICKLED = "pytorch_model.bin"
+PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")  # whole, or in parts
 # Stock checkpoints that were measured with 5 s of silence after a clip instead of 30 s in all (docs/inference.md).
 WITH_ROOM = (f"{EMBEDDED}whisper-base", "openai/whisper-base")
 MAX_ADAPTERS = 4  # on one another
@@ -123,8 +124,7 @@ def _form(folder: Path) -> Form:
     if config.get("model_type") != "whisper":
         raise UserError("The checkpoint is not Whisper", got=f"model_type {config.get('model_type')!r}",
                         hint="choose a Whisper checkpoint")
-    for path in weight_files(folder):
-        header(path)
+    check_consistent(folder)
     return "transformers"
 
 
@@ -172,13 +172,13 @@ def _base_of(checkpoint: Checkpoint, adapter: Path) -> Checkpoint:
 
 
 def _is_pickled(folder: Path) -> bool:
-    return (folder / PICKLED).is_file() and not list(folder.glob("*.safetensors"))
+    return any((folder / name).is_file() for name in PICKLED) and not list(folder.glob("*.safetensors"))
 
 
 def _unpickled(request: Request, source: Path) -> Path:
     """An older checkpoint with its weights in safetensors."""
     if not request.download.token:
-        raise UserError("The checkpoint has no weights in safetensors", got=PICKLED,
+        raise UserError("The checkpoint has no weights in safetensors", got=PICKLED[0],
                         hint="publish it as model.safetensors; pickled weights of others are not opened here")
 
     def convert(folder: Path) -> None:

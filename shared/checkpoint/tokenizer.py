@@ -37,7 +37,7 @@ class Tokens:
     """The vocabulary of one checkpoint."""
 
     def __init__(self, folder: Path) -> None:
-        self._tokenizer = Tokenizer.from_file(str(tokenizer_file(Path(folder))))
+        self._tokenizer = _opened(tokenizer_file(Path(folder)))
         ids = self._tokenizer.get_vocab(with_added_tokens=True)
         if "<|startoftranscript|>" not in ids:
             raise UserError("The checkpoint is not Whisper", got="a tokenizer without <|startoftranscript|>",
@@ -169,12 +169,31 @@ def tokenizer_file(folder: Path) -> Path:
         tokenizer = WhisperTokenizerFast.from_pretrained(folder, local_files_only=True)
         tokenizer.backend_tokenizer.save(str(made / "tokenizer.json"))
 
+    if not (folder / "merges.txt").is_file():
+        raise UserError("The checkpoint's tokenizer is not complete", got=f"no merges.txt in {folder.name}",
+                        hint="publish it with its tokenizer (training.publish does)")
     key = hashlib.sha256(vocabulary.read_bytes() + (folder / "merges.txt").read_bytes()).hexdigest()[:16]
     return made_once(f"tokenizer-{key}", write) / "tokenizer.json"
 
 
+def _opened(path: Path) -> Tokenizer:
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises no other kind
+        raise UserError("The checkpoint's tokenizer is damaged", got=f"{path.name}: {str(error)[:120]}",
+                        hint="fetch it again") from error
+
+
 @functools.lru_cache(maxsize=8)
 def tokens_of(folder: Path) -> Tokens:
-    return Tokens(folder)
+    """The tokenizer of a checkpoint's folder. Raises UserError where it is damaged or another model's."""
+    tokens, config = Tokens(folder), folder / "config.json"
+    size = read_json(config).get("vocab_size") if config.is_file() else None
+    if isinstance(size, int):
+        n_tokens = tokens.last_stamp + 1  # large-v3 has one language more, which moves every token behind it
+        if tokens.n_tokens > size or (size == n_tokens + 1 and tokens.n_tokens == n_tokens):
+            raise UserError("The checkpoint's tokenizer is another model's", got=f"{tokens.n_tokens} tokens",
+                            limit=f"{size} in config.json", hint="put the tokenizer of its base beside it")
+    return tokens
 
 

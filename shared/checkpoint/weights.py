@@ -6,6 +6,7 @@ Enters: a folder. Leaves: paths, and what the headers of the safetensors files s
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -79,13 +80,20 @@ def header(path: Path) -> dict[str, dict[str, Any]]:
     return entries
 
 
+def check_finite(name: str, tensor: Any) -> None:
+    """Raises UserError where a value of a torch tensor is NaN or infinite."""
+    if tensor.is_floating_point() and not math.isfinite(float(tensor.float().sum())):
+        raise UserError("The checkpoint's weights are not numbers", got=f"NaN or infinite values in {name}",
+                        hint="use an earlier checkpoint of its training")
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a checkpoint's folder. Raises UserError if it is missing, damaged or another kind of value."""
     if not path.is_file():
         raise UserError("The checkpoint is not complete", got=f"no {path.name} in {path.parent.name}",
                         hint="fetch it again, or choose a folder saved by save_pretrained")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):

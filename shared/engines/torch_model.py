@@ -97,6 +97,8 @@ class WhisperNetwork:
         if tensors is None:
             tensors = {name: tensor for path in weight_files(folder)
                        for name, tensor in load_file(path).items()}
+            for name, tensor in tensors.items():
+                check_finite(name, tensor)
         self._tensors = {name.removeprefix("model."): tensor for name, tensor in tensors.items()}
         self.conv = [(self._get(f"encoder.conv{i}.weight"), self._get(f"encoder.conv{i}.bias")) for i in (1, 2)]
         self.encoder_positions = self._get("encoder.embed_positions.weight")
