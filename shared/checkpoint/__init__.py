@@ -2,7 +2,7 @@ from shared.checkpoint.identity import EMBEDDED, MODELS, Checkpoint, configured
 from shared.checkpoint.info import Facts, ShortContext, facts
 from shared.checkpoint.measured import Measured, Rate, measured
 from shared.checkpoint.resolve import WITH_ROOM, Download, Form, files
-from shared.checkpoint.weights import weight_files
+from shared.checkpoint.weights import check_finite, weight_files
 
 __all__ = [
     "EMBEDDED",
@@ -15,6 +15,7 @@ __all__ = [
     "Measured",
     "Rate",
     "ShortContext",
+    "check_finite",
     "configured",
     "facts",
     "files",

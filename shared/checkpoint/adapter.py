@@ -17,7 +17,7 @@ import peft
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import WhisperForConditionalGeneration, WhisperTokenizer
 from transformers.utils import logging
 
@@ -95,6 +95,11 @@ def merge_adapter(base_folder: Path, adapter_folder: Path, out_folder: Path) -> 
     state = merged.state_dict()
     if {name: tensor.shape for name, tensor in state.items()} != shapes:
         raise _another_base("other tensors after merging")
+    untouched = all(bool((tensor == 0).all()) for name, tensor in load_file(adapter_folder / ADAPTER).items()
+                    if "lora_A" not in name and "lora_embedding_A" not in name)
+    if untouched:
+        raise UserError("The adapter changes nothing", got=f"all of {ADAPTER} but its first factors is zero",
+                        hint="save it after training; DeepSpeed's ZeRO-3 saves zeros unless it gathers the weights")
     broken = next((name for name, tensor in state.items() if not torch.isfinite(tensor).all()), None)
     if broken is not None:
         raise UserError("The adapter's weights are not numbers", got=f"NaN or infinite values in {broken}",

@@ -25,9 +25,9 @@ def check_consistent(folder: Path) -> None:
     """Raises UserError where weights and configuration do not belong together, or the weights are quantised."""
     config = read_json(folder / "config.json")
     if config.get("quantization_config"):
+        about = config["quantization_config"]
         raise UserError("The checkpoint is quantised, which is not read here",
-                        got=str((config["quantization_config"] or {}).get("quant_method", "quantization_config"))
-                        if isinstance(config["quantization_config"], dict) else "quantization_config",
+                        got=about.get("quant_method") if isinstance(about, dict) else about,
                         hint="use the checkpoint it was made from; weights are quantised here as they are loaded")
     for key in SIZES:
         value = config.get(key)
@@ -103,7 +103,8 @@ def _check_generation(path: Path) -> None:
         if key == "alignment_heads" and all(isinstance(pair, list) and len(pair) == 2 for pair in numbers):
             numbers = [number for pair in numbers for number in pair]
         if not isinstance(value, list | None) or not all(isinstance(number, int) for number in numbers):
-            raise UserError("The checkpoint's configuration is damaged", got=f"{key} = {str(value)[:80]} in {path.name}",
+            raise UserError("The checkpoint's configuration is damaged",
+                            got=f"{key} = {str(value)[:80]} in {path.name}",
                             hint="mend it, or fetch the checkpoint again")
 
 

@@ -165,17 +165,18 @@ def _explained(error: Exception, model_id: str, revision: str | None, token: boo
     if isinstance(error, HFValidationError):
         return UserError("This is not a model id", got=model_id, hint="write it as owner/name")
     if get_token() is None:
-        return UserError("There is no such model, or it is private", got=model_id,
-                         hint="check the id; for a private model set HF_TOKEN or run `hf auth login`")
-    return UserError("There is no such model, or your token may not read it", got=model_id,
-                     hint="check the id and the token's rights")
+        return UserError("There is no such model on the Hub or folder here, or it is private", got=model_id,
+                         hint="check the name; for a private model set HF_TOKEN or run `hf auth login`")
+    return UserError("There is no such model on the Hub or folder here, or your token may not read it", got=model_id,
+                     hint="check the name and the token's rights")
 
 
 def _unreachable(model_id: str, error: Exception) -> UserError:
     reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
     return UserError("The Hugging Face Hub could not be reached, and the model is not on this machine",
-                     got=f"{model_id} ({reason})",
-                     hint="check the network, or use a local folder or the embedded model (embedded:whisper-base)")
+                     got=f"{model_id}, which is no folder here either ({reason})",
+                     hint="check the name and the network, or use a local folder or the embedded model "
+                          "(embedded:whisper-base)")
 
 
 def _reporting(progress: Progress | None, model_id: str, total: int) -> type[tqdm] | None:

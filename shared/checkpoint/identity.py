@@ -12,6 +12,13 @@ from shared.errors import UserError
 
 EMBEDDED = "embedded:"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+# As it stands in a browser's address line.
+HUB_ADDRESS = re.compile(r"(?:(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/|hf://)(?:models/)?"
+                         r"(?P<id>(?!datasets/|spaces/)[\w.-]+/[\w.-]+)"
+                         r"(?:/(?:tree|blob|commit)/(?P<revision>[\w.-]+)(?:/[^?#]*)?)?/?(?:[?#].*)?")
+SIZES = frozenset({"tiny", "tiny.en", "base", "base.en", "small", "small.en", "medium", "medium.en", "large",
+                   "large-v2", "large-v3", "large-v3-turbo"})  # of stock Whisper: https://huggingface.co/openai
+CONFIGS = ("config.json", "adapter_config.json")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 MODELS = Path(__file__).parents[1] / "models"  # adapters this project ships
 
@@ -41,7 +48,7 @@ class Checkpoint:
         Raises:
             UserError: it is none of these.
         """
-        text = text.strip()
+        text = text.strip().strip("\"'")  # an env file keeps its quotes
         if text.startswith(EMBEDDED):
             name = text.removeprefix(EMBEDDED)
             known = ["whisper-base", *sorted(path.name for path in MODELS.glob("*") if path.is_dir())]
@@ -51,8 +58,17 @@ class Checkpoint:
             return cls(text)
         folder = Path(os.path.expanduser(text))  # leaves ~nobody as it is, where Path.expanduser raises
         if text and folder.is_dir():
-            return cls(str(folder.resolve()))
+            return cls(str(_model_in(folder).resolve()))
+        if folder.is_file():
+            raise UserError("A checkpoint is a folder, and this is a file", got=text, hint=_about_file(folder))
+        if text.startswith((".", "/", "~")):
+            raise UserError("There is no such folder", got=text, hint="check the path of the checkpoint")
+        if address := HUB_ADDRESS.fullmatch(text):
+            text = address["id"] + (f"@{address['revision']}" if address["revision"] else "")
         model_id, _, revision = text.partition("@")
+        if text.lower().removeprefix("whisper-") in SIZES:
+            raise UserError("This names no checkpoint", got=text,
+                            hint=f"openai/whisper-{text.lower().removeprefix('whisper-')} is its id on the Hub")
         if not HUB_ID.fullmatch(model_id):
             raise UserError("This names no checkpoint", got=text or "nothing",
                             hint="give a Hub id (owner/name, or owner/name@commit), a folder that exists, or "
@@ -82,6 +98,30 @@ class Checkpoint:
             return f"{self.name} (folder {self.model_id})"
         commit = f" at commit {self.revision[:8]}" if self.revision else ""
         return f"{self.model_id} (Hugging Face Hub{commit})"
+
+
+def _model_in(folder: Path) -> Path:
+    """The folder itself, or the model of the training run that it holds. Raises UserError where one must be chosen."""
+    def is_checkpoint(path: Path) -> bool:
+        return any((path / name).is_file() for name in CONFIGS)
+
+    if is_checkpoint(folder) or not any(path.is_dir() for path in folder.iterdir()):
+        return folder
+    if is_checkpoint(folder / "model"):
+        return folder / "model"
+    inside = sorted((path.name for path in folder.iterdir() if path.is_dir() and is_checkpoint(path)),
+                    key=lambda name: (len(name), name))
+    if inside:
+        raise UserError("This folder is no checkpoint, but holds some", got=folder, limit=", ".join(inside[-5:]),
+                        hint=f"name one of them, such as {folder / inside[-1]}")
+    return folder
+
+
+def _about_file(path: Path) -> str:
+    if path.suffix in (".safetensors", ".json") or path.name in ("model.bin", "pytorch_model.bin"):
+        return "name the folder it lies in"
+    return ("convert it to transformers' form, or name the checkpoint it was made from: OpenAI's .pt, GGML and GGUF "
+            "are not read here")
 
 
 def configured() -> tuple[str, str]:

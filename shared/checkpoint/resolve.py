@@ -26,7 +26,7 @@ PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")  # whole, or in 
 WITH_ROOM = (f"{EMBEDDED}whisper-base", "openai/whisper-base")
 MAX_ADAPTERS = 4  # on one another
 FINGERPRINTED = (".json", ".safetensors", ".npy", ".bin")
-CONVERSION = 2  # of what `files` writes into the cache; a new one is made beside the old
+CONVERSION = 3  # of what `files` writes into the cache; a new one is made beside the old
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def to_ctranslate2(source: Path, folder: Path, quantization: str = "float16") ->
         converter = TransformersConverter(str(source), low_cpu_mem_usage=True)
         converter.convert(str(folder), quantization=quantization, force=True)
     except Exception as error:  # the folder is somebody else's, and each library has its own word for damage
-        if isinstance(error, OSError | MemoryError) or os.strerror(errno.ENOSPC) in str(error):
+        if isinstance(error, MemoryError) or getattr(error, "errno", None) or os.strerror(errno.ENOSPC) in str(error):
             raise
         raise UserError("The checkpoint cannot be converted for CTranslate2",
                         got=f"{source.name}: {' '.join(str(error).split())[:160] or type(error).__name__}",
@@ -47,5 +47,5 @@ def _check_weights(folder: Path) -> None:
 
     for path in weight_files(folder):
         with safe_open(path, "pt") as file:
-            for name in file.keys():
+            for name in file.keys():  # noqa: SIM118 - it cannot be iterated
                 check_finite(name, file.get_tensor(name))

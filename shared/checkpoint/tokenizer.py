@@ -42,6 +42,7 @@ class Tokens:
         if "<|startoftranscript|>" not in ids:
             raise UserError("The checkpoint is not Whisper", got="a tokenizer without <|startoftranscript|>",
                             hint="choose a Whisper checkpoint")
+        self.n_tokens = max(ids.values()) + 1
         self.end = ids["<|endoftext|>"]
         self.start = ids["<|startoftranscript|>"]
         self.previous = ids["<|startofprev|>"]

@@ -81,7 +81,15 @@ def header(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def check_finite(name: str, tensor: Any) -> None:
-    """Raises UserError where a value of a torch tensor is NaN or infinite."""
+    """Refuse weights that are not numbers, with which a model writes one sign for ever or fails in a library.
+
+    Args:
+        name: of the tensor, for the message.
+        tensor: a torch tensor of any shape and type.
+
+    Raises:
+        UserError: a value of it is NaN or infinite.
+    """
     if tensor.is_floating_point() and not math.isfinite(float(tensor.float().sum())):
         raise UserError("The checkpoint's weights are not numbers", got=f"NaN or infinite values in {name}",
                         hint="use an earlier checkpoint of its training")

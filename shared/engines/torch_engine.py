@@ -53,7 +53,7 @@ class TorchEngine:
         self.n_mels = self._network.n_mels
         self._ids = tokens_of(folder)
         generation = folder / "generation_config.json"
-        self._generation = json.loads(generation.read_text(encoding="utf-8")) if generation.is_file() else {}
+        self._generation = json.loads(generation.read_text(encoding="utf-8-sig")) if generation.is_file() else {}
         self.batch_size, self.encoder_batch = (16, 1) if device == "cpu" else (64, 16)
         size = 2 if compute_type in ("float16", "bfloat16") else 4
         per_position = 2 * self._network.n_layers * self._network.d_model * size

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
-from shared.checkpoint import weight_files
+from shared.checkpoint import check_finite, weight_files
 from shared.engines.hardware import has_bfloat16
 from shared.engines.linear import Linear
 
@@ -86,7 +86,7 @@ class WhisperNetwork:
                  ) -> None:
         """compute_type: int8 (CPU), float32, float16 or bfloat16. tensors: in place of the folder's. Raises OSError,
         KeyError or ValueError for a folder that holds no such weights."""
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8-sig"))
         self.int8 = compute_type == "int8"
         self.dtype = torch.float32 if self.int8 else getattr(torch, compute_type)
         self.device = torch.device(device)

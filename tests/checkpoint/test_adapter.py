@@ -172,6 +172,9 @@ def broken_file(change: Callable[[Path], object]) -> Callable[[Path], None]:
     ("not complete", broken_file(lambda path: path.write_bytes(path.read_bytes()[:-9]))),
     ("not numbers", broken_file(lambda path: save_file(
         {name: weight * float("nan") for name, weight in load_file(path).items()}, path, metadata={"format": "pt"}))),
+    ("changes nothing", broken_file(lambda path: save_file(
+        {name: weight * ("lora_A" in name) for name, weight in load_file(path).items()}, path,
+        metadata={"format": "pt"}))),
     ("damaged", lambda folder: (folder / "adapter_config.json").write_text("[1, 2]")),
     ("damaged", lambda folder: (folder / "adapter_config.json").write_text('{"peft_type": "LO')),
     ("complete weights and an adapter", lambda folder: (folder / "model.safetensors").write_bytes(b"")),

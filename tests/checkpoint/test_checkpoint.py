@@ -7,11 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from hub_server import HubServer, environment
 from paths import ROOT
+from safetensors.torch import load_file, save_file
 from speech import clips
 from training_world import random_base
 
@@ -45,6 +48,42 @@ def test_names():
     for wrong in ("", "no-such-thing", "a/b/c", "embedded:nothing", "../../nothing", "~nobody", "~nobody/x"):
         with pytest.raises(UserError, match="What to do"):
             Checkpoint.parse(wrong)
+
+
+def test_names_as_people_write_them():
+    commit = "a" * 40
+    for address in ("https://huggingface.co/me/x", "hf.co/me/x", "https://hf.co/me/x/tree/main/", "hf://me/x", '"me/x"',
+                    f"https://huggingface.co/me/x/tree/{commit}", f"https://huggingface.co/me/x/blob/{commit}/README.md",
+                    "https://huggingface.co/me/x?library=transformers"):
+        found = Checkpoint.parse(address)
+        assert found.model_id == "me/x" and found.revision in (None, "main", commit), address
+    assert Checkpoint.parse(f"https://huggingface.co/me/x/commit/{commit}").revision == commit
+    for wrong in ("https://huggingface.co/datasets/a/b", "https://huggingface.co/spaces/a/b", "https://huggingface.co/me",
+                  "https://e.org/me/x"):
+        with pytest.raises(UserError, match="names no checkpoint"):
+            Checkpoint.parse(wrong)
+    with pytest.raises(UserError, match="openai/whisper-large-v3 is its id"):
+        Checkpoint.parse("large-v3")
+    for missing in ("./runs/x", "../x", "/no/such", "~/no-such"):
+        with pytest.raises(UserError, match="no such folder"):
+            Checkpoint.parse(missing)
+
+
+def test_a_run_is_its_model_and_a_file_is_no_checkpoint(tmp_path):
+    for name in ("run/model", "run/evaluation", "trainer/checkpoint-100", "trainer/checkpoint-20", "empty/other"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("run/model/config.json", "trainer/checkpoint-100/config.json",
+                 "trainer/checkpoint-20/adapter_config.json"):
+        (tmp_path / name).write_text("{}")
+    assert Checkpoint.parse(str(tmp_path / "run")).model_id == str(tmp_path / "run" / "model")
+    assert Checkpoint.parse(str(tmp_path / "empty")).model_id == str(tmp_path / "empty")
+    with pytest.raises(UserError, match=r"holds some.*checkpoint-20, checkpoint-100"):
+        Checkpoint.parse(str(tmp_path / "trainer"))
+    for name, hint in (("ggml-base.bin", "GGML"), ("large.pt", r"OpenAI's \.pt"),
+                       ("model.safetensors", "folder it lies")):
+        (tmp_path / name).write_bytes(b"x")
+        with pytest.raises(UserError, match=hint):
+            Checkpoint.parse(str(tmp_path / name))
 
 
 def test_what_is_served_where(monkeypatch):
@@ -165,6 +204,89 @@ def test_damaged_folders_say_what_is_wrong(small, tmp_path, name, said):
     folder = damaged(small, tmp_path / "checkpoint", name)
     with pytest.raises(UserError, match=said):
         Transcriber(Checkpoint.parse(str(folder)), engine="torch", device="cpu")
+
+
+def edited(folder: Path, weights: Callable[[dict], dict] | None = None, **files: Callable[[dict], object]) -> None:
+    """Change the weights of a checkpoint, and JSON files of it by their names without the ending."""
+    if weights is not None:
+        path = folder / "model.safetensors"
+        save_file({name: tensor.contiguous() for name, tensor in weights(load_file(path)).items()}, path,
+                  metadata={"format": "pt"})
+    for name, change in files.items():
+        path = folder / f"{name}.json"
+        path.write_text(json.dumps(change(json.loads(path.read_text()))))
+
+
+def without(key: str) -> Callable[[dict], dict]:
+    return lambda values: {name: value for name, value in values.items() if name != key}
+
+
+FC1 = "model.decoder.layers.1.fc1.weight"
+# What transformers fills with random numbers, leaves out or reads as something else, without a word.
+APART: dict[str, tuple[str, dict]] = {
+    "a tensor is missing": (f"no tensor {FC1.removeprefix('model.')}", {"weights": without(FC1)}),
+    "more layers than weights": ("no tensor decoder.layers.2", {"config": lambda c: c | {"decoder_layers": 9}}),
+    "more weights than layers": ("layer 2.*decoder_layers = 1", {"config": lambda c: c | {"decoder_layers": 1}}),
+    "layers are not counted": ("decoder_layers = None", {"config": without("decoder_layers")}),
+    "a width as text": ("d_model = 64", {"config": lambda c: c | {"d_model": "64"}}),
+    "heads that do not fit": ("3 heads for a width of 64", {"config": lambda c: c | {"encoder_attention_heads": 3}}),
+    "another log-mel": (r"conv1.weight of shape \(64, 80, 3\)", {"config": lambda c: c | {"num_mel_bins": 128}}),
+    "a smaller vocabulary": ("embed_tokens.weight of shape", {"config": lambda c: c | {"vocab_size": 51866}}),
+    "integers": ("type that is not read here.*I8",
+                 {"weights": lambda w: w | {FC1: (100 * w[FC1]).to(torch.int8)}}),
+    "quantised": ("quantised.*bitsandbytes", {"config": lambda c: c | {
+        "quantization_config": {"quant_method": "bitsandbytes", "load_in_8bit": True}}}),
+    "NaN": ("not numbers.*layers.1.fc1", {"weights": lambda w: w | {FC1: w[FC1] * float("nan")}}),
+    "suppressed tokens as text": ("suppress_tokens", {"generation_config": lambda c: c | {"suppress_tokens": "x"}}),
+    "a generation config that is a list": ("generation_config", {"generation_config": lambda c: [c]}),
+    "a tokenizer without a model": ("tokenizer|converted", {"tokenizer": lambda t: {"version": "1.0"}}),
+}
+
+
+@pytest.mark.parametrize("engine", ["torch", "ctranslate2"])
+@pytest.mark.parametrize("name", APART)
+def test_weights_that_are_not_what_the_configuration_says_are_refused(small, tmp_path, monkeypatch, name, engine):
+    monkeypatch.setenv("WHISPER_SPACES_CACHE", str(tmp_path / "cache"))
+    message, changes = APART[name]
+    shutil.copytree(small, tmp_path / "checkpoint")
+    edited(tmp_path / "checkpoint", **changes)
+    with pytest.raises(UserError, match=message):
+        Transcriber(Checkpoint.parse(str(tmp_path / "checkpoint")), engine=engine, device="cpu")
+    assert not [path for path in (tmp_path / "cache").glob("*") if path.is_dir()]
+
+
+def test_a_tokenizer_of_another_model_is_refused(small, tmp_path):
+    """large-v3 has one language more: with an older tokenizer every token behind it would be read as its neighbour."""
+    shutil.copytree(small, tmp_path / "checkpoint")
+
+    def one_more(weights: dict) -> dict:
+        name = "model.decoder.embed_tokens.weight"
+        return weights | {name: torch.cat([weights[name], weights[name][-1:]])}
+
+    edited(tmp_path / "checkpoint", one_more, config=lambda c: c | {"vocab_size": 51866})
+    with pytest.raises(UserError, match=r"another model's.*51865 tokens.*51866"):
+        Transcriber(Checkpoint.parse(str(tmp_path / "checkpoint")), engine="torch", device="cpu")
+
+
+def test_pickled_weights_in_parts_are_read(hub, small, tmp_path, monkeypatch):
+    """As checkpoints of more than 5 GB were saved before safetensors."""
+    monkeypatch.setenv("WHISPER_SPACES_CACHE", str(tmp_path / "cache"))
+    weights = load_file(small / "model.safetensors")
+    names = sorted(weights)
+    parts = {"pytorch_model-00001-of-00002.bin": names[::2], "pytorch_model-00002-of-00002.bin": names[1::2]}
+    folder = tmp_path / "parts"
+    shutil.copytree(small, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    for file, part in parts.items():
+        torch.save({name: weights[name] for name in part}, folder / file)
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps(
+        {"weight_map": {name: file for file, part in parts.items() for name in part}}))
+    hub.add("model", "me/parts", folder)
+    for named in (str(folder), "me/parts"):
+        found = load_file(files(Checkpoint.parse(named), "transformers")[1] / "model.safetensors")
+        assert found.keys() == weights.keys() and all(torch.equal(found[name], weights[name]) for name in names)
+    (folder / "pytorch_model-00002-of-00002.bin").unlink()
+    with pytest.raises(UserError, match="without pytorch_model-00002"):
+        files(Checkpoint.parse(str(folder)), "transformers")
 
 
 def test_a_ctranslate2_folder_serves_its_own_engine_only(base):
