@@ -17,10 +17,10 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from starlette.datastructures import FormData, UploadFile
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from shared.api.names import KnownNames
 from shared.api.openai_forms import GRANULARITIES, RESPONSE_FORMATS, answer, events
 from shared.api.uploads import TooLarge, on_disk, read_form
 from shared.api.work import Busy, Queue
@@ -125,15 +125,15 @@ def create_app(serving: Serving, settings: Settings, hosts: tuple[str, ...] = LO
     Args:
         serving: the checkpoints.
         settings: key and names of visitors.
-        hosts: names under which it is reached; a request for another name is refused, so that a page elsewhere cannot
-            reach it by letting its own name point here. ("*",) allows any.
+        hosts: names under which it is reached; a request for another name, or from a page of another name, is refused
+            (see `names`). ("*",) allows any.
         waiting: the queue; one of its own unless given.
 
     Returns:
         An application for any ASGI server.
     """
     app = FastAPI(title="whisper-spaces", docs_url=None, redoc_url=None)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
+    app.add_middleware(KnownNames, names=None if "*" in hosts else hosts, server_name="127.0.0.1")
     app.include_router(routes(serving, settings, waiting or Queue()))
     return app
 

@@ -29,6 +29,8 @@ def check_consistent(folder: Path) -> None:
         raise UserError("The checkpoint is quantised, which is not read here",
                         got=about.get("quant_method") if isinstance(about, dict) else about,
                         hint="use the checkpoint it was made from; weights are quantised here as they are loaded")
+    found = {name.removeprefix("model."): entry for path in weight_files(folder)
+             for name, entry in header(path).items()}
     for key in SIZES:
         value = config.get(key)
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 100_000:
@@ -37,8 +39,6 @@ def check_consistent(folder: Path) -> None:
     for side in ("encoder", "decoder"):
         if config["d_model"] % config[f"{side}_attention_heads"]:
             raise _apart(f"{config[f'{side}_attention_heads']} heads for a width of {config['d_model']}")
-    found = {name.removeprefix("model."): entry for path in weight_files(folder)
-             for name, entry in header(path).items()}
     for name, shape in _expected(config):
         if name not in found:
             raise UserError("The checkpoint is not complete", got=f"no tensor {name}", hint=_HINT)

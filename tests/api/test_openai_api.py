@@ -167,8 +167,12 @@ def test_keys(address):
 
 
 def test_another_host_name_is_refused(address):
-    answer = httpx.get(f"{address}/health", headers={"host": "rebound.example"})
-    assert answer.status_code == 400
+    for headers in ({"host": "rebound.example"}, {"origin": "http://elsewhere.example"}, {"origin": "null"}):
+        assert httpx.get(f"{address}/health", headers=headers).status_code == 403
+        answer = httpx.post(f"{address}/v1/audio/transcriptions", files={"file": b"x"}, data={"model": "whisper-1"},
+                            headers=headers | {"authorization": f"Bearer {KEY}"})
+        assert answer.status_code == 403
+    assert httpx.get(f"{address}/health", headers={"host": "[::1]:8000", "origin": "http://localhost:3000"}).is_success
 
 
 def test_a_client_that_leaves_ends_its_work_and_others_are_told_to_wait(address, client):

@@ -17,6 +17,7 @@ from gradio.context import LocalContext
 from speech import clips
 from starlette.requests import Request as NetworkRequest
 
+from shared.api import KnownNames, served_names
 from shared.errors import Cancelled, UserError
 from shared.options import Options
 from shared.serving import Serving
@@ -24,7 +25,6 @@ from shared.system.files import cache_folder
 from shared.ui import RESULTS, UPLOADS
 from shared.ui.server import jobs, live_sessions, messages, remote_files, uploads
 from shared.ui.server.launch import Page, build, start
-from shared.ui.server.names import KnownNames, served_names
 from shared.ui.server.uploads import ARRIVING
 from shared.ui.server.visitors import Presence, address_of
 
@@ -128,6 +128,10 @@ def test_what_is_no_path_of_this_machine_stays():
     ({"Host": "evil.test"}, 403), ({"Host": "evil.test:7860"}, 403), ({"Host": "127.0.0.1.evil.test"}, 403),
     ({"Host": "192.168.1.5"}, 403), ({"Origin": "http://evil.test"}, 403), ({"Origin": "null"}, 403),
     ({"Origin": "http://localhost:3000"}, 200), ({"Origin": "https://localhost.evil.test"}, 403),
+    ({"Origin": "http://203.0.113.7"}, 403), ({"Host": "evil@localhost"}, 200), ({"Host": "localhost@evil.test"}, 403),
+    ({"Host": "LOCALHOST."}, 200), ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "image"}, 403),
+    ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "document"}, 200),
+    ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "script", "Referer": "http://localhost:3000/"}, 200),
 ])
 def test_only_its_own_names_are_answered(app, headers, status):
     assert httpx.get(f"{app}/config", headers=headers).status_code == status
@@ -154,6 +158,28 @@ def test_which_names_are_its_own(server, environment, known, unknown):
     assert names is None or ([gate._is_known(name) for name in (*known, *unknown)]
                              == [True] * len(known) + [False] * len(unknown))
     assert names is not None or not unknown
+
+
+@pytest.mark.parametrize(("headers", "status"), [
+    ({"host": "192.168.1.5:7860"}, 200), ({"host": "192.168.1.5", "origin": "http://192.168.1.5"}, 200),
+    ({"host": "192.168.1.5", "origin": "http://203.0.113.7"}, 403), ({"host": "192.168.1.5", "origin": "null"}, 403),
+    ({"host": "evil.test", "origin": "http://evil.test"}, 403),
+])
+def test_on_a_network_an_address_is_no_excuse_for_a_page_elsewhere(headers, status):
+    """Anybody can show a page under a plain address of their own."""
+    from starlette.applications import Starlette
+    from starlette.responses import PlainTextResponse
+    from starlette.routing import Route
+    from starlette.testclient import TestClient
+
+    inner = Starlette(routes=[Route("/", lambda request: PlainTextResponse("here"))])
+    answer = TestClient(KnownNames(inner, served_names("0.0.0.0", {}), "0.0.0.0")).get("/", headers=headers)
+    assert answer.status_code == status
+
+
+def test_no_page_elsewhere_shows_the_app_in_a_frame(app):
+    policy = httpx.get(f"{app}/config").headers["content-security-policy"]
+    assert policy.startswith("frame-ancestors 'self'") and "http://localhost:*" in policy and "evil" not in policy
 
 
 def test_equal_files_of_one_upload_are_two_files(app):

@@ -17,12 +17,11 @@ from typing import Any
 import gradio as gr
 from starlette.middleware import Middleware
 
-from shared.api import Settings
+from shared.api import KnownNames, Settings, served_names
 from shared.errors import UserError
 from shared.serving import Limits, Serving, serving, unload_minutes
 from shared.ui import RESULTS
 from shared.ui.server import jobs, kept, live_sessions, received, remote_files
-from shared.ui.server.names import KnownNames, served_names
 from shared.ui.server.theme import ICON, STYLES, head, pictures, theme
 from shared.ui.server.uploads import Uploads, room_for_file
 from shared.ui.server.visitors import WatchConnections, visitor_of

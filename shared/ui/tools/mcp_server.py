@@ -2,7 +2,7 @@
 
 Enters: calls as any client of the protocol makes them (streamable HTTP). Leaves: a short text and structured values, or
 a sentence that says what is wrong. The checkpoints, limits and queue are those of the pages; which names and pages are
-answered is decided before a request comes here (`server.names`). A client that leaves, or cancels a call,
+answered is decided before a request comes here (`shared.api.names`). A client that leaves, or cancels a call,
 ends its work.
 """
 

@@ -2,21 +2,24 @@
 
 A page of another site can have its own name lead to this machine (DNS rebinding) and then use the app with the rights
 of the person who runs it, and any page can send a form here. Both are refused: the Host header must be a name that this
-app serves under, and so must the Origin, where a browser sends one.
+app serves under, and so must the Origin, where a browser sends one. Nor may such a page load things from here, or show
+the app in a frame of its own, where a click meant for the page would be a click in the app.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import socket
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+PAGES = ("document", "iframe", "frame", "embed", "object")  # Sec-Fetch-Dest of what is shown, not used by another page
 OWN = ("localhost", "127.0.0.1", "::1")
 
 
@@ -49,13 +52,43 @@ class KnownNames:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        for given in (headers.get("host", ""), headers.get("origin")):
-            if given is not None and not self._is_known(_host(given)):
-                name = _host(given)[:100] or "a page without a name"
-                text = f"This app does not answer to {name}. What to do: its owner can add it to ALLOWED_ORIGINS.\n"
-                await PlainTextResponse(text, status_code=403)(scope, receive, send)
-                return
-        await self.app(scope, receive, send)
+        stranger = self._stranger(headers)
+        if stranger is None:
+            await self.app(scope, receive, self._unframed(send))
+            return
+        text = f"This app does not answer to {stranger[:100]}. What to do: its owner can add it to ALLOWED_ORIGINS.\n"
+        await PlainTextResponse(text, status_code=403)(scope, receive, send)
+
+    def _stranger(self, headers: Headers) -> str | None:
+        """The name under which, or the page from which, the app may not be used; None if it may."""
+        host, origin = _host(headers.get("host", "")), headers.get("origin")
+        if not self._is_known(host):
+            return host or "a request without a name"
+        if origin is None:  # pictures and scripts come without; frames are forbidden by a header, links are not
+            is_part = headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-dest") not in PAGES
+            return "a page of another site" if is_part and not self._is_own(headers.get("referer", ""), host) else None
+        return None if self._is_own(origin, host) else _host(origin) or "a page without a name"
+
+    def _is_own(self, page: str, host: str) -> bool:
+        """Whether a page is this app's, or of a name that it may be called from.
+
+        A plain address is a name of this app's where it leads here, but anybody has one to show a page under.
+        """
+        return _host(page) in {host, *(self._names or ())}
+
+    def _unframed(self, send: Send) -> Send:
+        """`send` that forbids pages of other names to show the app in a frame."""
+        names = sorted(name for name in self._names or () if re.fullmatch(r"[a-z0-9.-]+", name))
+        hub = ["https://huggingface.co"] if os.environ.get("SPACE_ID") else []
+        pages = [f"{scheme}://{name}:*" for name in names for scheme in ("http", "https")]
+        policy = " ".join(["frame-ancestors 'self'", *hub, *pages])
+
+        async def with_policy(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).append("Content-Security-Policy", policy)
+            await send(message)
+
+        return with_policy
 
     def _is_known(self, host: str) -> bool:
         assert self._names is not None
