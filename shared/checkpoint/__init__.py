@@ -1,11 +1,13 @@
-from shared.checkpoint.identity import EMBEDDED, MODELS, Checkpoint, configured
+from shared.checkpoint.identity import BASE, EMBEDDED, FINE_TUNED, MODELS, Checkpoint, configured, named
 from shared.checkpoint.info import Facts, ShortContext, facts
 from shared.checkpoint.measured import Measured, Rate, measured
 from shared.checkpoint.resolve import WITH_ROOM, Download, Form, files
 from shared.checkpoint.weights import check_finite, weight_files
 
 __all__ = [
+    "BASE",
     "EMBEDDED",
+    "FINE_TUNED",
     "MODELS",
     "WITH_ROOM",
     "Checkpoint",
@@ -20,5 +22,6 @@ __all__ = [
     "facts",
     "files",
     "measured",
+    "named",
     "weight_files",
 ]

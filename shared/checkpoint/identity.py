@@ -11,6 +11,7 @@ from typing import Literal
 from shared.errors import UserError
 
 EMBEDDED = "embedded:"
+BASE, FINE_TUNED = "base", "fine-tuned"  # names of the two configured checkpoints
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 # As it stands in a browser's address line.
 HUB_ADDRESS = re.compile(r"(?:(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/|hf://)(?:models/)?"
@@ -134,3 +135,28 @@ def configured() -> tuple[str, str]:
     base = os.environ.get("BASE") or ("openai/whisper-small" if on_space else f"{EMBEDDED}whisper-base")
     tuned = os.environ.get("FINE_TUNED") or ("KBLab/kb-whisper-small" if on_space else f"{EMBEDDED}whisper-base-it")
     return base, tuned
+
+
+def named(name: str) -> str:
+    """What a person names: "base" and "fine-tuned" stand for the configured pair (a folder of that name is ./base).
+
+    Args:
+        name: one of the two, or as `Checkpoint.parse` reads it.
+
+    Returns:
+        A text that `Checkpoint.parse` reads, or refuses in its own words.
+
+    Raises:
+        UserError: the environment's variable for one of the two names no checkpoint.
+    """
+    pair = dict(zip((BASE, FINE_TUNED), configured(), strict=True))
+    asked = pair.get(name.strip().lower())
+    if asked is None:
+        return name
+    variable = {BASE: "BASE", FINE_TUNED: "FINE_TUNED"}[name.strip().lower()]
+    try:
+        Checkpoint.parse(asked)
+    except UserError as problem:
+        raise UserError(f"No {name.strip().lower()} checkpoint is configured", got=f"{variable}={asked}",
+                        hint=f"set {variable} to a Hub id or to a folder that exists, or leave it out") from problem
+    return asked

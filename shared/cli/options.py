@@ -257,7 +257,8 @@ def _add_how(parser: Parser) -> None:
 
 
 def _add_model(how: Any) -> None:
-    how.add_argument("--model", metavar="ID", help="Hub id (owner/name or owner/name@commit), folder, or "
+    how.add_argument("--model", metavar="ID", help="base or fine-tuned: exactly that one of the pair that is "
+                     "configured ($BASE, $FINE_TUNED); or a Hub id (owner/name or owner/name@commit), a folder, or "
                      "embedded:whisper-base; by default $FINE_TUNED for the languages it was tuned for, else $BASE")
     how.add_argument("--engine", choices=ENGINES, default="auto", help="by default as the hardware is")
     how.add_argument("--device", choices=DEVICES, default="auto", help="by default a GPU where there is one")
@@ -277,8 +278,9 @@ def _options(given: argparse.Namespace, words: bool, speakers: bool | int = Fals
 
 def _model(given: argparse.Namespace) -> Model:
     if given.model is not None:
-        from shared.checkpoint import Checkpoint
+        from shared.checkpoint import Checkpoint, named
 
+        given.model = named(given.model)
         Checkpoint.parse(given.model)
     return Model(given.model, given.engine, given.device, given.compute_type)
 

@@ -14,13 +14,13 @@ from dataclasses import replace
 from itertools import islice
 
 from shared.audio import AudioSource, with_header
-from shared.checkpoint import Checkpoint, Download
+from shared.checkpoint import BASE, FINE_TUNED, Checkpoint, Download
 from shared.errors import UserError
 from shared.inference import OnText, Progress, Transcriber
 from shared.languages import language_name
 from shared.serving.choice import chooser, not_available, refusal, task_refusal, tuned_for
 from shared.serving.loaded import LOADED
-from shared.serving.request import BASE, FINE_TUNED, Answer, Limits, Request
+from shared.serving.request import Answer, Limits, Request
 from shared.serving.zero_gpu import ON_ZERO_GPU, detect, recognise
 from shared.system.memory import give_back
 from shared.transcript import Transcript

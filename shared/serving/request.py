@@ -9,8 +9,6 @@ from shared.checkpoint import Checkpoint
 from shared.options import Options
 from shared.transcript import Transcript
 
-BASE, FINE_TUNED = "base", "fine-tuned"  # names of the two configured checkpoints
-
 
 @dataclass(frozen=True)
 class Request:

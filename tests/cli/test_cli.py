@@ -126,6 +126,22 @@ def test_the_pages_checkpoint_answers_and_is_named(tmp_path):
     assert "answered by whisper-base (comes with this program). The fine-tuned model was tuned for" in done.stderr
 
 
+def test_either_of_the_configured_pair_may_be_named(tmp_path, monkeypatch):
+    """Exactly that one answers, also in a language that it was not tuned for; a folder of such a name is ./base."""
+    english = clips("en")[0]
+    for name, answers in (("base", "embedded:whisper-base"), ("Fine-Tuned", "embedded:whisper-base-it")):
+        done = transcribe_here(english.path, "--model", name, "--language", "en", "--json", cwd=tmp_path)
+        assert json.loads(done.stdout)["checkpoint"] == answers
+    for name, variable in (("base", "BASE"), ("fine-tuned", "FINE_TUNED")):
+        monkeypatch.setenv(variable, "no such thing")
+        done = transcribe_here(english.path, "--model", name, cwd=tmp_path)
+        assert done.returncode == 2 and done.stdout == ""
+        assert f"No {name} checkpoint is configured. Got: {variable}=no such thing. What to do: set" in done.stderr
+    (tmp_path / "base").mkdir()
+    done = transcribe_here(english.path, "--model", "./base", cwd=tmp_path)
+    assert "no config.json in base" in done.stderr
+
+
 def test_one_of_several_audio_tracks(tmp_path):
     first, second = CLIP, clips("ru")[0]
     subprocess.run([ffmpeg_executable(), "-v", "error", "-i", first.path, "-i", second.path, "-map", "0:a", "-map",

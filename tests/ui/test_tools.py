@@ -137,6 +137,8 @@ def test_a_comparison(address):
     assert base["reference_words"] == tuned["reference_words"] > 5
     assert tuned["wer"] == pytest.approx(word_errors(ITALIAN.text, tuned["text"], "it").wer)
     assert base["checkpoint"] == "embedded:whisper-base" and "too short to tell" in text_of(found)
+    same = call(address, "compare", audio=str(SOUND), language="it", base="fine-tuned", fine_tuned="fine-tuned")
+    assert [side["checkpoint"] for side in same.structuredContent["sides"]] == ["embedded:whisper-base-it"] * 2
     between = call(address, "compare", audio=str(SOUND), language="it").structuredContent
     assert between["sides"][0]["wer"] is None and between["verdict"].startswith("The two texts")
 

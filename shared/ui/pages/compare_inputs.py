@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 import gradio as gr
 from gradio.context import Context
 
-from shared.checkpoint import Checkpoint
 from shared.errors import UserError
 from shared.inference import Transcriber
 from shared.languages import LANGUAGES
@@ -149,14 +148,9 @@ def _checkpoint(label: str, configured: Transcriber, limits: Limits) -> gr.compo
 
 
 def _loaded(serving: Serving, named: str | None, configured: Transcriber, engine: str, work: Job) -> Transcriber:
-    allowed = serving.limits.allowed
-    if named is not None and allowed is not None and named not in allowed:
-        # Before the name is looked at: whether a folder of that name exists here is nobody's business.
-        raise UserError("This checkpoint may not be loaded here", got=named[:80],
-                        limit=", ".join(allowed) or "only the two configured ones",
-                        hint="choose one of those, or run the suite on your own machine")
+    checkpoint = serving.named(named) if named else configured.checkpoint
     work.says(f"loading {named or configured.checkpoint.name}")
-    return serving.transcriber(Checkpoint.parse(named) if named else configured.checkpoint, engine)
+    return serving.transcriber(checkpoint, engine)
 
 
 def _from_address(request: gr.Request) -> list[Any]:
