@@ -22,8 +22,8 @@ SPEAKERS = (NO_SPEAKERS, FIND_SPEAKERS, *map(str, range(2, MOST_SPEAKERS + 1)))
 SOUND = ("an http(s) address; a data URL (data:audio/mpeg;base64,…); the path that an upload to /gradio_api/upload "
          "gave; or, where the server runs on your own machine, the full path of a file")
 CHECKPOINT = ("base or fine-tuned: that one of the configured pair; a Hub id (owner/name or owner/name@commit) or, "
-              "where the server runs on your own machine, the full path of a folder. On a Space one of those that `models` "
-              "lists. Empty: the configured one")
+              "where the server runs on your own machine, the full path of a folder. On a Space one of those that "
+              "`models` lists. Empty: the configured one")
 Asked = TypeVar("Asked", bound="Arguments")
 
 
