@@ -66,7 +66,7 @@ def test_a_second_language_is_written_in_itself_and_named(base_torch, pause):
         said = " ".join(clip.text for clip in spoken if clip.language == language)
         text = " ".join(segment.text for segment in found.segments if first <= (segment.start + segment.end) / 2 < last)
         assert word_errors(said, text, language).wer < 0.35
-    fixed = base_torch.transcribe(audio, language="it")
+    fixed = base_torch.transcribe(joined([ENGLISH[0].path, ITALIAN[1].path], pause=pause), language="it")
     assert fixed.language == "it" and not fixed.warnings
 
 
@@ -112,7 +112,7 @@ def test_path_waveform_and_blocks_give_the_same(base):
 
 
 def test_long_audio_keeps_every_clip_in_its_place(base):
-    spoken = ENGLISH * 6
+    spoken = ENGLISH * 5
     audio = joined([clip.path for clip in spoken], pause=1.5)
     told, before = [], base.window_decoder.n_windows
     transcript = base.transcribe(audio, language="en", words=True, progress=lambda *now: told.append(now))
@@ -260,9 +260,9 @@ def test_a_cut_off_file_gives_what_there_is_and_a_warning(base, tmp_path):
 def test_unbroken_speech_is_cut_without_losing_or_doubling_a_word(request, engine, more):
     """Prompts without their pauses: what is heard around each cut is what is heard where nothing is cut."""
     transcriber = request.getfixturevalue(engine)
-    said = [clip for clip in clips("it") if load_audio(clip.path).duration < 12] * 4
+    said = [clip for clip in clips("it") if load_audio(clip.path).duration < 12] * 3
     voiced = Waveform(np.concatenate([load_audio(clip.path).samples[4000:-4000] for clip in said]))
-    assert voiced.duration > 50
+    assert voiced.duration > 40  # so it is cut at least once
     whole = transcriber.transcribe(voiced, language="it", vad_onset=0.02)
     assert word_errors(" ".join(clip.text for clip in said), whole.text, "it").wer < 0.35
     with_words = transcriber.transcribe(voiced, language="it", vad_onset=0.02, **more)

@@ -11,12 +11,12 @@ from shared.checkpoint import Checkpoint
 from shared.inference import Transcriber
 
 
-def test_stock_whisper_base_with_room_costs_less_and_says_the_same():
+def test_stock_whisper_base_with_room_gives_the_same_text():
     base = Checkpoint.parse("embedded:whisper-base")
     cropping, full = (Transcriber(base, engine="torch", device="cpu", full_context=one) for one in (False, True))
     assert cropping.facts.short_context == "room"
     counted = {"cropping": [], "full": []}
-    for clip in clips():
+    for clip in [one for code in ("it", "en", "es", "ru") for one in clips(code)[:2]]:
         for name, one in (("cropping", cropping), ("full", full)):
             text = one.transcribe(clip.path, language=clip.language).text
             counted[name].append(wer.word_errors(clip.text, text, clip.language))

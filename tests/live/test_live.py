@@ -140,33 +140,34 @@ def test_a_pause_in_speech_asks_nothing_more(monkeypatch, tuned):
     assert calls == []
 
 
-def test_half_an_hour_of_mostly_silence(monkeypatch, tuned):
-    """Two sentences fifteen minutes apart: no more looks than at two sentences, and nothing kept."""
+def test_ten_minutes_of_mostly_silence(monkeypatch, tuned):
+    """Two sentences five minutes apart: no more decoding than for two sentences, and nothing kept."""
     calls = counted(monkeypatch, tuned, "encode")
     live = LiveTranscriber(tuned, ITALIAN_OPTIONS, step=0.6)
     clip, quiet = load_audio(clips("it")[1].path).samples, np.zeros(SAMPLE_RATE, np.float32)
     for _ in range(2):
-        listen_only = [clip[i : i + SAMPLE_RATE] for i in range(0, len(clip), SAMPLE_RATE)] + [quiet] * 895
+        listen_only = [clip[i : i + SAMPLE_RATE] for i in range(0, len(clip), SAMPLE_RATE)] + [quiet] * 295
         for block in listen_only:
             live.insert(block)
             live.process()
     update = live.finish()
     assert len(calls) <= 2 * (len(clip) / SAMPLE_RATE / 0.6 + 2)
     assert word_errors(f"{clips('it')[1].text} {clips('it')[1].text}", update.transcript.text, "it").wer <= 0.2
-    assert 895 < update.transcript.words[-1].end - update.transcript.words[0].end < 910
+    assert 295 < update.transcript.words[-1].end - update.transcript.words[0].end < 310
     assert len(live._endpointer._audio) < 2 * SAMPLE_RATE
 
 
 @functools.cache
 def unbroken() -> np.ndarray:
-    """45 s in which nobody draws breath: the clips' loud parts end to end."""
+    """Longer than one window, and nobody draws breath: the clips' loud parts end to end."""
     parts = []
     for clip in clips("it"):
         samples = load_audio(clip.path).samples
         loud = np.flatnonzero(np.abs(samples) > 0.02)
         parts.append(samples[loud[0] : loud[-1]])
     once = np.concatenate(parts)
-    return np.concatenate([once] * (45 * SAMPLE_RATE // len(once) + 1))[: 45 * SAMPLE_RATE]
+    n_samples = int((HARD_SECONDS + 6) * SAMPLE_RATE)
+    return np.concatenate([once] * (n_samples // len(once) + 1))[:n_samples]
 
 
 @functools.cache
@@ -174,7 +175,7 @@ def unbroken_offline() -> str:
     return short_context().transcribe(Waveform(unbroken()), language="it").text
 
 
-@pytest.mark.parametrize("step", [0.8, 1000.0], ids=["looking on", "never looking before it must"])
+@pytest.mark.parametrize("step", [2.4, 1000.0], ids=["decoded as it grows", "decoded only when it must be"])
 def test_unbroken_speech_stays_within_the_limits(monkeypatch, tuned, step):
     samples = unbroken()
     calls = counted(monkeypatch, tuned, "encode")
@@ -194,13 +195,14 @@ def test_unbroken_speech_stays_within_the_limits(monkeypatch, tuned, step):
 
 
 def test_a_backlog_all_at_once_is_transcribed_to_its_end(tuned):
-    """Sound that comes faster than life, in one block and without a look in between."""
-    samples = np.concatenate([ITALIAN] * 4)
+    """Sound that comes faster than it is spoken, in one block of more than two windows, decoded only at the end."""
+    samples = np.concatenate([ITALIAN] * 3)
+    assert len(samples) / SAMPLE_RATE > 60
     live = LiveTranscriber(tuned, ITALIAN_OPTIONS)
     live.insert(samples)
     update = live.finish()
     assert live.waiting == 0 and update.transcript.duration == pytest.approx(len(samples) / SAMPLE_RATE)
-    assert word_errors(" ".join([SAID] * 4), update.transcript.text, "it").wer <= 0.15
+    assert word_errors(" ".join([SAID] * 3), update.transcript.text, "it").wer <= 0.15
 
 
 @pytest.mark.parametrize("block", [160, 1000, 16_001])
@@ -246,7 +248,7 @@ def test_speech_up_to_the_last_sample(tuned):
 
 
 def test_two_listeners_at_once_do_not_mix(tuned):
-    sounds = [joined([clips("it")[n].path for n in order], pause=0.9).samples for order in ((0, 1), (3, 2))]
+    sounds = [joined([clips("it")[n].path], pause=0.9).samples for n in (1, 3)]
     alone = [listen(LiveTranscriber(tuned, ITALIAN_OPTIONS, step=0.8), sound)[-1].transcript for sound in sounds]
     together: dict[int, Transcript] = {}
 

@@ -78,6 +78,12 @@ def choose(page, *paths: Path) -> None:
         page.locator(f"#upload-files [aria-label='{path.name}']").wait_for()
 
 
+def speak(page, language: str) -> None:
+    """Choose the spoken language by its English name."""
+    page.get_by_label("Spoken language").first.click()
+    page.get_by_role("option", name=language).click()
+
+
 def text_of(page, name: str) -> str:
     page.locator(f"#{name}-result .facts").wait_for(timeout=PATIENCE_MS)
     return " ".join(page.locator(f"#{name}-result .said").all_text_contents())

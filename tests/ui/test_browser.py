@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from browser import MARKS, PATIENCE_MS, SCREENS, choose, download, record, text_of, visit
+from browser import MARKS, PATIENCE_MS, SCREENS, choose, download, record, speak, text_of, visit
 from paths import DATA
 from running_app import running_app
 
@@ -127,8 +127,7 @@ def test_nothing_is_asked_for_twice(app, browsers, tmp_path, monkeypatch):
     bad.write_text("No sound in here. " * 40)
     with visit(browsers(), f"{app.address}/files") as page:
         choose(page, DATA / "it_vm-mailboxfull.flac")
-        page.get_by_label("Spoken language").first.click()
-        page.get_by_role("option", name="Italian").click()
+        speak(page, "Italian")
         page.locator("#upload-go").click()
         first = text_of(page, "upload")
         page.get_by_label("Task").first.click()
@@ -184,6 +183,7 @@ def long_file(tmp_path) -> Path:
 def test_stop_in_the_page(app, long_file, browsers):
     with visit(browsers(), f"{app.address}/files") as page:
         choose(page, long_file)
+        speak(page, "Italian")
         page.locator("#upload-go").click()
         page.get_by_text("passage").first.wait_for(timeout=PATIENCE_MS)
         page.locator("#upload-stop").click()

@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from browser import MARKS, PATIENCE_MS, SCREENS, choose, download, playwright, text_of, visit
+from browser import MARKS, PATIENCE_MS, SCREENS, choose, download, playwright, speak, text_of, visit
 from paths import DATA
 from running_app import running_app
 
@@ -40,6 +40,7 @@ def partial(page):
 def test_running_work_is_found_again_and_stop_keeps_its_text(app, long_file, screen, browsers):
     with visit(browsers(), f"{app.address}/files", screen) as page:
         choose(page, long_file)
+        speak(page, "Italian")
         page.locator("#upload-go").click()
         page.locator("#upload-stop").wait_for()
         partial(page).first.wait_for(timeout=PATIENCE_MS)

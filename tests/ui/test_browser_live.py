@@ -20,7 +20,7 @@ from shared.wer import word_errors
 
 in_browser = [pytest.mark.browser,
               pytest.mark.skipif(CHROMIUM is None, reason="SKIPPED: no Chromium on the PATH; see `make browser`")]
-SPOKEN = clips("it")[:3]
+SPOKEN = clips("it")[:2]
 SAID = " ".join(clip.text for clip in SPOKEN)
 
 
@@ -37,7 +37,7 @@ def app():
 
 @pytest.fixture(scope="module")
 def speech(tmp_path_factory) -> Path:
-    """Three prompts for the fake microphone, a second of silence before them and a minute after."""
+    """Two prompts for the fake microphone, a second of silence before them and a minute after."""
     samples = joined([clip.path for clip in SPOKEN], pause=0.9).samples
     quiet = np.zeros(SAMPLE_RATE, np.float32)
     folder = tmp_path_factory.mktemp("speech")
@@ -73,7 +73,7 @@ def test_text_arrives_while_recording(app, speech, browsers, monkeypatch):
         page.wait_for_function("document.querySelector('[data-live=committed]').textContent.includes('messaggi')",
                                timeout=PATIENCE_MS)
         assert committed(page).startswith(early), "committed text never changes"
-        page.wait_for_function("document.querySelector('[data-live=clock]').textContent >= '0:18'",
+        page.wait_for_function("document.querySelector('[data-live=clock]').textContent >= '0:13'",
                                timeout=PATIENCE_MS)
         shown = committed(page)
         page.locator("[data-live=stop]").click()
@@ -85,7 +85,7 @@ def test_text_arrives_while_recording(app, speech, browsers, monkeypatch):
         seconds = page.evaluate("""async () => { const player = document.querySelector('#microphone-result .player');
             while (!(player.duration > 0)) await new Promise((done) => setTimeout(done, 100));
             return player.duration; }""")
-        assert seconds > 17
+        assert seconds > 12
         first = page.locator("#microphone-result .result-body").get_attribute("data-result")
         page.get_by_role("button", name="Read again in full").click()
         page.locator(f"#microphone-result .result-body:not([data-result='{first}'])").wait_for(timeout=PATIENCE_MS)

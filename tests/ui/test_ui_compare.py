@@ -153,18 +153,18 @@ def test_bad_input_gets_a_message_and_the_page_goes_on(client, tmp_path):
 
 
 def test_a_test_set_from_a_zip(client, tmp_path):
-    rows = [(clip.path.name, clip.text) for clip in clips("it")]
-    files = {clip.path.name: clip.path.read_bytes() for clip in clips("it")}
+    rows = [(clip.path.name, clip.text) for clip in clips("it")[:2]]
+    files = {clip.path.name: clip.path.read_bytes() for clip in clips("it")[:2]}
     archive = zipped(tmp_path, files | {"bad.flac": b"no flac at all"},
                      [*rows, ("bad.flac", "mai"), ("gone.flac", "x")])
     summary, html, paths, *_ = ask_set(client, "zip", handle_file(str(archive)), None, "", "", "test", 10,
                                        how=("detect", *HOW[1:]))
-    assert summary["n_clips"] == 4 and summary["language"] == "it" and len(summary["failed"]) == 2
+    assert summary["n_clips"] == 2 and summary["language"] == "it" and len(summary["failed"]) == 2
     assert summary["verdict"] == "too short to tell" and "Too short to tell" in html and html.count("<svg") == 3
     assert all(side["words"]["interval"] is None for side in summary["sides"])
     with open(paths[0], encoding="utf-8-sig", newline="") as file:
         table = list(csv.DictReader(file))
-    assert len(table) == 2 * 4 + 2 and {row["transcriber"] for row in table} == {"Base", "Fine-tuned", ""}
+    assert len(table) == 2 * 2 + 2 and {row["transcriber"] for row in table} == {"Base", "Fine-tuned", ""}
     scored = [word_errors(row["reference"], row["hypothesis"], "it") for row in table if row["transcriber"] == "Base"]
     assert sum(one.errors for one in scored) == summary["sides"][0]["words"]["errors"]
     assert json.loads(Path(paths[2]).read_text())["verdict"] == summary["verdict"]
