@@ -26,7 +26,7 @@ from shared.checkpoint import Checkpoint, weight_files
 from shared.errors import UserError
 from shared.inference import Transcriber
 from shared.system.command import reported
-from shared.system.files import write_text
+from shared.system.files import digests, write_text
 from training import config as settings
 from training.config import Config, Data
 from training.data import first_rows, open_sets, open_split
@@ -118,7 +118,7 @@ def evaluate(run: str | Path, options: Options = Options(), *, say: Callable[[st
     scores = _scores(lines, options) | {
         "run": config.name, "data": config.data[0].path, "options": plain(options), "used": used,
         "sets": sorted(rows.unique("set")), "languages": sorted(rows.unique("language")), "task": config.task,
-        "data_digest": _digest(rows),
+        "data_digest": _digest(rows), "weights": digests(weight_files(run / "model")),
     }
     write_text(folder / "scores.json", json.dumps(scores, indent=2, ensure_ascii=False) + "\n")
     write_report(folder / "report.html", scores, lines, rows)

@@ -9,7 +9,6 @@ what the Hub does not have yet.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import shutil
 import sys
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from shared.checkpoint.hub import SMALL_FILES
 from shared.errors import UserError
 from shared.inference import Transcriber
 from shared.system.command import reported
+from shared.system.files import digests
 from training.card import write_card
 from training.config import COMPLETE
 from training.data import open_sets
@@ -35,7 +35,8 @@ from training.hub_metadata import EVAL_RESULTS, OURS, eval_results
 # What an earlier commit may have left that a loader would take in place of the new weights or beside them: adapters,
 # other forms of the weights, parts of another tokenizer. They go in the commit that brings the model.
 RIVALS = ("adapter_*", "model*.safetensors", "*.safetensors.index.json", "pytorch_model*", "model.bin", "tf_model*.h5",
-          "flax_model*", *SMALL_FILES, f"{EVAL_RESULTS}/{OURS}*")
+          "flax_model*", "rust_model.ot", "ggml-*.bin", "*.gguf", "openvino_*", "onnx/*", *SMALL_FILES,
+          f"{EVAL_RESULTS}/{OURS}*")
 
 
 def publish(run: str | Path, repo_id: str, *, private: bool = False,
@@ -44,6 +45,7 @@ def publish(run: str | Path, repo_id: str, *, private: bool = False,
     run = Path(run)
     facts = gather(run)
     model = run / "model"
+    _check_evaluated(model, facts)
     say(f"on reloading it gives: {first_text(model, facts)}")
     (model / "README.md").write_text(write_card(facts, repo_id), encoding="utf-8")
     shutil.copyfile(run / "config.yaml", model / "config.yaml")
@@ -58,14 +60,23 @@ def publish(run: str | Path, repo_id: str, *, private: bool = False,
     return published
 
 
+def _check_evaluated(model: Path, facts: Facts) -> None:
+    """Raises UserError where the card's scores are those of other weights: the run went on after it was evaluated."""
+    scored, there = facts.scores.get("weights"), digests(weight_files(model))
+    if scored is not None and scored != there:
+        raise UserError("The run's scores are of other weights than its model has now", got=model,
+                        hint=f"python -m training.evaluation {model.parent}")
+
+
 def check_published(published: Checkpoint, model: Path) -> None:
     """Fetch the commit as an app does, and compare what would be loaded with the model here. Raises UserError."""
     _, folder = files(published, "transformers")
     names = _sent_names(model)
     listed = _listed(published)
     wrong = sorted((names - listed) | {name for name in listed - names if _is_rival(name)})
-    wrong += sorted(path.name for path in folder.iterdir()
-                    if path.name in names and _digest(path) != _digest(model / path.name))
+    here = [path for path in folder.iterdir() if path.name in names]
+    sent = digests(model / path.name for path in here)
+    wrong += sorted(name for name, digest in digests(here).items() if digest != sent[name])
     wrong += [path.name for path in weight_files(model) if not (folder / path.name).is_file()]
     if wrong:
         raise UserError("What the Hub gives back is not the model that was sent",
@@ -87,6 +98,9 @@ def _push(model: Path, repo_id: str, private: bool, facts: Facts) -> str:
     tuned = facts.scores["systems"]["fine-tuned"]
     try:
         api.create_repo(repo_id, private=private, exist_ok=True)
+        if private and not api.model_info(repo_id).private:
+            raise UserError("The repository is there already, and it is public", got=repo_id,
+                            hint="make it private in its settings on the Hub, or leave --private out")
         done = api.upload_folder(repo_id=repo_id, folder_path=model, allow_patterns=sorted(_sent_names(model)),
                                  delete_patterns=list(RIVALS),
                                  commit_message=f"{facts.config.name}: {tuned['wer']:.2f} % WER")
@@ -129,11 +143,6 @@ def _sent_names(model: Path) -> set[str]:
 
 def _is_rival(name: str) -> bool:
     return any(fnmatch(name, pattern) for pattern in RIVALS)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -23,7 +23,7 @@ from transformers.utils import logging
 
 from shared.checkpoint.added_tokens import add_language_tokens
 from shared.checkpoint.info import copy_facts, copy_files, update_json
-from shared.checkpoint.weights import ADAPTER, header, read_json, weight_files
+from shared.checkpoint.weights import ADAPTER, check_finite, header, read_json, weight_files
 from shared.errors import UserError
 
 Rank = Annotated[int, Field(ge=1, le=4096)]  # larger than any matrix of Whisper is wide
@@ -156,6 +156,8 @@ def load_model(folder: Path) -> WhisperForConditionalGeneration:
     finally:
         if bars:
             logging.enable_progress_bar()
+    for name, weight in model.state_dict().items():
+        check_finite(name, weight)
     missing = sorted(set(report["missing_keys"]) - {OUTPUT})
     if missing:
         raise UserError("The checkpoint is not complete", got=f"{len(missing)} tensors missing, such as {missing[0]}",

@@ -6,14 +6,19 @@ Knows nothing of what is in the files.
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import json
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx2
 from huggingface_hub import HfApi, get_token, snapshot_download, try_to_load_from_cache
+from huggingface_hub.constants import HF_HUB_CACHE
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -24,7 +29,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import tqdm
 
 from shared.checkpoint.identity import COMMIT
-from shared.checkpoint.weights import check_one_kind
+from shared.checkpoint.weights import check_one_kind, header
 from shared.errors import UserError
 
 # Connecting takes well under a second on a working line; without one, this is how long a person waits for the answer.
@@ -85,12 +90,15 @@ def fetch(model_id: str, revision: str | None, progress: Progress | None = None,
     names = _needed(model_id, set(sizes))
     total = sum(sizes[name] for name in names)
     _check_size(total, max_bytes)
+    here = try_to_load_from_cache(model_id, names[0], revision=info.sha)
+    if isinstance(here, str):
+        _dropped(Path(here).parent, names)
     try:
         folder = snapshot_download(model_id, revision=info.sha, allow_patterns=names,
                                    token=None if token else False,
                                    tqdm_class=_reporting(progress, model_id, total))
     except (httpx2.HTTPError, HfHubHTTPError, OSError) as error:
-        raise _unreachable(model_id, error) from error
+        raise _unwritable(error) or _unreachable(model_id, error) from error
     return Snapshot(Path(folder), info.sha or Path(folder).name)
 
 
@@ -121,7 +129,29 @@ def _cached(model_id: str, revision: str) -> Snapshot | None:
     shards = [name for name in names if name.endswith(".index.json")]
     if shards and not _shards_complete(folder, shards[0]):
         return None
-    return Snapshot(folder, folder.name)
+    return None if _dropped(folder, names) else Snapshot(folder, folder.name)
+
+
+def _dropped(folder: Path, names: Sequence[str]) -> bool:
+    """Remove the files of a snapshot that are cut off, which the Hub's client would take for whole; whether any was."""
+    broken = [path for name in names if (path := folder / name).exists() and _is_broken(path)]
+    for path in broken:
+        with contextlib.suppress(OSError):
+            path.resolve().unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+    return bool(broken)
+
+
+def _is_broken(path: Path) -> bool:
+    """Whether a file of the Hub's cache is cut off: the disk was full, or the power went."""
+    try:
+        if path.suffix == ".safetensors":
+            header(path)
+        elif path.suffix == ".json":
+            json.loads(path.read_text(encoding="utf-8-sig"))
+    except (UserError, ValueError, OSError):
+        return True
+    return False
 
 
 def _shards_complete(folder: Path, index: str) -> bool:
@@ -169,6 +199,15 @@ def _explained(error: Exception, model_id: str, revision: str | None, token: boo
                          hint="check the name; for a private model set HF_TOKEN or run `hf auth login`")
     return UserError("There is no such model on the Hub or folder here, or your token may not read it", got=model_id,
                      hint="check the name and the token's rights")
+
+
+def _unwritable(error: Exception) -> UserError | None:
+    """Where not the network but the place that files are kept in is at fault."""
+    number = getattr(error, "errno", None)
+    if number not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST):
+        return None
+    return UserError("The Hub's cache cannot be written", got=f"{os.strerror(number)}: {HF_HUB_CACHE}",
+                     hint="make room, or set HF_HOME to a folder that can be written")
 
 
 def _unreachable(model_id: str, error: Exception) -> UserError:

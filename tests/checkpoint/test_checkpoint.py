@@ -116,6 +116,28 @@ def test_a_hub_checkpoint_brings_only_what_is_needed(hub, small):
     assert files(Checkpoint.parse(f"me/whisper@{commit}"), "transformers")[1] == folder
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_a_file_of_the_hubs_cache_that_is_cut_off_is_fetched_again(hub, small, name):
+    model_id = f"me/cut-{name.partition('.')[0]}"
+    commit = hub.add("model", model_id, small)
+    for asked in (model_id, f"{model_id}@{commit}"):
+        _, folder = files(Checkpoint.parse(asked), "transformers")
+        os.truncate((folder / name).resolve(), 1000)
+        _, folder = files(Checkpoint.parse(asked), "transformers")
+        assert (folder / name).read_bytes() == (small / name).read_bytes()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a file where a folder is expected is another error there")
+def test_where_the_hubs_cache_cannot_be_written_the_network_is_not_blamed(hub, small, tmp_path, monkeypatch):
+    hub.add("model", "me/nowhere", small)
+    (tmp_path / "hub").write_text("a file, not a folder")
+    for module in ("huggingface_hub.constants", "huggingface_hub._snapshot_download"):
+        monkeypatch.setattr(f"{module}.HF_HUB_CACHE", str(tmp_path / "hub"), raising=False)
+    monkeypatch.setattr("shared.checkpoint.hub.HF_HUB_CACHE", str(tmp_path / "hub"))
+    with pytest.raises(UserError, match=r"cache cannot be written.*HF_HOME"):
+        files(Checkpoint.parse("me/nowhere"), "transformers")
+
+
 def test_a_hub_checkpoint_is_converted_once_and_says_the_same(hub, small, tmp_path, monkeypatch):
     monkeypatch.setenv("WHISPER_SPACES_CACHE", str(tmp_path))
     config = json.loads((small / "config.json").read_text()) | {"finetuned_languages": ["it"], "short_context": "any"}

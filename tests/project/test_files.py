@@ -38,6 +38,7 @@ def test_a_folder_is_made_once(cache):
 DAMAGES = {
     "a file cut short": lambda folder: os.truncate(folder / "below/weights.bin", 5_000),
     "an empty file": lambda folder: os.truncate(folder / "below/weights.bin", 0),
+    "a file of zeros": lambda folder: (folder / "below/weights.bin").write_bytes(bytes(10_000)),
     "a missing file": lambda folder: (folder / "config.json").unlink(),
     "a list that is no JSON": lambda folder: folder.with_name("model.files.json").write_text("{"),
     "a list of another kind": lambda folder: folder.with_name("model.files.json").write_text("[1]"),

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 from paths import DATA
+from safetensors.torch import load_file, save_file
 from training_world import random_base, small_data
 
 from shared import wer
@@ -140,13 +141,35 @@ def test_publishing_removes_what_a_loader_would_take_in_its_place(small, hub):
     old = {"adapter_config.json": b'{"peft_type": "LORA"}', "adapter_model.safetensors": b"old",
            "pytorch_model.bin": b"x", "model.safetensors.index.json": b"{}", "model-00001-of-00002.safetensors": b"x",
            "model.bin": b"x", "model.fp32-00001-of-00002.safetensors": b"x", "added_tokens.json": b"{}",
-           "notes.txt": b"mine",
+           "ggml-model.bin": b"x", "whisper.gguf": b"x", "onnx/model.onnx": b"x", "notes.txt": b"mine",
            "samples/clip.wav": b"mine"}
     hub.add("model", "tester/old", old)
     checkpoint = publish(small, "tester/old", say=lambda text: None)
     names = set(hub.read("model", "tester/old", checkpoint.revision))
     assert names & set(old) == {"notes.txt", "samples/clip.wav"}
     assert facts(files(checkpoint, "transformers")[1]).languages == ("it",)
+
+
+def test_scores_of_other_weights_are_not_published(small, hub, tmp_path):
+    """A run that went on after it was evaluated: its card would state what another model scored."""
+    run = tmp_path / "run"
+    shutil.copytree(small, run)
+    path = run / "model" / "model.safetensors"
+    weights = load_file(path)
+    weights["model.encoder.conv1.bias"] += 1
+    save_file(weights, path, metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"scores are of other weights.*training\.evaluation"):
+        publish(run, "tester/stale", say=lambda text: None)
+    assert not [entry for entry in hub.requests if entry.method in ("POST", "PUT")]
+
+
+def test_a_public_repository_is_not_taken_for_a_private_one(small, hub):
+    """The Hub keeps a repository as it is, whatever is asked for when it is made again."""
+    hub.add("model", "tester/public", {"notes.txt": b"mine"})
+    with pytest.raises(UserError, match="is public"):
+        publish(small, "tester/public", private=True, say=lambda text: None)
+    assert set(hub.read("model", "tester/public")) <= {"notes.txt", ".gitattributes"}
+    assert publish(small, "tester/hidden", private=True, say=lambda text: None).revision
 
 
 def test_what_was_published_is_fetched_and_compared(small, hub):
