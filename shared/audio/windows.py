@@ -93,20 +93,20 @@ def joined_windows(parts: Sequence[Window]) -> Window:
     return Window(np.concatenate([part.samples for part in parts]), tuple(pieces), parts[0].since, parts[-1].until)
 
 
-def repacked(parts: Sequence[Window], max_gap: float, max_seconds: float = WINDOW_SECONDS) -> list[Window]:
-    """Windows that follow one another, packed again as `windows` packs with this `max_gap`."""
+def repacked(parts: Iterable[Window], max_gap: float, max_seconds: float = WINDOW_SECONDS) -> Iterator[Window]:
+    """Windows that follow one another, packed again as `windows` packs with this `max_gap`, as they come."""
     limit, gap = max_seconds * SAMPLE_RATE, max_gap * SAMPLE_RATE
-    groups: list[list[Window]] = []
+    group: list[Window] = []
     n_samples = last = 0
     for piece in (piece for part in parts for piece in window_parts(part, 0)):
         start, length = piece.pieces[0][1], len(piece.samples)
-        if groups and n_samples + length <= limit and start - last <= gap and piece.since is None:
-            groups[-1].append(piece)
-        else:
-            groups.append([piece])
-            n_samples = 0
+        if group and (n_samples + length > limit or start - last > gap or piece.since is not None):
+            yield joined_windows(group)
+            group, n_samples = [], 0
+        group.append(piece)
         n_samples, last = n_samples + length, start + length
-    return [joined_windows(group) for group in groups]
+    if group:
+        yield joined_windows(group)
 
 
 def windows(

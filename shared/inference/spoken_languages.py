@@ -17,28 +17,32 @@ from shared.units import short_clock
 SURE, MIN_SECONDS = 0.8, 3.0
 
 
+def best_of(weights: Mapping[str, float]) -> str:
+    """The language of most seconds."""
+    return max(weights, key=lambda code: weights[code])
+
+
+def is_sure(weights: Mapping[str, float]) -> bool:
+    """Whether these seconds suffice to say which language they are in."""
+    seconds = sum(weights.values())
+    return seconds >= MIN_SECONDS and weights[best_of(weights)] >= SURE * seconds
+
+
 def languages_of(weights: Sequence[Mapping[str, float]], votes: Mapping[str, float]) -> list[str]:
     """weights: of each window in order, seconds of it for each language. votes: those of the whole recording so far."""
-    main = max(votes, key=lambda code: votes[code])
+    main = best_of(votes)
     found = []
     for i, weight in enumerate(weights):
-        best = max(weight, key=lambda code: weight[code])
-        seconds = sum(weight.values())
-        if seconds >= MIN_SECONDS and weight[best] >= SURE * seconds:
-            found.append(best)
+        if is_sure(weight):
+            found.append(best_of(weight))
             continue
         near = dict(weight)  # with half of what its neighbours say
         for other in (*weights[max(i - 1, 0) : i], *weights[i + 1 : i + 2]):
             for code, more in other.items():
                 near[code] = near.get(code, 0.0) + more / 2
-        best = max(near, key=lambda code: near[code])
+        best = best_of(near)
         found.append(best if near[best] >= SURE * sum(near.values()) else main)
     return found
-
-
-def may_be_mixed(languages: Sequence[str], i: int) -> bool:
-    """Whether to look at a window piece by piece: a change within it shows in its neighbours, if it has two."""
-    return i in (0, len(languages) - 1) or len(set(languages[i - 1 : i + 2])) > 1
 
 
 class Languages:

@@ -10,19 +10,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
-from itertools import groupby
+from itertools import count, groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from shared.audio import AudioSource, Source
-from shared.audio.windows import Window, joined_windows, repacked, window_parts, windows
+from shared.audio.windows import Window, repacked, windows
 from shared.checkpoint import MODELS, WITH_ROOM, Checkpoint, Download, Form, facts, files, measured
 from shared.checkpoint.tokenizer import tokens_of
 from shared.engines import Engine, plan_engine
 from shared.errors import Cancelled, UserError
+from shared.inference.batches import Batches, InOrder, Job
 from shared.inference.held import Held
-from shared.inference.spoken_languages import MIN_SECONDS, Languages, languages_of, may_be_mixed
+from shared.inference.language_detection import LanguageDetector, Spoken
+from shared.inference.spoken_languages import Languages
 from shared.inference.window_decoder import WindowDecoder
 from shared.languages import language_code, language_name
 from shared.options import Choices, Options
@@ -37,9 +38,9 @@ OnText = Callable[[Transcript], None]  # the segments that are new
 Choose = Callable[[str], tuple["Transcriber", str]]
 
 SHORT_GAP_SECONDS = 1.0  # a checkpoint that may be cropped gets each utterance for itself: padding costs it nothing
-HELD_SECONDS = 15 * 60  # a recording up to so long is windowed ahead, so that progress knows the exact total
-# Speech taken on at a time: little at first, so that the first text comes soon, then enough for full batches.
-POOL_SECONDS = (30, 60, 120, 240)
+# Speech from which batches are chosen: where somebody watches, little at first, so that the first text comes soon.
+# A full window lasts 20 to 30 s: one, two, four and eight of them are wanted.
+WATCHED_SECONDS, ALONE_SECONDS = (15, 45, 100, 220), (460,)
 
 
 class Transcriber:
@@ -188,21 +189,13 @@ class Transcriber:
         diarizer = _diarizer(options.n_speakers) if options.speakers else None
         if diarizer is not None:
             options = replace(options, words=True)  # a speaker may change within a segment
-        parts, total = self.windows(source, options), source.total
-        # Who reads along wants the first text before all speech is found.
-        if source.length is not None and source.length <= HELD_SECONDS and on_text is None:
-            held = list(parts)
-            parts, n_windows = iter(held), len(held)
-
-            def total(done: int, reached: float) -> int:
-                return n_windows
-
+        parts = self.windows(source, options)
         if diarizer is not None:
             parts = diarizer.listen(parts, cancel)
         watched = progress is not None or on_text is not None
         segments: list[Segment] = []
         spoken = Languages()
-        for done, of, new in (recognise or self.recognise)(parts, options, total if watched else None, cancel):
+        for done, of, new in (recognise or self.recognise)(parts, options, source.total if watched else None, cancel):
             segments += new.segments
             spoken.add(new)
             if on_text is not None and new.segments:
@@ -253,10 +246,10 @@ class Transcriber:
             UserError: the source cannot be read.
             Cancelled: the source's own event was set.
         """
-        return windows(source, onset=options.vad_onset, max_gap=self._max_gap)
+        return windows(source, onset=options.vad_onset, max_gap=self.max_gap)
 
     @property
-    def _max_gap(self) -> float:
+    def max_gap(self) -> float:
         """Seconds of silence over which this checkpoint's windows reach."""
         after = self.window_decoder.context.silence
         return SHORT_GAP_SECONDS if after is not None and after <= SHORT_GAP_SECONDS else 1e9
@@ -268,10 +261,10 @@ class Transcriber:
         """Decode windows batch by batch. This is the part that wants the GPU; it touches no file.
 
         Args:
-            parts: windows in order of time.
+            parts: windows in order of time, read as they are needed.
             options: the language is a code, or None to detect it.
-            total: (windows done, seconds reached) → estimate of how many; None where nobody watches, so that batches
-                may be full from the first.
+            total: (windows known, seconds up to which) → estimate of how many there will be; None where nobody watches,
+                so that batches may be full from the first.
             cancel: set from another thread, ends it within a step.
             choose: who decodes what is in a language that was detected here; this checkpoint does it all without.
 
@@ -281,67 +274,39 @@ class Transcriber:
         Raises:
             Cancelled: `cancel` was set.
         """
-        done = 0
-        # Several windows tell the language better than one. Unless ragged, padding and so the text depend on the batch.
+        # Unless windows of a batch may differ in length, padding and so the text depend on the batch.
         watched = total is not None or not self.engine.ragged
-        sizes = POOL_SECONDS[3:] if not watched else POOL_SECONDS if options.language is not None else POOL_SECONDS[2:]
-        votes: dict[str, float] = {}
-        for pool in _pools(iter(parts), sizes):
-            if cancel is not None and cancel.is_set():
-                raise Cancelled
-            states: list | None = None
-            if options.language is not None:
-                languages = [options.language] * len(pool)
-            else:
-                n_whole = len(pool)
-                pool, languages, states = self._by_language(pool, votes, cancel)
-                if choose is not None:
-                    pool, languages, states = self._packed_for(choose, pool, languages, states)
-                done -= len(pool) - n_whole  # parts of one window count as one
-            found: dict[int, list[Segment]] = {}
-            given = 0  # windows of the pool whose text has been given: always the first ones, in their order
-            first = _n_within(pool, POOL_SECONDS[0]) if watched and self.engine.ragged and not done else 0
-            decoded = partial(self._decoded, options=options, cancel=cancel, choose=choose)
-            for new in _first_alone(decoded, first, pool, languages, states):
-                found |= new
-                ready = next((i for i in range(given, len(pool)) if i not in found), len(pool))
-                done += len(new)
-                reached = pool[given - 1].end if given else pool[0].start
-                if ready == given:
-                    yield done, total and total(done, reached), Transcript((), languages[given], reached)
-                for language, group in groupby(range(given, ready), key=languages.__getitem__):
-                    places = list(group)
-                    segments = tuple(segment for i in places for segment in found[i])
-                    reached = pool[places[-1]].end
-                    yield done, total and total(done, reached), Transcript(segments, language, reached)
-                given = ready
+        batches = Batches(self._jobs(parts, options, cancel, choose), WATCHED_SECONDS if watched else ALONE_SECONDS,
+                          in_order=watched)
+        order, of, language = InOrder(), None, "en"
+        for found in batches.decoded(options, cancel):
+            if batches.all_known:
+                of = batches.n_known
+            elif total is not None:
+                of = total(batches.n_known, batches.known_until)
+            for language, segments in order.add(found) or [(found[0].job.language, [])]:
+                yield batches.n_done, of, Transcript(tuple(segments), language, order.reached)
+        if of != batches.n_done:  # the last batch was full, so nobody knew that it was the last
+            yield batches.n_done, batches.n_done, Transcript((), language, order.reached)
 
-    def _decoded(self, pool: Sequence[Window], languages: Sequence[str], states: Sequence[Any] | None, options: Options,
-                 cancel: threading.Event | None, choose: Choose | None = None) -> Iterator[dict[int, list[Segment]]]:
-        """Segments by window, those of one language after those of another."""
-        for language in dict.fromkeys(languages):
-            rows = [i for i, one in enumerate(languages) if one == language]
+    def _jobs(self, parts: Iterable[Window], options: Options, cancel: threading.Event | None, choose: Choose | None
+              ) -> Iterator[Job]:
+        """Each window with its language and who decodes it, packed as that checkpoint reads it best."""
+        place = count()
+        for language, group in groupby(self._spoken(parts, options, cancel, choose is None), key=lambda s: s.language):
             who, code = (self, language) if choose is None else choose(language)
-            known = None if states is None or who is not self else [states[i] for i in rows]
-            wanted = replace(options, language=code)
-            for new in who.window_decoder.recognise([pool[i] for i in rows], wanted, cancel, known):
-                yield {rows[i]: segments for i, segments in new.items()}
+            if who is self:
+                yield from (Job(next(place), one.window, self.window_decoder, code, one.states) for one in group)
+            else:
+                windows = repacked((one.window for one in group), who.max_gap)
+                yield from (Job(next(place), window, who.window_decoder, code) for window in windows)
 
-    def _packed_for(self, choose: Choose, pool: Sequence[Window], languages: Sequence[str],
-                    states: Sequence[Any] | None) -> tuple[list[Window], list[str], list[Any] | None]:
-        """Windows that another checkpoint decodes, packed as that one reads them best."""
-        windows: list[Window] = []
-        spoken: list[str] = []
-        kept: list[Any] = []
-        for language, group in groupby(range(len(pool)), key=languages.__getitem__):
-            places = list(group)
-            who, code = choose(language)
-            own = [pool[i] for i in places]
-            windows += own if who is self else repacked(own, who._max_gap)
-            if states is not None:
-                kept += [states[i] for i in places] if who is self else [None] * (len(windows) - len(kept))
-            spoken += [code] * (len(windows) - len(spoken))
-        return windows, spoken, None if states is None else kept
+    def _spoken(self, parts: Iterable[Window], options: Options, cancel: threading.Event | None, keeps_states: bool
+                ) -> Iterator[Spoken]:
+        known = options.language or (self.languages[0] if self.languages and len(self.languages) == 1 else None)
+        if known is not None:
+            return (Spoken(window, known) for window in parts)
+        return LanguageDetector(self.window_decoder, self.languages, cancel, keeps_states=keeps_states).each(parts)
 
     def detect_language(self, parts: Sequence[Window], cancel: threading.Event | None = None) -> str:
         """The language most probable over the first of the given windows, among those the checkpoint serves.
@@ -358,90 +323,11 @@ class Transcriber:
         """
         if self.languages is not None and len(self.languages) == 1:
             return self.languages[0]
-        votes: dict[str, float] = {}
-        for one in self._weights(parts[:3], cancel)[0]:  # up to 90 s: enough to outvote one odd window
-            for code, weight in one.items():
-                votes[code] = votes.get(code, 0.0) + weight
-        return max(votes, key=lambda code: votes[code])
-
-    def _by_language(self, pool: Sequence[Window], votes: dict[str, float], cancel: threading.Event | None
-                     ) -> tuple[list[Window], list[str], list[Any] | None]:
-        """The windows, those with two languages in them parted; the language of each; the encoder's states if of use.
-
-        votes: weight of each language so far in this recording; added to.
-        """
-        if self.languages is not None and len(self.languages) == 1:
-            return list(pool), [self.languages[0]] * len(pool), None
-        weights, states = self._weights(pool, cancel)
-        for one in weights:
-            for code, weight in one.items():
-                votes[code] = votes.get(code, 0.0) + weight
-        languages = languages_of(weights, votes)
-        found: list[tuple[Window, str, Any]] = []
-        for i, window in enumerate(pool):
-            parts = window_parts(window, MIN_SECONDS) if may_be_mixed(languages, i) else []
-            inner = languages_of(self._weights(parts, cancel)[0], votes) if len(parts) > 1 else []
-            if len(set(inner)) < 2:
-                found.append((window, languages[i], states[i]))
-                continue
-            for language, group in groupby(range(len(parts)), key=inner.__getitem__):
-                places = list(group)
-                part = joined_windows(parts[places[0] : places[-1] + 1])
-                found.append((part, language, self.window_decoder.encode([part], cancel)))
-        windows, languages, states = (list(column) for column in zip(*found, strict=True))
-        return windows, languages, states if self.engine.ragged else None
-
-    def _weights(self, windows: Sequence[Window], cancel: threading.Event | None
-                 ) -> tuple[list[dict[str, float]], list[Any]]:
-        """Seconds of each window for each language that the checkpoint serves, and the encoder's states."""
-        weights, kept = [], []
-        for window in windows:
-            found, states = self.window_decoder.detect_and_keep(window, cancel)
-            served = {code: p for code, p in found.items() if self.languages is None or code in self.languages}
-            every = sum(served.values()) or 1.0
-            weights.append({code: p / every * window.duration for code, p in served.items()})
-            kept.append(states)
-        return weights, kept
-
-
-def _n_within(pool: Sequence[Window], seconds: float) -> int:
-    """How many of the first windows last so long together; one at least."""
-    total = 0.0
-    for n, window in enumerate(pool):
-        total += window.duration
-        if total > seconds:
-            return max(n, 1)
-    return len(pool)
-
-
-def _first_alone(decoded: Callable[..., Iterator[dict[int, list[Segment]]]], n_first: int, pool: Sequence[Window],
-                 languages: Sequence[str], states: Sequence[Any] | None) -> Iterator[dict[int, list[Segment]]]:
-    """What is decoded, by window: that of the first `n_first` before the others are begun."""
-    for rows in (range(n_first), range(n_first, len(pool))):
-        if rows:
-            part = slice(rows.start, rows.stop)
-            for new in decoded(pool[part], languages[part], None if states is None else states[part]):
-                yield {rows[i]: segments for i, segments in new.items()}
+        # Up to 90 s: enough to outvote one odd window.
+        return LanguageDetector(self.window_decoder, self.languages, cancel).main(parts[:3])
 
 
 def _diarizer(n_speakers: int | None) -> Diarizer:
     from shared.diarization import Diarizer  # here: it imports torch, which takes seconds
 
     return Diarizer(n_speakers)
-
-
-def _pools(parts: Iterator[Window], seconds_each: Sequence[float]) -> Iterator[list[Window]]:
-    """Windows in groups of these seconds; the last size goes on."""
-    sizes = iter(seconds_each)
-    size = seconds = 0.0
-    pool: list[Window] = []
-    for window in parts:
-        if not pool:
-            size = next(sizes, size)
-        pool.append(window)
-        seconds += window.duration
-        if seconds >= size:
-            yield pool
-            pool, seconds = [], 0.0
-    if pool:
-        yield pool

@@ -15,19 +15,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from shared.audio.features import pad_or_trim
+from shared.audio.features import frames_for, pad_or_trim
 from shared.audio.windows import Window
 from shared.checkpoint import Facts
 from shared.checkpoint.tokenizer import Piece, Tokens
 from shared.engines import Decoded, Engine
 from shared.errors import Cancelled
 from shared.inference import quality
+from shared.inference.batches import Batches, Found, Job
 from shared.inference.context import POLICIES
 from shared.inference.segments import needs_words, on_audio, rest_of
 from shared.inference.word_times import Row, align_words
 from shared.options import Options
 from shared.transcript import Segment, Word
-from shared.whisper_constants import DECODER_POSITIONS, FRAMES_PER_POSITION, MAX_NEW_TOKENS, WINDOW_SECONDS
+from shared.whisper_constants import DECODER_POSITIONS, MAX_NEW_TOKENS, WINDOW_SECONDS
 
 TOKENS_PER_SECOND = 30  # no language is spoken at more of Whisper's tokens; a runaway clip ends there
 RESUME_SECONDS = 2.0  # speech left after the last timestamp for which a window is taken up again
@@ -45,36 +46,33 @@ class WindowDecoder:
         self._lock = threading.Lock()
         self.n_windows = self.n_again = 0  # how many clips were decoded, and how many of them a second time
 
-    def recognise(self, windows: Sequence[Window], options: Options, cancel: threading.Event | None = None,
-                  states: Sequence[Any] | None = None) -> Iterator[dict[int, list[Segment]]]:
+    def recognise(self, windows: Sequence[Window], options: Options, cancel: threading.Event | None = None
+                  ) -> Iterator[dict[int, list[Segment]]]:
         """Decode windows, those of like length together: yields the segments of each batch by the window's index.
 
-        options.language must be known. states: of each window, as `detect` gave them; None encodes them here.
-        What the model left unread of the windows is decoded when all have been, so that it fills batches of its own;
-        those windows come last.
+        options.language must be known. What the model left unread of a window is decoded with that of others; the
+        segments of such a window come when all of it has been read.
         """
+        assert options.language is not None
+        jobs = [Job(place, window, self, options.language) for place, window in enumerate(windows)]
         begun: dict[int, list[Segment]] = {}  # windows of which something is left
-        rests: dict[int, Window] = {}
-        for batch in self._batches(windows):
-            known = None if states is None else self.engine.join([states[i] for i in batch])
-            segments, left = self._decode_batch([windows[i] for i in batch], options, cancel, known)
-            found = dict(zip(batch, segments, strict=True))
-            for row, rest in left.items():
-                rests[batch[row]], begun[batch[row]] = rest, found.pop(batch[row])
-            if found:
-                yield found
-        places = list(rests)
-        if places:
-            for more in self.recognise(list(rests.values()), options, cancel):
-                yield {places[i]: begun[places[i]] + segments for i, segments in more.items()}
+        for batch in Batches(jobs).decoded(options, cancel):
+            done: dict[int, list[Segment]] = {}
+            for job, segments, rest in batch:
+                so_far = begun.pop(job.place, []) + segments
+                (done if rest is None else begun)[job.place] = so_far
+            if done:
+                yield done
 
-    def detect(self, window: Window, cancel: threading.Event | None = None) -> dict[str, float]:
-        """Probability of each language code."""
-        return self.detect_and_keep(window, cancel)[0]
+    def detect(self, window: Window, cancel: threading.Event | None = None, *, silence: float | None = None
+               ) -> tuple[dict[str, float], Any]:
+        """Probability of each language code, and the encoder's states.
 
-    def detect_and_keep(self, window: Window, cancel: threading.Event | None = None) -> tuple[dict[str, float], Any]:
-        """Probability of each language code, and the encoder's states for `recognise`."""
-        states = self.encode([window], cancel)
+        silence: seconds after the window, which are cheaper than what text needs (`context`); None for that, and
+        states from which the window can be decoded.
+        """
+        states = self.encode([window], cancel) if silence is None else self._encode([window], [
+            frames_for(window.duration + silence)], cancel)
         with self._lock:
             return self.engine.detect_language(states)[0], states
 
@@ -86,6 +84,10 @@ class WindowDecoder:
                    else self.context.n_frames(window.duration) for window in windows]
         if not self.engine.ragged:
             lengths = [max(lengths)] * len(windows)
+        return self._encode(windows, lengths, cancel)
+
+    def _encode(self, windows: Sequence[Window], lengths: Sequence[int], cancel: threading.Event | None) -> Any:
+        """lengths: log-mel frames of each."""
         states = []
         for i in range(0, len(windows), self.engine.encoder_batch):
             if cancel is not None and cancel.is_set():
@@ -110,38 +112,33 @@ class WindowDecoder:
             return align_words(self.engine, self.tokens, row, pieces, window.duration,
                                options.language if options.task == "transcribe" else "en", window.samples)
 
-    def _batches(self, windows: Sequence[Window]) -> Iterator[list[int]]:
-        """Indices of windows to be decoded together: like lengths, and no more than the engine has room for."""
-        lengths = [self.context.n_frames(window.duration) // FRAMES_PER_POSITION for window in windows]
-        batch: list[int] = []
-        for i in sorted(range(len(windows)), key=lengths.__getitem__):
-            n_rows = len(batch) + 1
-            if batch and (n_rows > self.engine.batch_size or n_rows * lengths[i] > self.engine.max_positions):
-                yield batch
-                batch = []
-            batch.append(i)
-        if batch:
-            yield batch
-
-    def _decode_batch(
-        self, batch: Sequence[Window], options: Options, cancel: threading.Event | None, states: Any = None,
-    ) -> tuple[list[list[Segment]], dict[int, Window]]:
-        """Segments of each window, and by its row what the model left unread of it."""
-        states = self.encode(batch, cancel) if states is None else states
+    def decode_batch(self, batch: Sequence[Job], options: Options, cancel: threading.Event | None) -> list[Found]:
+        """Segments of each job of one language, and what the model left unread of its window."""
+        windows = [job.window for job in batch]
+        options = replace(options, language=batch[0].language)
+        states = self._states(batch, cancel)
         prompt = self.tokens.prompt(options.language, options.task, timestamps=self.facts.timestamps,
                                     initial_prompt=options.initial_prompt)
-        results = self.decode(states, prompt, max(window.duration for window in batch), cancel,
+        results = self.decode(states, prompt, max(window.duration for window in windows), cancel,
                               beam_size=options.beam_size)
         self.n_windows += len(batch)
-        found: list[list[Segment]] = []
-        rests: dict[int, Window] = {}  # by row
-        for index, (window, decoded) in enumerate(zip(batch, results, strict=True)):
-            segments, reached = self._finish(window, decoded, Row(states, index, prompt), options, cancel)
-            found.append(segments)
+        found = []
+        for index, (job, decoded) in enumerate(zip(batch, results, strict=True)):
+            segments, reached = self._finish(job.window, decoded, Row(states, index, prompt), options, cancel)
             # The last timestamp tells how far the model read; what it left is a window of its own.
-            if self.facts.timestamps and segments and RESUME_SECONDS < reached < window.duration - RESUME_SECONDS:
-                rests[index] = rest_of(window, reached)
-        return found, rests
+            is_left = self.facts.timestamps and segments \
+                and RESUME_SECONDS < reached < job.window.duration - RESUME_SECONDS
+            found.append(Found(job, segments, rest_of(job.window, reached) if is_left else None))
+        return found
+
+    def _states(self, batch: Sequence[Job], cancel: threading.Event | None) -> Any:
+        """Of the batch; only what has not been encoded yet is encoded."""
+        new = [job for job in batch if job.states is None]
+        if len(new) == len(batch):
+            return self.encode([job.window for job in batch], cancel)
+        made = self.encode([job.window for job in new], cancel) if new else None
+        rows = iter([self.engine.row(made, i) for i in range(len(new))])
+        return self.engine.join([next(rows) if job.states is None else job.states for job in batch])
 
     def _finish(self, window: Window, decoded: Decoded, row: Row, options: Options, cancel: threading.Event | None
                 ) -> tuple[list[Segment], float]:

@@ -78,7 +78,7 @@ class LiveTranscriber:
             step: seconds of new speech after which it is decoded again; None: as often as the last decoding's cost
                 allows.
             share: the part of the time that may be spent on decoding, 0 … 1, where `step` is None.
-            choose: which Transcriber goes on once the language (its code) is known.
+            choose: which Transcriber goes on once a language (its code) is known, and whenever it changes.
 
         Raises:
             UserError: the checkpoint cannot do what the options ask.
@@ -107,7 +107,7 @@ class LiveTranscriber:
 
     @property
     def language(self) -> str | None:
-        """ISO 639-1, None as long as it is not known."""
+        """Which is spoken now: ISO 639-1, None as long as it is not known."""
         return self._decoder.options.language
 
     @property
@@ -199,14 +199,16 @@ class LiveTranscriber:
         now = words[local_agreement.settled_in(self._current.committed, words) :]
         n_settled = len(now) if in_pause else sum(word.end <= window.end - MIN_TRAILING_SECONDS for word in now)
         n_agreed = min(n_settled, local_agreement.agreed(before, now, in_pause=in_pause))
+        if not self._decoder.is_sure_of_language:
+            n_agreed = 0
         self._commit(now[:n_agreed])
         self._current.last = _Hypothesis(now[n_agreed:], at.end)
 
     def _end(self, at: Utterance) -> None:
         """The utterance is over: its last hypothesis stands if it covers all of it; else it is decoded once more."""
+        if not self._knows_language(at):
+            return
         if self._current.last is None or self._current.last.until < at.end:
-            if not self._knows_language(at):
-                return
             window = self._endpointer.window(at, HARD_SECONDS)
             words = self._decoder.decode(window)
             if words is None:
@@ -261,7 +263,12 @@ class LiveTranscriber:
         return self._decoder.options.task == "translate"
 
     def _knows_language(self, at: Utterance) -> bool:
-        return self._decoder.knows_language(self._endpointer.window(at, HARD_SECONDS), is_last=at.ended)
+        """Whether it can be decoded. A hypothesis in a language that it turns out not to be in is forgotten."""
+        before = self.language
+        known = self._decoder.knows_language(self._endpointer.window(at, HARD_SECONDS), is_last=at.ended)
+        if before not in (None, self.language):
+            self._current.last = None
+        return known
 
     # committed text
 

@@ -35,10 +35,10 @@ def recognise(chosen: Transcriber, parts: Iterable[Window], options: Options,
         yield from chosen.recognise(parts, options, total, cancel, choose)
         return
     parts = list(parts)  # crosses the process border whole; the app's length limit bounds it
-    for done, new in _recognise_on_gpu(key_of(chosen), parts, options, tuned and key_of(tuned)):
+    for done, of, new in _recognise_on_gpu(key_of(chosen), parts, options, tuned and key_of(tuned)):
         if cancel is not None and cancel.is_set():
             return
-        yield done, len(parts), new
+        yield done, of or len(parts), new
 
 
 def detect(chosen: Transcriber, parts: list[Window], cancel: threading.Event | None) -> str:
@@ -57,11 +57,10 @@ def _gpu_seconds(key: tuple[str, str], parts: list[Window], options: Options | N
 
 @spaces.GPU(duration=_gpu_seconds)  # type: ignore[attr-defined]  # set at run time
 def _recognise_on_gpu(key: tuple[str, str], parts: list[Window], options: Options,
-                      tuned: tuple[str, str] | None = None) -> Iterator[tuple[int, Transcript]]:
+                      tuned: tuple[str, str] | None = None) -> Iterator[tuple[int, int | None, Transcript]]:
     base = LOADED[key]
     choose = None if tuned is None else chooser(base, LOADED[tuned])
-    for done, _, new in base.recognise(parts, options, lambda done, reached: None, None, choose):
-        yield done, new
+    yield from base.recognise(parts, options, lambda done, reached: None, None, choose)
 
 
 @spaces.GPU(duration=_gpu_seconds)  # type: ignore[attr-defined]  # set at run time

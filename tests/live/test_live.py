@@ -288,6 +288,22 @@ def test_the_language_decides_who_goes_on(base, tuned):
     assert live.transcriber is tuned and updates[-1].transcript.language == "it"
 
 
+def test_a_second_speaker_in_another_language_is_written_in_it(base):
+    """It was written as if it were the first one's, for the rest of the session. A language that is given stays."""
+    english, italian = (joined([clip.path for clip in some]) for some in (clips("en")[:2], clips("it")[::3][:2]))
+    samples = np.concatenate([english.samples, np.zeros(SAMPLE_RATE, np.float32), italian.samples])
+    updates = listen(LiveTranscriber(base, step=1.0), samples)
+    assert_committed_text_only_grows(updates)
+    border = english.duration + 0.5
+    for language, spoken_clips, is_after in (("en", clips("en")[:2], False),
+                                             ("it", clips("it")[::3][:2], True)):
+        text = " ".join(s.text for s in updates[-1].transcript.segments if (s.start > border) == is_after)
+        assert word_errors(" ".join(clip.text for clip in spoken_clips), text, language).wer <= 0.35
+    assert updates[-1].transcript.language == "it"
+    fixed = LiveTranscriber(base, Options(language="en"), step=5.0)
+    assert listen(fixed, samples)[-1].transcript.language == "en"
+
+
 def test_what_the_checkpoint_cannot_do(base):
     with pytest.raises(UserError, match="no such task"):
         LiveTranscriber(base, Options(task="sing"))
