@@ -21,7 +21,7 @@ from benchmarks.peers.sets import SETS, BenchSet, Clip, bench_set, joined, sente
 from benchmarks.peers.systems import SYSTEMS
 from benchmarks.peers.worker import PeerFailed, Worker
 from shared.audio import SAMPLE_RATE, Waveform, load_audio
-from shared.checkpoint import MODELS, Checkpoint
+from shared.checkpoint import MODELS
 from shared.errors import UserError
 from shared.inference import Transcriber
 from shared.wer import pooled, word_errors
@@ -187,15 +187,14 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> BenchSet:
     return BenchSet("short-en", "en", tuple(made))
 
 
-def test_a_worker_transcribes_as_the_transcriber_does(spoken: BenchSet) -> None:
+def test_a_worker_transcribes_as_the_transcriber_does(spoken: BenchSet, base: Transcriber) -> None:
     worker = Worker(SYSTEMS["ours-ctranslate2"], "embedded:whisper-base", threads=2)
     try:
         single = worker.run(spoken, "single", tries=1)
         batch = worker.run(spoken, "batch", tries=1)
     finally:
         worker.close()
-    ours = Transcriber(Checkpoint.parse("embedded:whisper-base"), engine="ctranslate2", device="cpu")
-    expected = [ours.transcribe(Waveform(load_audio(clip.path).samples), language="en").text for clip in spoken.clips]
+    expected = [base.transcribe(Waveform(load_audio(clip.path).samples), language="en").text for clip in spoken.clips]
     assert single["texts"] == batch["texts"] == expected
     assert len(single["seconds"]) == len(single["first"]) == 2 and len(batch["seconds"]) == 1
     assert all(0 < first <= took for first, took in zip(single["first"], single["seconds"], strict=True))

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from paths import ROOT
 
+from shared.checkpoint import configured
+from shared.serving import ServingInBackground
+
 OURS = {"shared", "feature_pipeline", "training"}
 MAY_IMPORT = {"shared": {"shared"}, "feature_pipeline": {"feature_pipeline", "shared"},
               "training": {"training", "feature_pipeline", "shared"}, "spaces": {"shared"}}
@@ -115,9 +118,8 @@ def test_the_first_page_waits_for_no_weights_and_no_torch():
     code = ("import sys\nfrom shared.serving import Limits, serving\nfrom shared.ui.pages.suite import NAME, PAGES\n"
             "from shared.ui.server.launch import build\nserved = serving(Limits())\nbuild(NAME, PAGES, served)\n"
             "print(served.is_loaded, sorted({'torch', 'transformers', 'ctranslate2', 'datasets'} & set(sys.modules)))")
-    run = [sys.executable, "-c", code]
-    subprocess.run(run, cwd=ROOT, check=True, capture_output=True)  # the first start joins the adapter, with torch
-    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=True)
+    ServingInBackground(*configured())  # the first start joins the adapter, with torch
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "False []"
 
 

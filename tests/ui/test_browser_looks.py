@@ -99,7 +99,7 @@ def violations(page) -> list[str]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("screen", SCREENS)
-def test_axe_finds_nothing_on_any_page_without_and_with_a_result(app, screen, scheme, browsers):
+def test_axe_finds_nothing_on_any_page(app, screen, scheme, browsers):
     with visit(browsers(), app, screen, scheme=scheme) as page:
         for path in ("", *FIELDS):
             page.goto(f"{app}/{path}")
@@ -108,15 +108,26 @@ def test_axe_finds_nothing_on_any_page_without_and_with_a_result(app, screen, sc
             page.get_by_text("Loading...", exact=True).wait_for(state="detached")  # Gradio's own, before its blocks
             page.wait_for_timeout(700)  # Gradio fades its blocks in, and what is half there has half the contrast
             assert violations(page) == [], path
-        for path, done in (("files", "#upload-result .facts"), ("compare", "#compare-result .verdict")):
-            page.goto(f"{app}/{path}")
-            page.get_by_text("Italian: a greeting").first.click()
-            page.locator(done).wait_for(timeout=PATIENCE_MS)
-            for fold in page.locator("[id$='-result'] summary").all():
-                fold.click()
-            page.locator(".advanced button, .advanced summary").first.click()
-            page.wait_for_timeout(700)
-            assert violations(page) == [], f"{path} with a result"
+
+
+@pytest.mark.parametrize(("path", "done"), [("files", "#upload-result .facts"),
+                                            ("compare", "#compare-result .verdict")])
+def test_axe_finds_nothing_in_a_result(app, path, done, browsers):
+    """The same result at both widths and in both themes, to which a page turns while it is open."""
+    with visit(browsers(), f"{app}/{path}") as page:
+        page.get_by_text("Italian: a greeting").first.click()
+        page.locator(done).wait_for(timeout=PATIENCE_MS)
+        for fold in page.locator("[id$='-result'] summary").all():
+            fold.click()
+        page.locator(".advanced button, .advanced summary").first.click()
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            page.wait_for_function(f"document.body.classList.contains('dark') === {str(scheme == 'dark').lower()}")
+            for screen, size in SCREENS.items():
+                page.set_viewport_size(size)
+                page.wait_for_timeout(700)
+                assert violations(page) == [], f"{scheme}, {screen}"
+                assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), screen
 
 
 REACHABLE = "a[href], button, input, textarea, select, summary, [role=combobox], [role=tab]"
