@@ -1,8 +1,8 @@
 """python -m training.evaluation RUN [key=value ...]: base and fine-tuned on the test split, by the code that serves.
 
 Enters: a run's folder. Leaves in RUN/evaluation/: hypotheses-*.jsonl (raw, one line a clip, written as they come; a
-second start goes on after the last), scores.json and report.html. Transcribing is `shared.inference`, counting is
-`shared.wer`; this module knows neither models nor what a word is.
+second start goes on after the last), scores.json, report.html and trn/ for sclite. Transcribing is `shared.inference`,
+counting is `shared.wer`; this module knows neither models nor what a word is.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Line:
 
 
 def evaluate(run: str | Path, options: Options = Options(), *, say: Callable[[str], None] = print) -> dict[str, Any]:
-    """Transcribe what is not yet transcribed, score all, write scores.json and report.html, return the scores.
+    """Transcribe what is not yet transcribed, score all, write scores.json, report.html and trn/, return the scores.
 
     Raises UserError if the run has no model yet, or a data set is missing.
     """
@@ -122,6 +122,9 @@ def evaluate(run: str | Path, options: Options = Options(), *, say: Callable[[st
     }
     write_text(folder / "scores.json", json.dumps(scores, indent=2, ensure_ascii=False) + "\n")
     write_report(folder / "report.html", scores, lines, rows)
+    for name, some in lines.items():
+        wer.write_trn(folder / "trn" / name.replace(", ", "-").replace(" ", "-"),
+                      [(line.reference, line.hypothesis, line.text_language) for line in some])
     return scores
 
 

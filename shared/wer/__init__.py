@@ -9,6 +9,7 @@ from shared.wer.counts import (
     word_errors,
 )
 from shared.wer.normaliser import normalise, unit
+from shared.wer.trn import write_trn
 
 __all__ = [
     "MIN_UTTERANCES",
@@ -28,4 +29,5 @@ __all__ = [
     "unit",
     "utterance_errors",
     "word_errors",
+    "write_trn",
 ]
