@@ -5,7 +5,7 @@ On one's own machine, where the package `training` is, there is a page that trai
 
 from importlib.util import find_spec
 
-from shared.ui.pages.suite import NAME, PAGES
+from shared.ui.pages.suite import NAME, pages_with
 from shared.ui.server.launch import Page, launch
 
 
@@ -18,4 +18,4 @@ def own_pages() -> tuple[Page, ...]:
 
 
 if __name__ == "__main__":
-    launch(NAME, (*PAGES, *own_pages()))
+    launch(NAME, pages_with(*own_pages()))

@@ -106,7 +106,11 @@ def test_stop_in_the_middle_of_a_word_loses_nothing_before_it(app, speech, brows
     monkeypatch.setattr(microphone, "WHOLE_SECONDS", 1e9)  # all of it is read once more
     with visit(browsers(speech), f"{app.address}/microphone", "phone") as page:
         start(page)
+        page.add_style_tag(content=".live-text { min-height: 0 !important; max-height: 1.6em !important; }")
         page.wait_for_function("document.querySelector('[data-live=tentative]').textContent.length > 5")
+        page.wait_for_function("""(() => { const box = document.querySelector('.live-text');  // the newest is in sight
+            return box.scrollHeight > box.clientHeight + 20
+                && box.scrollTop + box.clientHeight >= box.scrollHeight - 2; })()""")
         assert page.locator("[data-live=stop]").is_enabled(), "still recording"
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
         page.wait_for_function("document.querySelector('[data-live=clock]').textContent >= '0:04'",

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import urllib.request
+from collections.abc import Iterator
 from importlib import resources
 
 import pytest
 from browser import MARKS, PATIENCE_MS, SCREENS, visit
-from paths import ROOT
+from paths import DATA, ROOT
 from running_app import running_app
+
+from shared.serving import Serving
+from shared.ui.pages.suite import NAME, pages_with
+from shared.ui.server import uses
+from shared.ui.server.launch import build, start
+from training.studio.page import PAGE, Studio, render
 
 pytestmark = MARKS
 AXE = (resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
@@ -130,6 +138,37 @@ def test_axe_finds_nothing_in_a_result(app, path, done, browsers):
                 assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), screen
 
 
+@pytest.fixture(scope="module")
+def own(tmp_path_factory) -> Iterator[str]:
+    """The suite as on one's own machine, with the page Train: three sentences, of which one is recorded."""
+    place = tmp_path_factory.mktemp("own")
+    recordings = Studio(place).recordings("en")
+    recordings.add(["One sentence.", "Another one.", "And a third."])
+    recordings.keep(1, DATA / "en_austen-0880.flac")
+    train = dataclasses.replace(PAGE, render=lambda serving: render(serving, Studio(place)))
+    demo = build(NAME, pages_with(train), Serving("embedded:whisper-base", "embedded:whisper-base-it"))
+    yield start(demo, max_bytes=None, block=False).rstrip("/")
+    uses.withdraw("train")
+    demo.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("screen", SCREENS)
+def test_the_page_train_has_a_card_and_axe_finds_nothing_on_it(own, screen, scheme, browsers):
+    with visit(browsers(), own, screen, scheme=scheme) as page:
+        page.locator("#home").get_by_role("link", name="Train").wait_for()
+        page.wait_for_timeout(700)
+        assert violations(page) == [], "front page"
+        page.locator("#home").get_by_role("link", name="Train").click()
+        page.locator("#train-sentence").filter(has_text="Sentence 2 of 3").wait_for()
+        page.wait_for_timeout(700)
+        assert violations(page) == [], "with sentences"
+        page.goto(f"{own}/train?language=it")
+        page.locator("#train-sentence").filter(has_text="Add some sentences").wait_for()
+        page.wait_for_timeout(700)
+        assert violations(page) == [], "without"
+
+
 REACHABLE = "a[href], button, input, textarea, select, summary, [role=combobox], [role=tab]"
 # Of each control in sight: has it had the focus, and could that be seen? A file field's own input is not shown.
 IN_SIGHT = """() => { window.seen = new Set(); window.unseen = [];
@@ -148,9 +187,11 @@ MISSED = """(selector) => [...document.querySelectorAll(selector)].filter((one) 
   }).map((one) => one.outerHTML.slice(0, 200))"""
 
 
-@pytest.mark.parametrize("path", ["", *FIELDS])
-def test_everything_is_reached_with_tab_and_one_sees_where_one_is(app, path, browsers):
-    with visit(browsers(), f"{app}/{path}") as page:
+@pytest.mark.parametrize("path", ["", *FIELDS, "train"])
+def test_everything_is_reached_with_tab_and_one_sees_where_one_is(app, own, path, browsers):
+    with visit(browsers(), f"{own if path == 'train' else app}/{path}") as page:
+        if path == "train":
+            page.locator("#train-sentence").filter(has_text="Sentence 2 of 3").wait_for()
         page.wait_for_timeout(700)
         page.evaluate(IN_SIGHT)
         for _ in range(80):

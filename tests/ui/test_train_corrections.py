@@ -52,4 +52,4 @@ def test_corrected_lines_are_recordings_of_the_page_train(suite, browsers):
         note.get_by_role("link", name="Open Train").click()
         page.locator("#train-sentence").filter(has_text="Unless to be rather cold-hearted").wait_for()
         page.locator("#train-sentence").filter(has_text="Sentence 1 of 1: recorded").wait_for()
-        playwright.expect(page.get_by_label("Language").first).to_have_value("English")
+        playwright.expect(page.get_by_label("Spoken language").first).to_have_value("English")

@@ -15,6 +15,7 @@ from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 from hub_server import USER
 from huggingface_hub import HfApi
+from media_server import serves
 from page_client import PageClient
 from speech import clips
 
@@ -211,10 +212,32 @@ def test_rows_of_a_hub_data_set(client, hub, tmp_path):
     api = HfApi()
     api.create_repo(f"{USER}/mailbox", repo_type="dataset")
     api.upload_folder(repo_id=f"{USER}/mailbox", repo_type="dataset", folder_path=tmp_path, path_in_repo="data")
+    ask_set(client, "hub", None, None, f"https://huggingface.co/datasets/{USER}/mailbox", "", "test", 1)
     summary, *_ = ask_set(client, "hub", None, None, f"{USER}/mailbox", "", "test", 2)
     assert summary["n_clips"] == 2 and summary["origin"].startswith(f"{USER}/mailbox")
     with pytest.raises(AppError, match="no such split"):
         ask_set(client, "hub", None, None, f"{USER}/mailbox", "", "validation", 2)
+
+
+def test_a_test_set_behind_a_link_is_read_as_links_are(client, tmp_path, monkeypatch):
+    """A zip's address in the field of the data set; hosts and addresses are judged as on the page for links."""
+    zipped(tmp_path, {MAILBOX.path.name: MAILBOX.path.read_bytes()}, [(MAILBOX.path.name, MAILBOX.text)])
+    with serves(tmp_path) as address:
+        link = f"{address}/set.zip"
+        monkeypatch.setenv("ALLOWED_HOSTS", "*")
+        with pytest.raises(AppError, match="private address"):
+            ask_set(client, "hub", None, None, link, "", "test", 10)
+        monkeypatch.setenv("LINK_ALLOW_LOOPBACK", "1")
+        monkeypatch.setenv("ALLOWED_HOSTS", "")
+        with pytest.raises(AppError, match="not allowed here"):
+            ask_set(client, "hub", None, None, link, "", "test", 10)
+        monkeypatch.setenv("ALLOWED_HOSTS", address.removeprefix("http://"))
+        summary, *_ = ask_set(client, "hub", None, None, link, "", "test", 10)
+        assert summary["n_clips"] == 1 and summary["origin"] == link
+        (tmp_path / "page.zip").write_text("<html>Sign in</html>")
+        with pytest.raises(AppError, match="not a zip file"):
+            ask_set(client, "hub", None, None, f"{address}/page.zip", "", "test", 10)
+    assert not list(ROOT.glob("testset-*"))
 
 
 def test_a_private_data_set_is_not_shown_to_visitors_unless_its_owner_lists_it(client, hub, app, tmp_path):

@@ -22,6 +22,7 @@ from gradio.context import Context
 from shared.errors import UserError
 from shared.languages import LANGUAGES, language_name
 from shared.serving import Serving
+from shared.ui.components.language import language_field
 from shared.ui.components.panel import heading
 from shared.ui.server import messages, uses
 from shared.ui.server.launch import Page
@@ -96,7 +97,7 @@ def page(serving: Serving) -> None:
     render(serving, Studio(Path.cwd()))
 
 
-PAGE = Page("Train", "train", page)
+PAGE = Page("Train", "train", page, "Read sentences aloud, train on them, and see whether it is better.")
 
 
 def render(serving: Serving, studio: Studio) -> None:
@@ -136,8 +137,7 @@ class _Record:
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
         gr.HTML("<h2>1. Record</h2>")
-        self.language = gr.Dropdown(sorted((name, code) for code, name in LANGUAGES.items()), value="en",
-                                    label="Language", filterable=True, elem_id="train-language")
+        self.language = language_field(LANGUAGES, "en", elem_id="train-language")
         with gr.Accordion("Sentences to read", open=True) as self.writing:
             self.sentences = gr.Textbox(label="One on each line", lines=4, max_lines=12, elem_id="train-sentences")
             self.file = gr.File(label="or a text file", file_types=[".txt"], type="filepath", height=150)
@@ -169,7 +169,7 @@ class _Record:
         self.skip.click(lambda language, number: self._at(language, number + 1), here, self._outputs, **quiet)
         self.back.click(lambda language, number: self._at(language, number - 1), here, self._outputs, **quiet)
         self.remove.click(self._remove, here, self._outputs, **quiet)
-        self.language.change(self._first, self.language, self._outputs, **quiet)
+        self.language.input(self._first, self.language, self._outputs, **quiet)
         for event in (self.recording.stop_recording, self.recording.upload):
             event(lambda: gr.Button(interactive=True), None, self.keep, **quiet)
         self.recording.clear(lambda: gr.Button(interactive=False), None, self.keep, **quiet)

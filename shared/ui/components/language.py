@@ -20,14 +20,18 @@ aria-controls="spoken-languages" autocomplete="off" autocapitalize="off" spellch
 <ul id="spoken-languages" role="listbox" aria-label="Languages" hidden></ul></div>"""
 
 
-def language_field(offered: Iterable[str]) -> gr.HTML:
+def language_field(offered: Iterable[str], value: str = DETECT, *, elem_id: str | None = None) -> gr.HTML:
     """Its value is an ISO 639-1 code, or DETECT; from a program any name that `language_code` knows.
 
     Args:
         offered: codes of the languages in the list.
+        value: the code to begin with; with DETECT it may be left to the model.
+        elem_id: of the component.
     """
-    return gr.HTML(DETECT, label="Spoken language", html_template=TEMPLATE, elem_classes="language", min_width=140,
-                   js_on_load=(STATIC / "language.js").read_text(encoding="utf-8"), choices=_choices(offered))
+    choices = _choices(offered)
+    return gr.HTML(value, label="Spoken language", html_template=TEMPLATE, elem_classes="language", min_width=140,
+                   elem_id=elem_id, js_on_load=(STATIC / "language.js").read_text(encoding="utf-8"),
+                   choices=choices if value == DETECT else choices[1:])
 
 
 def _choices(offered: Iterable[str]) -> list[dict[str, Any]]:

@@ -20,7 +20,6 @@ from shared.ui.components.go import QUIET, Go
 from shared.ui.components.panel import footing, heading
 from shared.ui.pages import compare_clip, compare_set, compare_set_view
 from shared.ui.pages.compare_inputs import (
-    HUB,
     ZIP,
     AskedTestSet,
     ClipSource,
@@ -157,15 +156,15 @@ def _compare_test_sets(serving: Serving, many: ClipSource, go: Go, chosen: Compa
     def compare_test_set(asked: AskedTestSet, work: Job) -> list[Any]:
         both = pair(serving, asked.how, work)
         work.says("opening the test set")
-        with clips_of(asked, serving.limits) as clips, new_folder() as folder:
+        with clips_of(asked, serving.limits, work.cancel) as clips, new_folder() as folder:
             sounds = Sounds(folder)
             evaluation, notes = compare_set.compare_set(serving, clips, both, asked.how, work, sounds)
             players = sounds.only([clip.id for clip in compare_set_view.shown(evaluation)])
             summary = compare_set.as_dict(evaluation, both, notes)
             files = compare_set.write_files(evaluation, summary, folder)
-            name = asked.dataset if asked.source == HUB else Path(asked.archive or "").name
+            name = asked.archive if asked.source == ZIP else (asked.dataset or "").rpartition("://")[2]
             made = Comparison(
-                name=safe_name(name or ""), folder=folder, owner=work.asker.owner, files=files, data=summary,
+                name=safe_name(Path(name or "").name), folder=folder, owner=work.asker.owner, files=files, data=summary,
                 html=compare_set_view.html(evaluation, notes, players), verdict=summary["verdict_text"],
                 seconds=evaluation.audio_seconds)
             return panel.finished(work, made)

@@ -5,6 +5,8 @@ Leaves: Gradio components, typed requests of their values, and what these name: 
 
 from __future__ import annotations
 
+import re
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,16 +15,20 @@ from typing import Any, ClassVar
 import gradio as gr
 from gradio.context import Context
 
+from shared import link as links
 from shared.errors import UserError
 from shared.inference import Transcriber
 from shared.languages import LANGUAGES
 from shared.options import Options
 from shared.serving import Limits, Serving
+from shared.system.temporary import temporary_folder
 from shared.testset import ClipSet, hub_clips, zip_clips
 from shared.ui.components.choices import Choices, How
 from shared.ui.server.jobs import Job
 
 MAX_ROWS = 2000  # of a Hub data set in one go
+MAX_BYTES = 4_000_000_000  # of a zip behind a link, where the app has no limit of its own
+HUB_PAGE = re.compile(r"^https?://(?:www\.)?(?:huggingface\.co|hf\.co)/datasets/([\w.-]+/[\w.-]+?)(?:/(?:viewer|tree/main))?/?$")
 ZIP, HUB = "zip", "hub"
 
 
@@ -92,8 +98,8 @@ class ClipSource:
     """Where the clips and their references come from. Rendered where this is made."""
 
     def __init__(self) -> None:
-        self.source = gr.Radio([("A zip of clips", ZIP), ("A data set on the Hub", HUB)], value=ZIP, show_label=False,
-                               label="The clips", elem_id="compare-source")
+        self.source = gr.Radio([("A zip of clips", ZIP), ("A data set on the Hub, or a link", HUB)], value=ZIP,
+                               show_label=False, label="The clips", elem_id="compare-source")
         with gr.Column() as zipped:
             gr.HTML('<p class="hint">A zip of clips with a table beside them: a CSV whose columns are <b>file</b> and '
                     "<b>text</b>.</p>")
@@ -101,7 +107,8 @@ class ClipSource:
             with gr.Accordion("The table is not in the zip", open=False):
                 self.table = gr.File(label="CSV or TSV", type="filepath", height=140, elem_id="compare-table")
         with gr.Column(visible=False) as hub:
-            self.dataset = gr.Textbox(label="Data set", placeholder="google/fleurs", elem_id="compare-dataset")
+            self.dataset = gr.Textbox(label="Data set, or the address of a zip", placeholder="google/fleurs",
+                                      max_length=2000, elem_id="compare-dataset")
             with gr.Row():
                 self.config = gr.Textbox(label="Configuration", placeholder="it_it", min_width=90)
                 self.split = gr.Textbox("test", label="Split", min_width=90)
@@ -119,8 +126,8 @@ class ClipSource:
 
 
 @contextmanager
-def clips_of(asked: AskedTestSet, limits: Limits) -> Iterator[ClipSet]:
-    """The clips asked for, open inside the `with`. Raises UserError."""
+def clips_of(asked: AskedTestSet, limits: Limits, cancel: threading.Event | None = None) -> Iterator[ClipSet]:
+    """The clips asked for, open inside the `with`. cancel: ends a download. Raises UserError, Cancelled."""
     columns = _named(asked.audio_column), _named(asked.text_column)
     if asked.source == ZIP:
         if asked.archive is None:
@@ -128,7 +135,13 @@ def clips_of(asked: AskedTestSet, limits: Limits) -> Iterator[ClipSet]:
         with zip_clips(asked.archive, table=asked.table, audio_column=columns[0], text_column=columns[1]) as clips:
             yield clips
     elif asked.source == HUB:
-        n_rows, name = int(asked.n_rows or 0), (asked.dataset or "").strip()
+        n_rows, name = int(asked.n_rows or 0), HUB_PAGE.sub(r"\1", (asked.dataset or "").strip())
+        if re.match(r"https?://", name, re.IGNORECASE):  # a zip behind a link, as the tools take it
+            with temporary_folder("testset-") as folder:
+                path = links.download_archive(name, folder, max_bytes=limits.max_bytes or MAX_BYTES, cancel=cancel)
+                with zip_clips(path, audio_column=columns[0], text_column=columns[1]) as clips:
+                    yield replace(clips, origin=name)
+            return
         if not 1 <= n_rows <= MAX_ROWS:
             raise UserError("The number of rows is out of range", got=n_rows, limit=f"1 to {MAX_ROWS}",
                             hint="change it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 import gradio as gr
@@ -14,6 +15,7 @@ from shared.ui.components.panel import footing
 from shared.ui.render.alignment import percent, points
 from shared.ui.render.icons import icon
 from shared.ui.render.scores import Score, scoreboard
+from shared.ui.server.launch import Page
 from shared.ui.server.messages import without_paths
 
 LEAD = ("Speech to text with your own fine-tuned Whisper, and the proof that it is better: "
@@ -26,16 +28,17 @@ TO_DO = (
 )
 
 
-def page(serving: Serving) -> None:
-    """Render the page into the Blocks that is open."""
-    gr.HTML(f'<header class="hero"><h1>Whisper Spaces</h1><p>{escape(LEAD)}</p></header>{_cards()}'
+def page(serving: Serving, others: Sequence[Page] = ()) -> None:
+    """Render the page into the Blocks that is open. others: pages besides TO_DO that get a card."""
+    to_do = (*TO_DO, *((other.path, other.title, other.about) for other in others))
+    gr.HTML(f'<header class="hero"><h1>Whisper Spaces</h1><p>{escape(LEAD)}</p></header>{_cards(to_do)}'
             f"{_checkpoints(serving)}", elem_id="home")
     footing(serving)
 
 
-def _cards() -> str:
+def _cards(to_do: Sequence[tuple[str, str, str]]) -> str:
     cards = "".join(f'<li><a class="task" href="./{path}">{icon(path)}<h2>{title}</h2><p>{escape(text)}</p></a></li>'
-                    for path, title, text in TO_DO)
+                    for path, title, text in to_do)
     return f'<nav aria-label="What to do"><ul class="tasks">{cards}</ul></nav>'
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from shared.ui.pages import compare, home, microphone, upload, youtube
 from shared.ui.server.launch import Page
 
@@ -13,3 +15,8 @@ PAGES = (
     Page("Links", "links", youtube.page),
     Page("Compare", "compare", compare.page),
 )
+
+
+def pages_with(*others: Page) -> tuple[Page, ...]:
+    """The suite's pages and these, which get a card on the front page too."""
+    return (Page(NAME, "", partial(home.page, others=others)), *PAGES[1:], *others)

@@ -41,11 +41,15 @@ _printed: set[str] = set()  # by `_on_stderr`
 
 @dataclass(frozen=True)
 class Page:
-    """title: in the navigation. path: in the address. render: draws it into the open Blocks."""
+    """title: in the navigation. path: in the address. render: draws it into the open Blocks.
+
+    about: what one can do there, on the front page's card.
+    """
 
     title: str
     path: str
     render: Callable[[Any], None]
+    about: str = ""
 
 
 def launch(title: str, pages: Sequence[Page]) -> None:

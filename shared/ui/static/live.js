@@ -73,13 +73,14 @@ async function send(live, last) {
 
 function render(live, status) {
   if (status.problem) throw new Error(status.problem);
+  const text = element.querySelector(".live-text");
+  const atEnd = text.scrollTop + text.clientHeight >= text.scrollHeight - 40; // who reads further up is left there
   live.text += status.committed;
   find("committed").textContent = live.text;
   find("tentative").textContent = (live.text ? " " : "") + status.tentative.trim();
   const seconds = Math.floor(status.seconds);
   find("clock").textContent = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
-  const text = element.querySelector(".live-text");
-  text.scrollTop = text.scrollHeight;
+  if (atEnd) text.scrollTop = text.scrollHeight;
 }
 
 async function record(ticket) {

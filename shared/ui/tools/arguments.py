@@ -103,7 +103,7 @@ class CompareTestSet(Compared):
     archive: str = Field("", description=(
         f"A zip of clips with a CSV of the columns file and text: {SOUND}. Empty: `dataset` names the clips."))
     table: str = Field("", description="The CSV or TSV, where it is not in the zip; given as `archive` is.")
-    dataset: str = Field("", max_length=200, description="Hub id of a data set (google/fleurs) instead of a zip.")
+    dataset: str = Field("", max_length=2000, description="Hub id of a data set (google/fleurs) instead of a zip.")
     config: str = Field("", max_length=200, description="The data set's configuration (it_it). Empty: the only one.")
     split: str = Field("test", max_length=200, description="The data set's split.")
     n_rows: int = Field(100, ge=1, le=MAX_ROWS, description=f"Rows of the data set to read, 1 to {MAX_ROWS}.")

@@ -121,7 +121,7 @@ def compare_test_set(asked: CompareTestSet, work: Work) -> answers.Evaluation:
         source = AskedTestSet(
             ZIP if asked.archive else HUB, paths["archive"], paths["table"], asked.dataset, asked.config, asked.split,
             asked.n_rows, asked.audio_column, asked.text_column, how)
-        clips = opened.enter_context(clips_of(source, serving.limits))
+        clips = opened.enter_context(clips_of(source, serving.limits, work.job.cancel))
         found, notes = compare_set.compare_set(serving, clips, both, how, work.job)
     summary = compare_set.as_dict(found, both, notes)
     difference = summary["difference"]
