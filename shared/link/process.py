@@ -70,7 +70,10 @@ def ask_youtube(job: dict[str, Any], seconds: float, cancel: threading.Event, pr
 
 
 def _with_cookies(job: dict[str, Any]) -> dict[str, Any]:
-    """The job with a copy of YOUTUBE_COOKIES in its folder: yt-dlp writes the changed cookies back."""
+    """The job with a copy of YOUTUBE_COOKIES in its folder: yt-dlp writes the changed cookies back.
+
+    On a Space visitors ask with the cookies of its owner, so videos that only the owner may see are not theirs.
+    """
     cookies = os.environ.get("YOUTUBE_COOKIES")
     if not cookies:
         return job
@@ -78,7 +81,7 @@ def _with_cookies(job: dict[str, Any]) -> dict[str, Any]:
         raise link_error("cookies", got=cookies)
     copy = Path(job["folder"], "cookies.txt")
     copy.touch(mode=0o600)
-    return {**job, "cookies": str(shutil.copyfile(cookies, copy))}
+    return {**job, "cookies": str(shutil.copyfile(cookies, copy)), "public_only": bool(os.environ.get("SPACE_ID"))}
 
 
 def _events(lines: queue.SimpleQueue[bytes], seconds: float, cancel: threading.Event) -> Iterator[dict[str, Any]]:

@@ -30,6 +30,10 @@ SOCKET_SECONDS = 10
 AUDIO = "bestaudio[protocol^=http]/bestaudio/worst[acodec!=none]"
 
 
+# yt-dlp's words for videos that an account sees and others do not, and ours.
+NOT_PUBLIC = {"private": "private", "subscriber_only": "members", "premium_only": "paid"}
+
+
 class Refused(Exception):
     """A finding of ours, to be shown as REASONS[kind]."""
 
@@ -162,6 +166,8 @@ def _ytdlp_info(job: Job, downloader: Any) -> dict[str, Any]:
     info = downloader.extract_info(f"https://www.youtube.com/watch?v={job['video']}", download=False)
     if not info or info.get("_type", "video") != "video":
         raise Refused("not_one_video")
+    if job.get("public_only") and (kind := NOT_PUBLIC.get(info.get("availability") or "")):
+        raise Refused(kind, job["video"])  # not by its title, which is the owner's too
     if info.get("live_status") == "is_upcoming":
         raise Refused("upcoming", info.get("title"))
     return info

@@ -21,6 +21,7 @@ from yt_dlp.utils._jsruntime import NodeJsRuntime
 from shared import link
 from shared.audio import ffmpeg_executable, load_audio, probe
 from shared.errors import Cancelled, UserError
+from shared.link import process as link_process
 from shared.link import youtube as link_youtube
 from shared.link.reasons import REASONS, SEND_FILE
 
@@ -301,3 +302,30 @@ def test_ytdlp_knows_no_other_site_and_has_its_javascript(bystander, tmp_path):
             downloader.extract_info(f"http://127.0.0.1:{bystander.server_port}/clip.mp4")
     assert bystander.asked == []
     assert NodeJsRuntime(str(link_youtube.node_executable())).info.supported
+
+
+@pytest.mark.parametrize("availability, refused", [
+    ("private", "private"), ("subscriber_only", "members"), ("premium_only", "paid"), ("needs_auth", None),
+    ("unlisted", None), ("public", None), (None, None),
+])
+def test_on_a_space_the_owners_cookies_open_nothing_that_only_the_owner_may_see(
+        tmp_path, monkeypatch, availability, refused):
+    class Downloader(yt_dlp.YoutubeDL):
+        def extract_info(self, *args, **options):
+            return {"_type": "video", "title": "a secret", "availability": availability}
+
+    cookies = tmp_path / "mine.txt"
+    cookies.write_text("# Netscape HTTP Cookie File\n")
+    monkeypatch.setenv("YOUTUBE_COOKIES", str(cookies))
+    for space, answer in (("me/app", refused), ("", None)):
+        monkeypatch.setenv("SPACE_ID", space)
+        folder = tmp_path / (space.replace("/", "-") or "own")
+        folder.mkdir()
+        job = link_process._with_cookies({"video": ID, "folder": str(folder)})
+        with Downloader({"quiet": True}) as downloader:
+            if answer is None:
+                assert link_youtube._ytdlp_info(job, downloader)["title"] == "a secret"
+            else:
+                with pytest.raises(link_youtube.Refused) as caught:
+                    link_youtube._ytdlp_info(job, downloader)
+                assert caught.value.args[0] == answer and "secret" not in str(caught.value)
