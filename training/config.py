@@ -6,6 +6,8 @@ without opening data or model. Knows nothing of how a run is done.
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -155,9 +157,32 @@ def save(config: Config, path: Path) -> None:
     path.write_text(yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
+# What each number may be: with others a run ends in a library's error, learns nothing, or learns nonsense.
+RANGES: dict[str, tuple[float, float]] = {
+    "steps.max_steps": (1, 10**9), "steps.batch_size": (1, 10**6), "steps.accumulation": (1, 10**6),
+    "steps.eval_steps": (1, 10**9), "steps.learning_rate": (1e-12, 1e38), "steps.warmup": (0, 1),
+    "steps.weight_decay": (0, 10), "steps.max_grad_norm": (0, 1e9), "steps.patience": (0, 10**6),
+    "steps.loader_workers": (0, 1000), "steps.keep_decoded_mb": (0, 10**9), "context.full_probability": (0, 1),
+    "method.lora_rank": (1, 4096), "method.lora_alpha": (1, 10**6), "method.lora_dropout": (0, 0.99),
+    "seed": (0, 2**32 - 1), "eval_clips": (0, 10**9),
+}
+
+
+def _check_ranges(config: Config) -> None:
+    for key, (low, high) in RANGES.items():
+        value = operator.attrgetter(key)(config)
+        if not low <= value <= high:  # NaN is in no range
+            raise UserError(f"{key} is out of range", got=value, limit=f"{low:g} to {high:g}",
+                            hint="set it within that")
+    for source in config.data:
+        if source.weight is not None and not 0 < source.weight < math.inf:
+            raise UserError("A data set's weight is above 0", got=f"{source.weight} for {source.path}",
+                            hint="leave the set out, or leave its weight out for all its clips")
+
+
 def checked(config: Config) -> Config:
     """The config itself, if its values fit together. Raises UserError."""
-    context, steps = config.context, config.steps
+    context = config.context
     if len(context.tail_seconds) != 2 or not 0 <= context.tail_seconds[0] <= context.tail_seconds[1] <= WINDOW_SECONDS:
         raise UserError("context.tail_seconds must be two lengths, the shorter first", got=context.tail_seconds,
                         limit=f"0 to {WINDOW_SECONDS:g} s", hint="for example [0.2, 3.0]")
@@ -165,9 +190,9 @@ def checked(config: Config) -> Config:
         for key, value in plain(part).items():
             if not 0 <= value <= 1:
                 raise UserError(f"{key} is a probability", got=value, limit="0 to 1", hint="0 turns it off")
-    counts = (steps.max_steps, steps.batch_size, steps.accumulation, steps.eval_steps)
-    if min(counts) < 1:
-        raise UserError("Steps and sizes begin at 1", got=plain(steps), hint="set them to 1 or more")
+    _check_ranges(config)
+    if Path(config.name).name != config.name or config.name in (".", ".."):
+        raise UserError("name is the name of a folder", got=config.name, hint="name it without / and ..; out is where")
     if config.add_tokens and not config.language_tokens:
         raise UserError("add_tokens needs to know which", got="language_tokens is empty",
                         hint="for example language_tokens={ga: cy}: Irish, which begins as Welsh")

@@ -152,6 +152,7 @@ def trainable(model: WhisperForConditionalGeneration, config: Config, base: Chec
     """
     method = config.method
     if method.kind == "lora":
+        _check_targets(model, method.lora_targets)
         lora = peft.LoraConfig(r=method.lora_rank, lora_alpha=method.lora_alpha, lora_dropout=method.lora_dropout,
                                target_modules=list(method.lora_targets), base_model_name_or_path=base.model_id,
                                revision=base.revision, trainable_token_indices=_added_ids(model, config))
@@ -159,6 +160,16 @@ def trainable(model: WhisperForConditionalGeneration, config: Config, base: Chec
     model.model.encoder.requires_grad_(method.kind == "full")
     model.model.encoder.embed_positions.requires_grad_(False)
     return model
+
+
+def _check_targets(model: nn.Module, targets: Sequence[str]) -> None:
+    """Raises UserError where no module is called so: peft stops only where none of them is."""
+    layers = {name.rsplit(".", 1)[-1] for name, module in model.named_modules()
+              if isinstance(module, nn.Linear | nn.Embedding | nn.Conv1d)}
+    unknown = [target for target in targets if target.rsplit(".", 1)[-1] not in layers]
+    if unknown:
+        raise UserError("The model has no modules of these names", got=", ".join(unknown),
+                        limit=", ".join(sorted(layers)), hint="correct method.lora_targets")
 
 
 def _added_ids(model: WhisperForConditionalGeneration, config: Config) -> list[int] | None:

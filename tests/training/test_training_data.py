@@ -193,7 +193,12 @@ def test_config_round_trip_overrides_and_refusals(tmp_path):
                            ("seed", "key=value"),
                            ("data.x.path=3", "count from 0"), ("language.x=1", "plain value"),
                            ("augment.noise=2", "probability"), ("context.tail_seconds=[3,1]", "shorter"),
-                           ("method.kind=magic", "lora")]:
+                           ("method.kind=magic", "lora"), ("steps.learning_rate=.nan", "learning_rate is out of range"),
+                           ("steps.learning_rate=0", "out of range"), ("steps.warmup=5", "Limit: 0 to 1"),
+                           ("steps.max_grad_norm=-1", "out of range"), ("method.lora_alpha=0", "Limit: 1 to"),
+                           ("method.lora_dropout=1", "out of range"), ("seed=-1", "out of range"),
+                           ("context.full_probability=2", "out of range"), ("data.0.weight=0", "weight is above 0"),
+                           ("name=../x", "name of a folder"), ("name=..", "name of a folder")]:
         with pytest.raises(UserError, match=said):
             load(path, [override])
     with pytest.raises(UserError, match="italian"):

@@ -83,6 +83,13 @@ def test_what_is_trained():
     assert counts["full"] > counts["frozen-encoder"] > counts["lora"] == 540_672
 
 
+def test_a_module_that_there_is_not_is_named():
+    """peft adapts those that it finds, and says nothing of the others."""
+    base, model, _ = load_base(config())
+    with pytest.raises(UserError, match=r"no modules.*query.*q_proj"):
+        trainable(model, config(method=Method(kind="lora", lora_targets=("v_proj", "query"))), base)
+
+
 def adapter_folder(folder: Path, seed: int = 0, std: float = 0.02) -> tuple[Path, peft.PeftModel]:
     base, model, processor = load_base(config())
     model = trainable(model, config(method=Method(kind="lora", lora_rank=4)), base)
