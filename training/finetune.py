@@ -124,8 +124,10 @@ def train(config: Config, *, say: Callable[[str], None] = print) -> Path:
     set_seed(config.seed)
     folder = config.folder
     if (folder / "model" / COMPLETE).is_file():
+        _check_same(config, settings.load(folder / "config.yaml"))
         say(f"{folder} is done already")
         return folder
+    _check_possible(config)
     config, begun = _begun(config)
     trainer = _prepared(config, say, measured=not begun)
     with trainer.args.main_process_first(local=False):
@@ -150,7 +152,11 @@ def _begun(config: Config) -> tuple[Config, bool]:
     """The config with the batch size a begun run was fitted to, and whether there is a checkpoint to go on from."""
     if not list(config.folder.glob(f"checkpoint-*/{COMPLETE}")):
         return config, False
-    before = settings.load(config.folder / "config.yaml")
+    return _check_same(config, settings.load(config.folder / "config.yaml")), True
+
+
+def _check_same(config: Config, before: Config) -> Config:
+    """The config with the batch size that the run was fitted to. Raises UserError where it is another run's."""
     fitted = replace(config.steps, batch_size=before.steps.batch_size, accumulation=before.steps.accumulation)
     config = replace(config, steps=fitted)
     if config != before:
@@ -159,7 +165,17 @@ def _begun(config: Config) -> tuple[Config, bool]:
         raise UserError("The folder holds a run with other settings",
                         got=f"{config.folder}: {', '.join(changed)} differ",
                         hint="give the run another name, or remove the folder")
-    return config, True
+    return config
+
+
+def _check_possible(config: Config) -> None:
+    """Raises UserError for what this machine cannot do, before the preflight reads all clips."""
+    if config.steps.precision == "fp16" and not torch.cuda.is_available():
+        raise UserError("fp16 needs a GPU", got="steps.precision=fp16 on a CPU",
+                        hint="use steps.precision=bf16 or float32")
+    if config.steps.optimizer == "adamw-8bit" and find_spec("bitsandbytes") is None:
+        raise UserError("adamw-8bit needs the package bitsandbytes", got="it is not installed",
+                        hint="pip install bitsandbytes, or use steps.optimizer=adamw")
 
 
 def _prepared(config: Config, say: Callable[[str], None], *, measured: bool) -> Trainer:

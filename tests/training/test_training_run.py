@@ -266,6 +266,25 @@ def test_out_of_memory_halves_the_batch_and_says_so(real_world, tmp_path):
     assert size < 32 and size * accumulation == 32
 
 
+def test_a_finished_run_is_not_taken_for_one_with_other_settings(finished, world, tmp_path):
+    folder = tmp_path / "done"
+    shutil.copytree(finished, folder)
+    given = settings.load(folder / "config.yaml")
+    same = replace(given, name="done", out=str(tmp_path))
+    settings.save(same, folder / "config.yaml")
+    assert train(same, say=lambda text: None) == folder
+    with pytest.raises(UserError, match=r"other settings.*steps differ"):
+        train(replace(same, steps=replace(same.steps, max_steps=99)), say=lambda text: None)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU does it")
+def test_what_the_machine_cannot_do_is_known_before_the_preflight(world, tmp_path):
+    steps = replace(tiny(world, tmp_path).steps, precision="fp16")
+    with pytest.raises(UserError, match="fp16 needs a GPU"):
+        train(tiny(world, tmp_path, "half", steps=steps), say=lambda text: None)
+    assert not (tmp_path / "half").exists()
+
+
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoint(world, tmp_path):
     """transformers leaves NaN out of its log, goes on, and ends with "done"."""
     steps = replace(tiny(world, tmp_path).steps, learning_rate=1e30, eval_steps=1)  # the first step of a warmup is 0
