@@ -24,10 +24,17 @@ OWN = ("localhost", "127.0.0.1", "::1")
 
 
 def served_names(server_name: str, environment: Mapping[str, str] = os.environ) -> frozenset[str] | None:
-    """The names to answer to; None for any.
+    """The names to answer to.
 
-    server_name: where the app listens. ALLOWED_ORIGINS adds names, `*` allows any. A public Space without that variable
-    answers to any: there is nothing of its owner's behind it, and pages elsewhere may use its API.
+    A public Space without ALLOWED_ORIGINS answers to any: there is nothing of its owner's behind it, and pages
+    elsewhere may use its API.
+
+    Args:
+        server_name: where the app listens.
+        environment: with ALLOWED_ORIGINS, which adds names; `*` allows any. The process's own unless given.
+
+    Returns:
+        Names in lower case; None for any.
     """
     given = environment.get("ALLOWED_ORIGINS", "").replace(",", " ").split()
     if "*" in given or (environment.get("SPACE_ID") and not given):
@@ -42,7 +49,13 @@ class KnownNames:
     """ASGI middleware that answers 403 to requests under, or from, another name."""
 
     def __init__(self, app: ASGIApp, names: Iterable[str] | None, server_name: str) -> None:
-        """names: of `served_names`. server_name: where others can reach the app, plain addresses are names too."""
+        """Wrap an application.
+
+        Args:
+            app: what answers to the others.
+            names: of `served_names`.
+            server_name: where it listens; where others can reach it, plain addresses are names too.
+        """
         self.app = app
         self._names = None if names is None else frozenset(names)
         self._any_address = _listens_to_others(server_name)

@@ -80,7 +80,7 @@ def test_words_with_times(client):
     assert all(0 <= word.start <= word.end <= found.duration for word in found.words)
 
 
-def test_which_checkpoint_answers_is_told(client):
+def test_which_checkpoint_answers_is_reported(client):
     def raw(**options):
         return client.audio.transcriptions.with_raw_response.create(**options)
 
@@ -143,7 +143,7 @@ def test_the_asynchronous_client(address):
     ({"model": "nobody/nothing"}, openai.NotFoundError, "does not exist"),
     ({"file": ("big.wav", bytes(MAX_BYTES + 2_000_000))}, openai.APIStatusError, "too large.*Limit: 4"),
 ])
-def test_what_cannot_be_used_is_told(client, options, error, message):
+def test_what_cannot_be_used_is_reported(client, options, error, message):
     with pytest.raises(error, match=message) as refusal:
         client.audio.transcriptions.create(**({"model": "whisper-1", "file": ITALIAN.path} | options))
     assert str(temporary_root()) not in str(refusal.value) and "Traceback" not in str(refusal.value)

@@ -53,7 +53,7 @@ def test_a_client_that_leaves_ends_its_work_without_a_trace(caplog, streams):
     assert caplog.records == []
 
 
-def test_a_fault_of_work_that_nobody_waits_for_is_told(caplog):
+def test_a_fault_of_work_that_nobody_waits_for_is_reported(caplog):
     with caplog.at_level(logging.ERROR):
         assert asyncio.run(leave(ZeroDivisionError("a fault"), False)).is_set()
     assert "a fault" in caplog.text

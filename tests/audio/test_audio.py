@@ -98,16 +98,16 @@ def bad_files(folder):
                     str(folder / "silent-film.mp4")], check=True)
 
 
-@pytest.mark.parametrize("name, said", [
+@pytest.mark.parametrize("name, message", [
     ("empty.wav", "empty"), ("text.mp3", "not a sound"), ("noise.wav", "not a sound"), ("list.m3u8", "playlist"),
     ("list.ffconcat", "playlist"), ("list.mp3", "playlist"), ("cut.mp4", "cut off"), ("session.sdp", ""),
     ("silent-film.mp4", "no sound"), ("header.wav", ""), ("missing.wav", "no such file"),
 ])
-def test_bad_files_say_what_is_wrong(tmp_path, name, said):
+def test_bad_files_say_what_is_wrong(tmp_path, name, message):
     bad_files(tmp_path)
     with pytest.raises(UserError) as caught:
         load_audio(tmp_path / name)
-    assert said in str(caught.value) and "What to do:" in str(caught.value)
+    assert message in str(caught.value) and "What to do:" in str(caught.value)
 
 
 def test_a_truncated_file_gives_its_good_part_and_then_says_so(tmp_path):
@@ -115,10 +115,10 @@ def test_a_truncated_file_gives_its_good_part_and_then_says_so(tmp_path):
     convert(whole)
     cut = tmp_path / "cut.wav"
     cut.write_bytes(whole.read_bytes()[:64_000])
-    heard = []
+    decoded = []
     with pytest.raises(TruncatedAudio, match="cut off"):
-        heard.extend(stream_audio(cut))
-    assert len(np.concatenate(heard)) == pytest.approx(32_000, abs=100)
+        decoded.extend(stream_audio(cut))
+    assert len(np.concatenate(decoded)) == pytest.approx(32_000, abs=100)
 
 
 def test_limits(tmp_path):

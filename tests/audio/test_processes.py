@@ -119,7 +119,7 @@ def test_no_other_module_starts_a_child_by_itself():
     assert found == {"shared/system/processes.py"}
 
 
-def test_apt_gets_no_token_and_its_last_words_are_told(tmp_path, monkeypatch):
+def test_apt_gets_no_token_and_its_last_words_are_reported(tmp_path, monkeypatch):
     from feature_pipeline.sources.debian import Debian
     from shared.errors import UserError
 

@@ -150,8 +150,8 @@ REFUSED: dict[str, tuple[str, dict]] = {
 
 @pytest.mark.parametrize("kind", REFUSED)
 def test_an_adapter_that_would_be_merged_wrongly_is_refused(base, adapter, tmp_path, kind):
-    said, settings = REFUSED[kind]
-    with pytest.raises(UserError, match=said):
+    message, settings = REFUSED[kind]
+    with pytest.raises(UserError, match=message):
         merge_adapter(base, changed(adapter, tmp_path / "adapter", **settings), tmp_path / "merged")
     assert not (tmp_path / "merged").exists()
 
@@ -166,7 +166,7 @@ def broken_file(change: Callable[[Path], object]) -> Callable[[Path], None]:
     return broken
 
 
-@pytest.mark.parametrize("said, change", [
+@pytest.mark.parametrize("message, change", [
     (f"no {ADAPTER}", broken_file(Path.unlink)),
     ("damaged", broken_file(lambda path: path.write_bytes(b"\x80\x04 a pickle" * 9))),
     ("not complete", broken_file(lambda path: path.write_bytes(path.read_bytes()[:-9]))),
@@ -179,11 +179,11 @@ def broken_file(change: Callable[[Path], object]) -> Callable[[Path], None]:
     ("damaged", lambda folder: (folder / "adapter_config.json").write_text('{"peft_type": "LO')),
     ("complete weights and an adapter", lambda folder: (folder / "model.safetensors").write_bytes(b"")),
 ])
-def test_a_damaged_adapter_says_what_is_wrong(base, adapter, tmp_path, monkeypatch, said, change):
+def test_a_damaged_adapter_says_what_is_wrong(base, adapter, tmp_path, monkeypatch, message, change):
     monkeypatch.setenv("WHISPER_SPACES_CACHE", str(tmp_path / "cache"))
     checkpoint = named(adapter, tmp_path / "adapter", str(base))
     change(tmp_path / "adapter")
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         files(checkpoint, "transformers")
     assert not [path for path in (tmp_path / "cache").glob("*") if path.is_dir()]
 

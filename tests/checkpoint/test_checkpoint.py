@@ -103,13 +103,14 @@ def test_a_hub_checkpoint_brings_only_what_is_needed(hub, small):
         "pytorch_model.bin": b"pickle", "flax_model.msgpack": b"flax", "tf_model.h5": b"tf", "training.log": b"x",
         "README.md": b"---\nlanguage: sv\n---\n# A Swedish one\n",
     })
-    told = []
-    checkpoint, folder = files(Checkpoint.parse("me/whisper"), "transformers", lambda part, text: told.append(part))
+    fractions = []
+    checkpoint, folder = files(Checkpoint.parse("me/whisper"), "transformers",
+                               lambda part, text: fractions.append(part))
     assert checkpoint == Checkpoint("me/whisper", commit)
     fetched = set(hub.downloads("me/whisper"))
     assert "model.safetensors" in fetched
     assert not fetched & {"pytorch_model.bin", "flax_model.msgpack", "tf_model.h5", "training.log"}
-    assert told and told == sorted(told) and told[-1] == 1.0
+    assert fractions and fractions == sorted(fractions) and fractions[-1] == 1.0
     assert facts(folder).languages == ("sv",)
 
     hub.fail(".*", status=500)  # from here on nothing answers: a pinned commit in the cache needs nobody
@@ -217,14 +218,14 @@ def damaged(checkpoint: Path, folder: Path, name: str) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name, said", [
+@pytest.mark.parametrize("name, message", [
     ("half-downloaded", "not complete"), ("not safetensors", "damaged"), ("no weights", "no weights"),
     ("no config", "not complete"), ("broken config", "damaged"), ("not whisper", "not Whisper"),
     ("missing shard", "not complete"), ("no tokenizer", "no tokenizer"),
 ])
-def test_damaged_folders_say_what_is_wrong(small, tmp_path, name, said):
+def test_damaged_folders_say_what_is_wrong(small, tmp_path, name, message):
     folder = damaged(small, tmp_path / "checkpoint", name)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         Transcriber(Checkpoint.parse(str(folder)), engine="torch", device="cpu")
 
 

@@ -28,14 +28,14 @@ model-index:
 """
 
 
-@pytest.mark.parametrize(("card", "said"), [
+@pytest.mark.parametrize(("card", "expected"), [
     (INDEX, Measured(Rate(0.125), data="FLEURS")), ("no front matter", Measured()), ("---\n[: \n---\n", Measured()),
     ("---\nmodel-index: 3\n---\n", Measured()),
     ("---\nmodel-index: [{results: [{metrics: [{type: wer, value: x}]}]}]\n---\n", Measured()),
 ])
-def test_other_peoples_cards(tmp_path, card, said):
+def test_other_peoples_cards(tmp_path, card, expected):
     (tmp_path / "README.md").write_text(card)
-    assert measured(tmp_path) == said
+    assert measured(tmp_path) == expected
 
 
 def test_without_a_card(tmp_path):

@@ -252,7 +252,7 @@ def test_every_option_is_documented_and_helped(parser):
     assert {word for word in section.replace("`", " ").split() if re.fullmatch(r"--[a-z][a-z-]*", word)} <= known
 
 
-def test_a_folder_that_is_gone_is_told(tmp_path):
+def test_a_folder_that_is_gone_is_reported(tmp_path):
     """A library ended the process with a message of its own."""
     (tmp_path / "gone").mkdir()
     code = f"import os; os.chdir({str(tmp_path / 'gone')!r}); os.rmdir(os.getcwd()); " \

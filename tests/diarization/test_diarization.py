@@ -38,10 +38,10 @@ def spoken(samples: np.ndarray) -> np.ndarray:
     return samples[loud[0] : loud[-1] + 1]
 
 
-def conversation(*said: tuple[str, np.ndarray], pause: float = 0.4) -> tuple[Waveform, list[Turn]]:
+def conversation(*utterances: tuple[str, np.ndarray], pause: float = 0.4) -> tuple[Waveform, list[Turn]]:
     """One after the other, `pause` seconds apart, each as loud as the others."""
     parts, turns, at = [np.zeros(SAMPLE_RATE // 2, dtype=np.float32)], [], 0.5
-    for name, samples in said:
+    for name, samples in utterances:
         samples = spoken(samples)
         samples = 0.1 * samples / np.sqrt(np.mean(np.square(samples)))
         turns.append(Turn(at, at + len(samples) / SAMPLE_RATE, name))
@@ -168,8 +168,8 @@ def test_every_word_and_segment_is_labelled(base):
     assert transcript.words and all(word.speaker for word in transcript.words)
     for segment in transcript.segments:
         assert {word.speaker for word in segment.words} == {segment.speaker}
-    said = {"Speaker 1": "it", "Speaker 2": "en"}
-    right = sum(any(turn.speaker == said[word.speaker] and turn.start < (word.start + word.end) / 2 < turn.end
+    voice_of = {"Speaker 1": "it", "Speaker 2": "en"}
+    right = sum(any(turn.speaker == voice_of[word.speaker] and turn.start < (word.start + word.end) / 2 < turn.end
                     for turn in reference) for word in transcript.words)
     assert right >= 0.9 * len(transcript.words) and len({word.speaker for word in transcript.words}) == 2
     plain = base.transcribe(waveform, language="it")
@@ -177,7 +177,7 @@ def test_every_word_and_segment_is_labelled(base):
     assert all(segment.speaker is None for segment in plain.segments)
 
 
-def said(*words: tuple[str, float, float]) -> Segment:
+def segment_of(*words: tuple[str, float, float]) -> Segment:
     made = tuple(Word(f" {text}", start, end, 0.9) for text, start, end in words)
     return Segment(" ".join(text for text, _, _ in words), made[0].start, made[-1].end, made)
 
@@ -191,20 +191,21 @@ def labelled(*segments: Segment) -> list[tuple[str, str]]:
 
 
 def test_a_segment_of_two_is_split_between_their_words():
-    segment = said(("Are", 0.1, 0.5), ("you?", 0.5, 0.9), ("Yes,", 1.2, 1.8), ("I", 1.8, 2.0), ("am.", 2.0, 2.6))
+    segment = segment_of(("Are", 0.1, 0.5), ("you?", 0.5, 0.9), ("Yes,", 1.2, 1.8), ("I", 1.8, 2.0), ("am.", 2.0, 2.6))
     assert labelled(segment) == [("Speaker 1", "Are you?"), ("Speaker 2", "Yes, I am.")]
     first, second = label(Transcript((segment,), "en", 5.0), TURNS).segments
     assert (first.start, first.end, second.start, second.end) == (0.1, 0.9, 1.2, 2.6)
 
 
 def test_a_word_on_the_border_goes_with_its_sentence():
-    assert labelled(said(("And", 0.85, 1.05), ("so", 1.2, 1.8), ("on.", 1.8, 2.6))) == [("Speaker 2", "And so on.")]
+    segment = segment_of(("And", 0.85, 1.05), ("so", 1.2, 1.8), ("on.", 1.8, 2.6))
+    assert labelled(segment) == [("Speaker 2", "And so on.")]
 
 
 def test_segments_without_words_and_words_between_turns():
     assert labelled(Segment("All of it", 0.5, 3.0)) == [("Speaker 2", "All of it")]
-    assert labelled(said(("late", 4.0, 4.5))) == [("Speaker 2", "late")]
-    nobody = Transcript((said(("late", 4.0, 4.5)),), "en", 5.0)
+    assert labelled(segment_of(("late", 4.0, 4.5))) == [("Speaker 2", "late")]
+    nobody = Transcript((segment_of(("late", 4.0, 4.5)),), "en", 5.0)
     assert label(nobody, []) == nobody
 
 
@@ -213,7 +214,7 @@ def _text_of(document: bytes) -> str:
 
 
 def test_speakers_are_in_every_format():
-    made = label(Transcript((said(("Hello.", 0.1, 0.9), ("Hi.", 1.3, 2.0)),), "en", 3.0), TURNS)
+    made = label(Transcript((segment_of(("Hello.", 0.1, 0.9), ("Hi.", 1.3, 2.0)),), "en", 3.0), TURNS)
     for name, write in FORMATS.items():
         content = write(made)
         text = content if isinstance(content, str) else _text_of(content)

@@ -99,13 +99,13 @@ def test_same_input_same_bytes_whatever_the_workers_and_the_place(built, corpus,
 
 def test_nothing_is_done_twice_and_a_change_is_named(built, corpus, tmp_path):
     config = config_file(tmp_path / "small.yaml", corpus)
-    said: list[str] = []
-    out = build(load(config, [f"out={tmp_path / 'out'}"]), say=said.append)
+    messages: list[str] = []
+    out = build(load(config, [f"out={tmp_path / 'out'}"]), say=messages.append)
     before = (out / "manifest.json").stat().st_mtime_ns
-    build(load(config, [f"out={tmp_path / 'out'}"]), say=said.append)
-    assert "nothing has changed" in said[-1] and (out / "manifest.json").stat().st_mtime_ns == before
-    build(load(config, [f"out={tmp_path / 'out'}", "clean.max_seconds=20"]), say=said.append)
-    assert any("clean.max_seconds from 30.0 to 20" in line for line in said)
+    build(load(config, [f"out={tmp_path / 'out'}"]), say=messages.append)
+    assert "nothing has changed" in messages[-1] and (out / "manifest.json").stat().st_mtime_ns == before
+    build(load(config, [f"out={tmp_path / 'out'}", "clean.max_seconds=20"]), say=messages.append)
+    assert any("clean.max_seconds from 30.0 to 20" in line for line in messages)
 
 
 def test_a_changed_recording_starts_anew(tmp_path):
@@ -113,9 +113,9 @@ def test_a_changed_recording_starts_anew(tmp_path):
     config = load(config_file(tmp_path / "small.yaml", corpus), [f"out={tmp_path / 'out'}"])
     before = digests(build(config, say=lambda line: None))
     corpora.write_wav(corpus / "clips/00003.wav", corpora.piece(1000))
-    said: list[str] = []
-    after = digests(build(config, say=said.append))
-    assert any("sources.mine" in line for line in said) and before != after
+    messages: list[str] = []
+    after = digests(build(config, say=messages.append))
+    assert any("sources.mine" in line for line in messages) and before != after
 
 
 def names(folder: Path) -> set[str]:
@@ -174,8 +174,8 @@ def test_stopped_by_hand_it_says_how_to_go_on(built, corpus, tmp_path):
     while not (tmp_path / "out/.build/listed/complete.json").exists():
         time.sleep(0.005)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
-    said = process.communicate()[1]
-    assert process.returncode == 130 and "goes on" in said and "Traceback" not in said, said
+    messages = process.communicate()[1]
+    assert process.returncode == 130 and "goes on" in messages and "Traceback" not in messages, messages
     assert main(command[3:]) == 0
     assert digests(tmp_path / "out") == digests(built)
 

@@ -63,9 +63,9 @@ def test_any_fsspec_address(built):
 
 
 def test_a_private_data_set_on_the_hub_that_datasets_loads(built, corpus, hub, tmp_path):
-    said: list[str] = []
-    build(config(corpus, built, hub="tester/small"), say=said.append)  # complete: only pushed
-    pushed, commit = said[-1].removeprefix("pushed to ").split("@")
+    messages: list[str] = []
+    build(config(corpus, built, hub="tester/small"), say=messages.append)  # complete: only pushed
+    pushed, commit = messages[-1].removeprefix("pushed to ").split("@")
     api = HfApi()
     info = api.dataset_info(pushed)
     assert info.private and info.sha == commit

@@ -200,7 +200,7 @@ def test_a_private_data_set_on_the_hub(streaming, hub, tmp_path):
 
 @pytest.mark.parametrize("streaming", [False, True])
 @pytest.mark.parametrize("damage", ["end", "pages"])
-def test_damaged_parquet_is_told_as_such(tmp_path, streaming, damage):
+def test_damaged_parquet_is_reported_as_such(tmp_path, streaming, damage):
     """It was "no such split", or a traceback."""
     path = tmp_path / "train.parquet"
     table = pa.Table.from_pylist([{"audio": {"bytes": bytes(range(256)) * 99, "path": "a.wav"}, "text": "x"}] * 40)

@@ -63,9 +63,9 @@ def test_a_second_language_is_written_in_itself_and_named(base_torch, pause):
     assert "English 0:0" in found.warnings[0] and "Italian 0:" in found.warnings[0]
     border = sum(load_audio(clip.path).duration + pause for clip in ENGLISH)
     for language, first, last in (("en", 0.0, border), ("it", border, audio.duration)):
-        said = " ".join(clip.text for clip in spoken if clip.language == language)
+        reference = " ".join(clip.text for clip in spoken if clip.language == language)
         text = " ".join(segment.text for segment in found.segments if first <= (segment.start + segment.end) / 2 < last)
-        assert word_errors(said, text, language).wer < 0.35
+        assert word_errors(reference, text, language).wer < 0.35
     fixed = base_torch.transcribe(joined([ENGLISH[0].path, ITALIAN[1].path], pause=pause), language="it")
     assert fixed.language == "it" and not fixed.warnings
 
@@ -114,8 +114,8 @@ def test_path_waveform_and_blocks_give_the_same(base):
 def test_long_audio_keeps_every_clip_in_its_place(base):
     spoken = ENGLISH * 5
     audio = joined([clip.path for clip in spoken], pause=1.5)
-    told, before = [], base.window_decoder.n_windows
-    transcript = base.transcribe(audio, language="en", words=True, progress=lambda *now: told.append(now))
+    reported, before = [], base.window_decoder.n_windows
+    transcript = base.transcribe(audio, language="en", words=True, progress=lambda *now: reported.append(now))
     n_windows = len(list(base.windows(AudioSource(audio), Options("en"))))
     assert base.window_decoder.n_windows - before > n_windows + 1  # several were left early, and what was left taken up
     assert word_errors(" ".join(clip.text for clip in spoken), transcript.text, "en").wer < 0.2
@@ -130,7 +130,7 @@ def test_long_audio_keeps_every_clip_in_its_place(base):
                                                 if at - 0.3 <= (w.start + w.end) / 2 <= at + length + 0.3), "en")
         assert first.hits >= first.reference_length / 2, clip.text
         at += length + 1.5
-    assert told[-1][0] == told[-1][1] > 1
+    assert reported[-1][0] == reported[-1][1] > 1
 
 
 def test_word_times_are_in_order_and_within_the_clip(base, base_torch):
@@ -260,11 +260,11 @@ def test_a_cut_off_file_gives_what_there_is_and_a_warning(base, tmp_path):
 def test_unbroken_speech_is_cut_without_losing_or_doubling_a_word(request, engine, more):
     """Prompts without their pauses: what is heard around each cut is what is heard where nothing is cut."""
     transcriber = request.getfixturevalue(engine)
-    said = [clip for clip in clips("it") if load_audio(clip.path).duration < 12] * 3
-    voiced = Waveform(np.concatenate([load_audio(clip.path).samples[4000:-4000] for clip in said]))
+    spoken = [clip for clip in clips("it") if load_audio(clip.path).duration < 12] * 3
+    voiced = Waveform(np.concatenate([load_audio(clip.path).samples[4000:-4000] for clip in spoken]))
     assert voiced.duration > 40  # so it is cut at least once
     whole = transcriber.transcribe(voiced, language="it", vad_onset=0.02)
-    assert word_errors(" ".join(clip.text for clip in said), whole.text, "it").wer < 0.35
+    assert word_errors(" ".join(clip.text for clip in spoken), whole.text, "it").wer < 0.35
     with_words = transcriber.transcribe(voiced, language="it", vad_onset=0.02, **more)
     words = with_words.words
     assert [word.start for word in words] == sorted(word.start for word in words)
@@ -273,9 +273,9 @@ def test_unbroken_speech_is_cut_without_losing_or_doubling_a_word(request, engin
 
 
 def test_wrong_options(base):
-    for options, said in (({"language": "xx"}, "language"), ({"task": "summarise"}, "no such task"),
+    for options, message in (({"language": "xx"}, "language"), ({"task": "summarise"}, "no such task"),
                           ({"beam_size": 99}, "beam size"), ({"vad_onset": 2.0}, "threshold")):
-        with pytest.raises(UserError, match=said):
+        with pytest.raises(UserError, match=message):
             base.transcribe(ITALIAN[0].path, **options)
     for choice in ({"engine": "magic"}, {"device": "cuda"}, {"engine": "torch", "compute_type": "int3"},
                    {"engine": "ctranslate2", "compute_type": "int3"}):

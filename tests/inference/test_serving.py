@@ -38,9 +38,9 @@ def test_the_fine_tuned_checkpoint_serves_its_language(pair):
 
 
 def test_other_languages_and_tasks_go_to_the_base(pair):
-    heard = pair.transcribe(Request(ENGLISH[1].path, Options()))
-    assert heard.checkpoint.name == "whisper-base" and heard.transcript.language == "en"
-    assert heard.notice == "The fine-tuned model was tuned for Italian; this is English, so the base model answered."
+    answer = pair.transcribe(Request(ENGLISH[1].path, Options()))
+    assert answer.checkpoint.name == "whisper-base" and answer.transcript.language == "en"
+    assert answer.notice == "The fine-tuned model was tuned for Italian; this is English, so the base model answered."
     translated = pair.transcribe(Request(ITALIAN[3].path, Options(language="it", task="translate")))
     assert translated.checkpoint.name == "whisper-base" and "translated" in translated.notice
 
@@ -162,8 +162,8 @@ def test_what_crosses_to_the_gpu_process_survives_it(pair, monkeypatch):
     """On ZeroGPU the model runs in another process: windows and options go there, transcripts come back."""
     options = Options(language="it", words=True)
     parts = list(windows([load_audio(ITALIAN[0].path).samples]))
-    sent, told = pickle.loads(pickle.dumps((parts, options)))
-    assert told == options and [window.pieces for window in sent] == [window.pieces for window in parts]
+    sent, received = pickle.loads(pickle.dumps((parts, options)))
+    assert received == options and [window.pieces for window in sent] == [window.pieces for window in parts]
     here = pair.transcribe(Request(ITALIAN[0].path, options)).transcript
     assert pickle.loads(pickle.dumps(here)) == here
     monkeypatch.setattr(zero_gpu, "ON_ZERO_GPU", True)

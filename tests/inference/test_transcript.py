@@ -44,8 +44,8 @@ def test_word_times_decide_where_a_cue_starts():
 
 
 def test_a_long_segment_is_cut_into_sentences():
-    said = [" Grazie.", " Attenda", " in", " linea.", " Poi"]
-    words = tuple(Word(text, i, i + 0.9, 0.9) for i, text in enumerate(said))
+    texts = [" Grazie.", " Attenda", " in", " linea.", " Poi"]
+    words = tuple(Word(text, i, i + 0.9, 0.9) for i, text in enumerate(texts))
     parts = sentences(Segment("Grazie. Attenda in linea. Poi", 0, 5, words))
     assert [(part.text, part.start, part.end) for part in parts] == [
         ("Grazie.", 0, 0.9), ("Attenda in linea.", 1, 3.9), ("Poi", 4, 4.9)]

@@ -25,10 +25,10 @@ def test_look_and_download_of_a_media_link(media, tmp_path):
     assert info.duration == pytest.approx(duration, abs=0.1)
     assert (info.thumbnail, info.start, info.live, info.captions) == (None, 0.0, False, ())
     assert link.human_captions(url, "sv") is None
-    told = []
-    file = link.download(url, tmp_path, **LIMITS, progress=lambda *event: told.append(event))
+    events = []
+    file = link.download(url, tmp_path, **LIMITS, progress=lambda *event: events.append(event))
     assert file.read_bytes() == CLIP.read_bytes() and list(tmp_path.iterdir()) == [file]
-    assert re.fullmatch(r"link-[0-9a-f]{16}\.flac", file.name) and told[-1][0] == 1.0
+    assert re.fullmatch(r"link-[0-9a-f]{16}\.flac", file.name) and events[-1][0] == 1.0
 
 
 @pytest.mark.parametrize(("name", "arguments"), [
@@ -134,9 +134,9 @@ def test_chunked_bodies_with_an_end_are_fine(media, tmp_path):
         handler.wfile.write(b"0\r\n\r\n")
 
     media.pages["/chunked"] = chunked
-    told = []
-    file = link.download(media.base + "/chunked", tmp_path, **LIMITS, progress=lambda *event: told.append(event))
-    assert file.read_bytes() == CLIP.read_bytes() and told[0][0] is None
+    events = []
+    file = link.download(media.base + "/chunked", tmp_path, **LIMITS, progress=lambda *event: events.append(event))
+    assert file.read_bytes() == CLIP.read_bytes() and events[0][0] is None
     info = link.look(media.base + "/chunked")
     assert info.size is None
 

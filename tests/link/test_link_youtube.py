@@ -99,11 +99,11 @@ def test_look_tells_what_is_there_before_anything_is_fetched(youtube, sound):
 
 def test_download_gives_the_sound_as_it_is(youtube, sound, tmp_path):
     youtube.videos[ID] = Video(sound, "../../etc/passwd")
-    told = []
-    file = link.download(LINK, tmp_path, **LIMITS, progress=lambda *event: told.append(event))
+    events = []
+    file = link.download(LINK, tmp_path, **LIMITS, progress=lambda *event: events.append(event))
     assert file.read_bytes() == sound and list(tmp_path.iterdir()) == [file]
     assert file.name.startswith("link-") and file.suffix == ".webm"
-    assert told[-1][0] == 1.0 and "MB" in told[-1][1]
+    assert events[-1][0] == 1.0 and "MB" in events[-1][1]
     assert youtube.asked_by == {"yt-dlp"}
     assert load_audio(file, start=1, end=2).duration == pytest.approx(1, abs=0.05)
 

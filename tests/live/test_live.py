@@ -24,7 +24,7 @@ from shared.wer import word_errors
 
 BLOCK = SAMPLE_RATE // 10
 ITALIAN = joined([clip.path for clip in clips("it")], pause=0.8).samples
-SAID = " ".join(clip.text for clip in clips("it"))
+REFERENCE = " ".join(clip.text for clip in clips("it"))
 ITALIAN_OPTIONS = Options(language="it")
 
 
@@ -72,21 +72,21 @@ def counted(monkeypatch, transcriber: Transcriber, name: str) -> list[tuple]:
 
 
 @pytest.fixture(scope="module")
-def heard() -> list[Update]:
+def session() -> list[Update]:
     return listen(LiveTranscriber(short_context(), ITALIAN_OPTIONS, step=0.6), ITALIAN)
 
 
-def test_committed_text_only_grows(heard):
-    assert_committed_text_only_grows(heard)
-    shown = [update for update in heard if update.words]
+def test_committed_text_only_grows(session):
+    assert_committed_text_only_grows(session)
+    shown = [update for update in session if update.words]
     assert len(shown) > 10, "the text comes as it is said, not at the end"
-    assert any(update.tentative for update in heard)
+    assert any(update.tentative for update in session)
 
 
-def test_live_and_offline_agree(heard, tuned):
-    live, offline = heard[-1].transcript, tuned.transcribe(Waveform(ITALIAN), language="it", words=True)
+def test_live_and_offline_agree(session, tuned):
+    live, offline = session[-1].transcript, tuned.transcribe(Waveform(ITALIAN), language="it", words=True)
     assert word_errors(offline.text, live.text, "it").wer <= 0.1
-    assert word_errors(SAID, live.text, "it").wer <= 0.15
+    assert word_errors(REFERENCE, live.text, "it").wer <= 0.15
     assert live.language == "it" and live.duration == pytest.approx(len(ITALIAN) / SAMPLE_RATE)
     ends = {word.text.strip(" .,!").lower(): word.end for word in offline.words}
     apart = [abs(word.end - ends[word.text.strip(" .,!").lower()]) for word in live.words
@@ -98,7 +98,7 @@ def test_a_stock_checkpoint_that_finds_the_language_out(base):
     updates = listen(LiveTranscriber(base, step=1.0), ITALIAN[: 10 * SAMPLE_RATE])
     assert_committed_text_only_grows(updates)
     assert updates[-1].transcript.language == "it", "the language was to be detected"
-    assert word_errors(" ".join(SAID.split()[:22]), updates[-1].transcript.text, "it").wer <= 0.35
+    assert word_errors(" ".join(REFERENCE.split()[:22]), updates[-1].transcript.text, "it").wer <= 0.35
 
 
 def test_the_other_engine(base_torch):
@@ -113,8 +113,8 @@ def test_translation(base):
     updates = listen(LiveTranscriber(base, Options(language="it", task="translate"), step=1.5),
                      joined([clips("it")[1].path]).samples)
     assert_committed_text_only_grows(updates)
-    said = updates[-1].transcript.text.lower()
-    assert {"mailbox", "message", "messages", "user"} & set(said.replace(".", "").replace(",", "").split()), said
+    text = updates[-1].transcript.text.lower()
+    assert {"mailbox", "message", "messages", "user"} & set(text.replace(".", "").replace(",", "").split()), text
 
 
 def test_silence_asks_no_model(monkeypatch, tuned):
@@ -202,7 +202,7 @@ def test_a_backlog_all_at_once_is_transcribed_to_its_end(tuned):
     live.insert(samples)
     update = live.finish()
     assert live.waiting == 0 and update.transcript.duration == pytest.approx(len(samples) / SAMPLE_RATE)
-    assert word_errors(" ".join([SAID] * 3), update.transcript.text, "it").wer <= 0.15
+    assert word_errors(" ".join([REFERENCE] * 3), update.transcript.text, "it").wer <= 0.15
 
 
 @pytest.mark.parametrize("block", [160, 1000, 16_001])
@@ -252,11 +252,11 @@ def test_two_listeners_at_once_do_not_mix(tuned):
     alone = [listen(LiveTranscriber(tuned, ITALIAN_OPTIONS, step=0.8), sound)[-1].transcript for sound in sounds]
     together: dict[int, Transcript] = {}
 
-    def hear(number: int) -> None:
+    def follow(number: int) -> None:
         live = LiveTranscriber(tuned, ITALIAN_OPTIONS, step=0.8)
         together[number] = listen(live, sounds[number])[-1].transcript
 
-    threads = [threading.Thread(target=hear, args=(number,)) for number in range(2)]
+    threads = [threading.Thread(target=follow, args=(number,)) for number in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -279,7 +279,7 @@ def test_inserting_while_it_decodes(tuned):
         updates.append(live.process())
     updates.append(live.finish())
     assert_committed_text_only_grows(updates)
-    assert word_errors(SAID, updates[-1].transcript.text, "it").wer <= 0.15
+    assert word_errors(REFERENCE, updates[-1].transcript.text, "it").wer <= 0.15
 
 
 def test_the_language_decides_who_goes_on(base, tuned):
@@ -321,13 +321,13 @@ def spoken(text: str) -> list[Word]:
     return [Word(f" {word}", 0.0, end, 0.9) for word, end in zip(text.split(), ends, strict=True)]
 
 
-@pytest.mark.parametrize("settled, heard, rest", [
+@pytest.mark.parametrize("settled, hypothesis, rest", [
     ("", "a b", "a b"), ("a b", "a b c", "c"), ("a b", "A, b. c d", "c d"), ("a b c", "a x c d", "d"),
     ("a b c", "a c d e", "d e"), ("a b", "a b", ""), ("the the", "the the the end", "the end"),
     ("mail box", "mailbox is full", "is full"), ("नमस्ते दुनिया", "नमस्ते, दुनिया और", "और"),
 ])
-def test_where_the_settled_words_end(settled, heard, rest):
-    assert settled_in(spoken(settled), spoken(heard)) == len(heard.split()) - len(rest.split())
+def test_where_the_settled_words_end(settled, hypothesis, rest):
+    assert settled_in(spoken(settled), spoken(hypothesis)) == len(hypothesis.split()) - len(rest.split())
 
 
 def test_where_they_end_if_a_number_is_written_another_way():
@@ -348,7 +348,7 @@ def test_a_pause_makes_a_last_word_certain():
 
 
 def test_where_to_part():
-    said = words("One two. Three four five")
-    assert border(said, 10.0) == 2
-    assert border(said, 1.5) == 1 and border(said, 1.5, sentences_only=True) == 0
-    assert border(said[2:], 10.0) == 3
+    sentence = words("One two. Three four five")
+    assert border(sentence, 10.0) == 2
+    assert border(sentence, 1.5) == 1 and border(sentence, 1.5, sentences_only=True) == 0
+    assert border(sentence[2:], 10.0) == 3

@@ -74,14 +74,14 @@ def test_the_sets_are_as_large_as_they_should_be() -> None:
 def test_the_audio_is_that_of_the_list(name: str) -> None:
     built(SETS[name][0])
     made = bench_set(name)
-    heard = [load_audio(clip.path).duration for clip in made.clips]
-    assert heard == pytest.approx([clip.seconds for clip in made.clips], abs=0.001)
+    durations = [load_audio(clip.path).duration for clip in made.clips]
+    assert durations == pytest.approx([clip.seconds for clip in made.clips], abs=0.001)
     assert [sentence_digest(part, made.language) for clip in made.clips for part in clip.parts] == [
         clip["sentence"] for clip in CHOSEN[name]["clips"]]
     if made.kind == "short":
-        assert min(heard) >= sets.SHORT_SECONDS[0] and max(heard) <= sets.SHORT_SECONDS[1]
+        assert min(durations) >= sets.SHORT_SECONDS[0] and max(durations) <= sets.SHORT_SECONDS[1]
     else:
-        assert heard[0] == pytest.approx(sets.LONG_SECONDS, rel=0.05)
+        assert durations[0] == pytest.approx(sets.LONG_SECONDS, rel=0.05)
 
 
 def test_a_data_set_that_changed_is_refused(tmp_path: Path) -> None:
@@ -138,16 +138,16 @@ def test_the_seed_decides_the_gaps_and_the_noise() -> None:
 PARTS = ("Press one.", "Goodbye.", "The number you have dialled is busy.")
 
 
-@pytest.mark.parametrize(("heard", "errors"), [
+@pytest.mark.parametrize(("hypothesis", "errors"), [
     ("Press one. Goodbye. The number you have dialled is busy.", [0, 0, 0]),
     ("Press won. Goodbye. The number you have dialled is", [1, 0, 1]),
     ("Press one. Good bye. The big number you dialled is busy.", [None, None, None]),
     ("", [2, 1, 7]),
 ])
-def test_errors_of_a_long_recording_fall_to_their_prompts(heard: str, errors: list) -> None:
-    counts = by_part(PARTS, heard, "en")
+def test_errors_of_a_long_recording_fall_to_their_prompts(hypothesis: str, errors: list) -> None:
+    counts = by_part(PARTS, hypothesis, "en")
     assert [count.reference_length for count in counts] == [2, 1, 7]
-    assert pooled(counts) == replace(word_errors(" ".join(PARTS), heard, "en"), alignment=())
+    assert pooled(counts) == replace(word_errors(" ".join(PARTS), hypothesis, "en"), alignment=())
     if errors[0] is not None:
         assert [count.errors for count in counts] == errors
 
@@ -211,7 +211,7 @@ def test_a_peer_that_cannot_load_says_why() -> None:
 
 
 def test_the_report_takes_medians_and_leaves_disturbed_runs_out(monkeypatch, spoken: BenchSet) -> None:
-    said = [clip.reference for clip in spoken.clips]
+    references = [clip.reference for clip in spoken.clips]
     monkeypatch.setattr("benchmarks.peers.report.bench_set", lambda name, limit: spoken)
 
     def run(system: str, seconds: float, others: float, texts: list[str]) -> dict:
@@ -219,15 +219,15 @@ def test_the_report_takes_medians_and_leaves_disturbed_runs_out(monkeypatch, spo
                 "seconds": [seconds / 2] * 2, "first": [0.1, 0.2], "cpu_seconds": 1.0, "peak_mb": 100,
                 "others": others, "texts": texts}
 
-    runs = [run("ours", 1.0, 0.0, said), run("ours", 2.0, 0.0, "as before"), run("ours", 50.0, 0.9, "as before"),
-            run("ours", 1.25, 0.0, "as before"), run("whisper-cpp", 5.0, 0.5, ["", said[1]])]
+    runs = [run("ours", 1.0, 0.0, references), run("ours", 2.0, 0.0, "as before"), run("ours", 50.0, 0.9, "as before"),
+            run("ours", 1.25, 0.0, "as before"), run("whisper-cpp", 5.0, 0.5, ["", references[1]])]
     rows = summary({"runs": runs}, "short-en", "single")
     assert [row["system"] for row in rows] == ["ours", "whisper-cpp"]
     assert (rows[0]["rtfx"], rows[0]["slowest"], rows[0]["rounds"], rows[0]["disturbed"]) == (8.0, 5.0, 3, False)
     assert rows[0]["wer"] == 0 and rows[1]["disturbed"]
     assert rows[1]["ours"].difference == -rows[1]["wer"] < 0
     assert summary({"runs": runs}, "short-en", "single", extras=True) == []
-    runs.append(run("ours-words", 2.5, 0.0, said))
+    runs.append(run("ours-words", 2.5, 0.0, references))
     assert [row["system"] for row in summary({"runs": runs}, "short-en", "single")] == ["ours", "whisper-cpp"]
     more = summary({"runs": runs}, "short-en", "single", extras=True)
     assert [row["system"] for row in more] == ["ours", "ours-words"]

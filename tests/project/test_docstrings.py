@@ -115,9 +115,9 @@ def of_function(where: str, node: FunctionNode, text: str | None, is_method: boo
     returns = parts.get("Returns") or parts.get("Yields")
     arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
     takes = {one.arg: one.annotation for one in arguments if one.arg not in ("self", "cls")}
-    arguments_said = entries(parts.get("Args", ""))
-    yield from of_values(where, arguments_said, takes)
-    if node.args.kwarg is None and (extra := set(arguments_said) - set(takes)):
+    documented = entries(parts.get("Args", ""))
+    yield from of_values(where, documented, takes)
+    if node.args.kwarg is None and (extra := set(documented) - set(takes)):
         yield f"{where}: there is no {', '.join(sorted(extra))}"
     gives = "None" if node.returns is None else ast.unparse(node.returns)
     # What a method without arguments gives is its summary, as with a property.

@@ -42,10 +42,10 @@ def test_every_command_of_the_page(home, hub):
     recordings(home / "recordings")
     base, repository = str(small_base(home / "base")), hub.add("model", "tester/base", {"README.md": b"A base."})
     env = environment(hub, home / "hub-home", OMP_NUM_THREADS="1", XDG_CACHE_HOME=str(home / "cache"))
-    said = ""
+    output = ""
     for line in COMMANDS:
         line = line.replace("USER/", "tester/").replace("USER", "tester").replace("=sv", "=it")
-        line = line.replace("COMMIT", said.rpartition("@")[2])
+        line = line.replace("COMMIT", output.rpartition("@")[2])
         words = shlex.split(line)
         if "feature_pipeline.build" in words:
             words.append("split.by=sentence")
@@ -57,7 +57,7 @@ def test_every_command_of_the_page(home, hub):
             words.append("bound=1000")  # a model of two layers and six steps says nothing twice the same way
         done = subprocess.run([sys.executable, *words], cwd=home, env=env, text=True, capture_output=True, timeout=600)
         assert done.returncode == 0, f"{line}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
-        said = done.stdout.strip()
+        output = done.stdout.strip()
     assert (home / "runs/my-language/evaluation/report.html").is_file()
     assert (home / "runs/my-language/export/adapter/adapter_model.safetensors").is_file()
     assert "app.py" in hub.read("space", "tester/whisper-suite")

@@ -216,7 +216,7 @@ def test_a_failed_upload_says_why_and_fails(deployed, hub, arguments, setting, e
     assert not hub.store.repos("space")
 
 
-def test_a_token_that_only_reads_is_told_before_anything_is_done(deployed, hub, tmp_path):
+def test_a_token_that_only_reads_is_reported_before_anything_is_done(deployed, hub, tmp_path):
     done = deployed(token=hub.read_token)
     assert done.returncode == USER_ERROR and re.search("may only read.*write role", done.stderr), done.stderr
     assert not hub.store.repos("space") and not (tmp_path / "bundles").exists() and not done.stdout
@@ -239,7 +239,7 @@ def test_a_space_of_another_kind_is_left_alone(deployed, hub):
     assert done.returncode == USER_ERROR and re.search("another kind.*static.*--prefix", done.stderr), done.stderr
 
 
-def test_what_will_happen_is_said_first_and_the_address_last(deployed, hub):
+def test_what_will_happen_is_printed_first_and_the_address_last(deployed, hub):
     lines = deployed("--private").stdout.splitlines()
     assert re.search(r"Make the Space tester/whisper-upload: private, on zero-a10g, \d+ files \([\d.]+ MB\), base "
                      r"tester/base@\w{40}, fine-tuned tester/tuned@\w{40}", lines[-2]), lines

@@ -99,7 +99,7 @@ class QuietHandler(SimpleHTTPRequestHandler):
         pass
 
 
-def heard(client: PageClient, app: str, clip: Clip, media: str) -> str:
+def transcribed(client: PageClient, app: str, clip: Clip, media: str) -> str:
     """What the app reads in a clip, by the engine that a Space uses."""
     how = {"language": clip.language, "task": "transcribe", "engine": "torch", "initial_prompt": ""}
     sound = handle_file(clip.path)
@@ -128,15 +128,15 @@ def test_a_space_transcribes_as_the_local_app_does(app, hub, media, python_of, t
     env["PATH"] = f"{tmp_path / 'bin'}{os.pathsep}{env['PATH']}"
     for name in ("WHISPER_SPACES_CACHE", "PYTHONPATH"):
         env.pop(name, None)
-    said = [clips("en")[0], clips("it")[0]]
+    spoken = [clips("en")[0], clips("it")[0]]
     hub.requests.clear()
     with serving(python_of(tmp_path / app), tmp_path / app, env) as client:
-        hosted = [heard(client, app, clip, media) for clip in said]
+        hosted = [transcribed(client, app, clip, media) for clip in spoken]
     assert "model.safetensors" in hub.downloads() and "pytorch_model.bin" not in hub.downloads()
     local = {name: value for name, value in os.environ.items() if name != "SPACE_ID"}
     local |= {"BASE": "embedded:whisper-base", "FINE_TUNED": "embedded:whisper-base", "PYTHONPATH": str(ROOT)}
     with serving(sys.executable, ROOT / "spaces" / app, local) as client:
-        here = [heard(client, app, clip, media) for clip in said]
-    for clip, there, text in zip(said, hosted, here, strict=True):
+        here = [transcribed(client, app, clip, media) for clip in spoken]
+    for clip, there, text in zip(spoken, hosted, here, strict=True):
         assert word_errors(text, there, clip.language).wer <= 0.1, (text, there)
         assert word_errors(clip.text, there, clip.language).wer <= 0.35, (clip.text, there)

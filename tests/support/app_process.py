@@ -23,13 +23,13 @@ def serving(python: Path | str, folder: Path, env: dict[str, str]) -> Iterator[P
                                stderr=subprocess.STDOUT, text=True)
     watch = threading.Timer(300, process.kill)
     watch.start()
-    said: list[str] = []
+    lines: list[str] = []
     try:
         for line in process.stdout:
-            said.append(line)
+            lines.append(line)
             if f":{port}" in line:
                 break
-        assert process.poll() is None and said, "".join(said)
+        assert process.poll() is None and lines, "".join(lines)
         threading.Thread(target=process.stdout.read, daemon=True).start()  # so that it never waits for a reader
         yield PageClient(f"http://127.0.0.1:{port}", verbose=False)
     finally:

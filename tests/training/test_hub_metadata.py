@@ -118,7 +118,7 @@ def test_a_data_set_that_is_no_benchmark_gives_none(run, hub):
     assert eval_results(facts) == {}
 
 
-def test_a_hub_that_does_not_answer_is_said(run, hub):
+def test_a_hub_that_does_not_answer_is_reported(run, hub):
     facts = gather(run)
     (manifest,) = facts.manifests.values()
     manifest["sources"][0] |= {"repo": "speech/silent", "commit": hub.add("dataset", "speech/silent", {"a": b"b"})}

@@ -134,7 +134,7 @@ def test_a_run_that_has_begun_keeps_its_data(tmp_path):
     assert plan.commands()[0][0] == TRAINING
 
 
-def test_what_a_command_refuses_is_told(tmp_path):
+def test_what_a_command_refuses_is_reported(tmp_path):
     runner = Runner()
     runner.start(Plan("a", tmp_path / "nothing here", "it", place=tmp_path))
     with pytest.raises(UserError, match="running already"):

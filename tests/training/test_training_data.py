@@ -189,7 +189,7 @@ def test_config_round_trip_overrides_and_refusals(tmp_path):
     assert (loaded.steps.max_steps, loaded.data[0].weight, loaded.method.kind) == (7, 2.0, "lora")
     save(loaded, tmp_path / "again.yaml")
     assert load(tmp_path / "again.yaml") == loaded
-    for override, said in [("steps.max_step=7", "max_steps"), ("steps.max_steps=many", "a whole number"),
+    for override, message in [("steps.max_step=7", "max_steps"), ("steps.max_steps=many", "a whole number"),
                            ("seed", "key=value"),
                            ("data.x.path=3", "count from 0"), ("language.x=1", "plain value"),
                            ("augment.noise=2", "probability"), ("context.tail_seconds=[3,1]", "shorter"),
@@ -199,7 +199,7 @@ def test_config_round_trip_overrides_and_refusals(tmp_path):
                            ("method.lora_dropout=1", "out of range"), ("seed=-1", "out of range"),
                            ("context.full_probability=2", "out of range"), ("data.0.weight=0", "weight is above 0"),
                            ("name=../x", "name of a folder"), ("name=..", "name of a folder")]:
-        with pytest.raises(UserError, match=said):
+        with pytest.raises(UserError, match=message):
             load(path, [override])
     with pytest.raises(UserError, match="italian"):
         load(tmp_path / "none.yaml")

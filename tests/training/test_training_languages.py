@@ -78,8 +78,8 @@ def works_as_the_card_says(run: Path) -> None:
 
 def test_a_run_that_translates_says_so_and_is_served_so(world, tmp_path):
     run = train(short(world, tmp_path, task="translate"), say=quiet)
-    said = facts(run / "model")
-    assert (said.task, said.languages, said.writes("it"), said.writes("it", "transcribe")) == (
+    stated = facts(run / "model")
+    assert (stated.task, stated.languages, stated.writes("it"), stated.writes("it", "transcribe")) == (
         "translate", ("it",), "en", "it")
     generation = json.loads((run / "model" / "generation_config.json").read_text())
     assert (generation["task"], generation["language"]) == ("translate", "it")
@@ -108,13 +108,13 @@ def test_texts_in_another_language_than_the_speech_are_counted_as_what_they_are(
 
 def test_several_languages_and_sets_are_written_down_and_scored_apart(world, english, tmp_path):
     config = short(world, tmp_path)
-    said: list[str] = []
-    run = train(replace(config, data=(*config.data, Data(str(english)))), say=said.append)
+    messages: list[str] = []
+    run = train(replace(config, data=(*config.data, Data(str(english)))), say=messages.append)
     assert facts(run / "model").languages == ("it", "en")
     generation = json.loads((run / "model" / "generation_config.json").read_text())
     assert generation.get("language") is None and generation["task"] == "transcribe"
     for line in ("language en: ", "language it: ", "set english: ", "set italian: "):
-        assert any(line in text for text in said), line
+        assert any(line in text for text in messages), line
     scores = evaluation.evaluate(run, evaluation.Options(full_context=False), say=quiet)
     by = scores["systems"]["fine-tuned"]["by"]
     assert by["language"].keys() == {"it", "en"} and by["set"].keys() == {"italian", "english"}

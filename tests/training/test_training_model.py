@@ -116,8 +116,8 @@ def test_merging_equals_pefts_own_and_is_complete(tmp_path, stock):
     names = {path.name for path in (tmp_path / "merged").iterdir()}
     assert {"model.safetensors", "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
             "preprocessor_config.json", "processor_config.json", "run.json"} <= names
-    said = facts(tmp_path / "merged")
-    assert (said.languages, said.short_context, said.timestamps) == (("it",), "any", True)
+    stated = facts(tmp_path / "merged")
+    assert (stated.languages, stated.short_context, stated.timestamps) == (("it",), "any", True)
     assert ours.generation_config.language == "it" and len(ours.generation_config.alignment_heads) == 8
     assert AutoProcessor.from_pretrained(tmp_path / "merged").tokenizer.vocab_size > 50_000
     assert json.loads((adapter / "adapter_config.json").read_text())["base_model_name_or_path"] == RUN["base"]
@@ -156,15 +156,15 @@ def test_validation_transcribes_as_the_saved_checkpoint_does(tmp_path):
                                   "es_pls-hold-while-try.ogg"])
     settings = replace(config(extra=Extra(timestamps=0.5)), data=(Data(str(data)),))
     clips = Clips(open_split(settings.data[0], "validation"), settings, training=False)
-    said = []
-    validation = Validation(settings, base, clips, said.append)
+    messages = []
+    validation = Validation(settings, base, clips, messages.append)
     merged = Transcriber(Checkpoint.parse(str(tmp_path / "merged")), engine="torch",
                          compute_type="int8" if has_vnni() else "float32")
     expected = []
     for example in (clips[i] for i in range(3)):
         window = Window(example.samples, ((0, 0, len(example.samples)),))
-        (heard,) = merged.window_decoder.recognise([window], Options(example.language))
-        expected.append(" ".join(segment.text for segment in heard[0]))
+        (decoded,) = merged.window_decoder.recognise([window], Options(example.language))
+        expected.append(" ".join(segment.text for segment in decoded[0]))
     found = validation.texts(model)
     # Weights on disk are in half precision, which makes a word another now and then.
     assert len(found) == 4 and pooled(word_errors(one, other, "it")
@@ -175,6 +175,6 @@ def test_validation_transcribes_as_the_saved_checkpoint_does(tmp_path):
     assert rates == {"rank": rates["rank"], "wer": pytest.approx(100 * pooled(one.words for one in counted).wer),
                      "cer": pytest.approx(100 * pooled(one.characters for one in counted).wer)}
     assert 0 < rates["cer"] < rates["wer"] < rates["rank"] < rates["wer"] + 0.1  # characters only part ties
-    assert sum("reference: " in one and "hypothesis: " in one for one in said) == 3
-    halves = [Validation(settings, base, clips, said.append, rank, 2).texts(model) for rank in range(2)]
+    assert sum("reference: " in one and "hypothesis: " in one for one in messages) == 3
+    halves = [Validation(settings, base, clips, messages.append, rank, 2).texts(model) for rank in range(2)]
     assert [halves[0][0], halves[1][0], halves[0][1], halves[1][1]] == found

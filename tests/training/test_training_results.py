@@ -125,9 +125,9 @@ def test_the_card_states_the_scores_and_the_limits(run, scores):
 
 
 def test_publishing_gives_a_checkpoint_that_the_apps_open_at_that_commit(small, hub):
-    said: list[str] = []
-    checkpoint = publish(small, "tester/whisper-base-it", say=said.append)
-    assert len(checkpoint.revision) == 40 and said[0] == "on reloading it gives: ciao"
+    messages: list[str] = []
+    checkpoint = publish(small, "tester/whisper-base-it", say=messages.append)
+    assert len(checkpoint.revision) == 40 and messages[0] == "on reloading it gives: ciao"
     on_hub = hub.read("model", "tester/whisper-base-it", checkpoint.revision)
     assert {"model.safetensors", "config.json", "generation_config.json", "tokenizer.json", "preprocessor_config.json",
             "processor_config.json", "run.json", "README.md", "scores.json", "config.yaml",
@@ -226,15 +226,15 @@ def test_ggml_names():
     assert openai_name("model.encoder.conv1.weight") == "encoder.conv1.weight"
 
 
-@pytest.mark.parametrize("said, sizes", [
+@pytest.mark.parametrize("message, sizes", [
     ("heads", {"d_model": 66, "encoder_attention_heads": 4}), ("feed-forward", {"decoder_ffn_dim": 128}),
     ("tokens", {"vocab_size": 51900}), ("mel", {"num_mel_bins": 100}), ("output layer", {"tie_word_embeddings": False}),
 ])
-def test_a_shape_that_whisper_cpp_would_end_over_is_refused_before(small, tmp_path, said, sizes):
+def test_a_shape_that_whisper_cpp_would_end_over_is_refused_before(small, tmp_path, message, sizes):
     shutil.copytree(small / "model", tmp_path / "model", ignore=shutil.ignore_patterns("*.safetensors"))
     path = tmp_path / "model" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | sizes))
-    with pytest.raises(UserError, match=f"no room for a model of this shape.*{said}"):
+    with pytest.raises(UserError, match=f"no room for a model of this shape.*{message}"):
         write_ggml(tmp_path / "model", tmp_path / "ggml.bin")
     assert not (tmp_path / "ggml.bin").exists()
 

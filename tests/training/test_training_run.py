@@ -148,10 +148,10 @@ def test_two_processes_learn_what_one_learns_with_accumulation(world, tmp_path):
     done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=300,
                           env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr[-2000:]
-    for told in ("loss", "eval_wer", "eval_cer"):
-        one, two = ([entry[told] for entry in json.loads((folder / "history.json").read_text()) if told in entry]
+    for metric in ("loss", "eval_wer", "eval_cer"):
+        one, two = ([entry[metric] for entry in json.loads((folder / "history.json").read_text()) if metric in entry]
                     for folder in (alone, tmp_path / "two"))
-        assert one and one == pytest.approx(two, rel=1e-3), told
+        assert one and one == pytest.approx(two, rel=1e-3), metric
     for (name, weight), (_, other) in zip(weights(alone).items(), weights(tmp_path / "two").items(), strict=True):
         assert torch.allclose(weight, other, atol=1e-4), name
 
@@ -173,8 +173,8 @@ def same_weights(one: Path, other: Path) -> None:
 def test_a_lora_run_gives_an_adapter_and_its_merged_model(world, tmp_path):
     steps = replace(tiny(world, tmp_path).steps, max_steps=1, eval_steps=5, warmup=0.0)  # ends before it is evaluated
     config = tiny(world, tmp_path, method=Method(kind="lora", lora_rank=2), steps=steps)
-    said: list[str] = []
-    folder = train(config, say=said.append)
+    messages: list[str] = []
+    folder = train(config, say=messages.append)
     run = json.loads((folder / "run.json").read_text())
     assert run["step"] == 1 and run["validation_wer"] is not None
     adapter = json.loads((folder / "adapter" / "adapter_config.json").read_text())
@@ -183,7 +183,7 @@ def test_a_lora_run_gives_an_adapter_and_its_merged_model(world, tmp_path):
     changed = [name for name, weight in weights(folder).items()
                if not torch.equal(weight, load_file(world[0] / "model.safetensors")[name])]
     assert changed and all("proj" in name or "fc" in name for name in changed)
-    text = "\n".join(said)
+    text = "\n".join(messages)
     for word in ("trained: lora", "memory:", "disk:", "time: about", "labels:", "clips a second"):
         assert word in text
 
@@ -204,15 +204,15 @@ def test_the_preflight_refuses_what_would_spoil_the_run(world, tmp_path):
 
 def test_the_same_text_in_another_language_is_no_leak(world, tmp_path):
     """Names of letters are written alike: a set replayed in another language may hold them."""
-    config, said = tiny(world, tmp_path), []
+    config, messages = tiny(world, tmp_path), []
     _, _, processor = load_base(config)
     train_rows, validation = (open_split(config.data[0], split) for split in ("train", "validation"))
     test = small_data(tmp_path / "other", train=TRAIN[1:2], validation=TRAIN[1:2], test=TRAIN[:1])
     foreign = open_split(Data(str(test), language="ru"), "test")
-    preflight.check_data(config, processor.tokenizer, train_rows, validation, [foreign], True, said.append)
+    preflight.check_data(config, processor.tokenizer, train_rows, validation, [foreign], True, messages.append)
     with pytest.raises(UserError, match="test split are in train"):
         preflight.check_data(config, processor.tokenizer, train_rows, validation, [open_split(Data(str(test)), "test")],
-                             True, said.append)
+                             True, messages.append)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system refuses memory, and that is caught")
@@ -223,11 +223,11 @@ def test_a_batch_that_would_not_fit_is_halved_before_it_is_tried(world, tmp_path
     collator = Collator(config, processor.tokenizer, 80, True, True)
     model, sizes = trainable(model, config, checkpoint), {}
     for free in (60.0, 1e6):  # MB; one clip at 30 s takes about a hundred, each further one up to 40
-        said: list[str] = []
-        found, _, _ = fitted(config, Trial(model, clips, collator, "cpu", said.append), lambda free=free: free)
+        messages: list[str] = []
+        found, _, _ = fitted(config, Trial(model, clips, collator, "cpu", messages.append), lambda free=free: free)
         sizes[free] = found.steps.batch_size
         assert found.steps.batch_size * found.steps.accumulation == 8
-        assert any("would take" in line for line in said) == (found.steps.batch_size < 8)
+        assert any("would take" in line for line in messages) == (found.steps.batch_size < 8)
     assert sizes[60.0] < sizes[1e6] == 8
 
 
@@ -302,9 +302,9 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoi
 def test_a_long_preflight_counts(world, tmp_path, monkeypatch):
     monkeypatch.setattr("training.batch_fit.SECONDS_UNSAID", 0.0)
     monkeypatch.setattr("training.preflight.SECONDS_UNSAID", 0.0)
-    said: list[str] = []
-    train(tiny(world, tmp_path, steps=replace(tiny(world, tmp_path).steps, max_steps=1)), say=said.append)
-    text = "\n".join(said)
+    messages: list[str] = []
+    train(tiny(world, tmp_path, steps=replace(tiny(world, tmp_path).steps, max_steps=1)), say=messages.append)
+    text = "\n".join(messages)
     for line in ("trying a few batches", "trying batches of 2: 4 of 4 done", "checking labels: 5 of 6",
                  "comparing sentences of test: 0 of 1"):
         assert line in text

@@ -63,9 +63,9 @@ def test_the_share_of_the_base_is_the_one_that_does_best_on_the_validation_split
     shutil.copytree(runs[0], tmp_path / "run")
     random_base(tmp_path / "other", writes="standard")
     shutil.copy(tmp_path / "other" / "model.safetensors", tmp_path / "run" / "model")
-    said: list[str] = []
-    out = soup(tmp_path / "soup", [tmp_path / "run"], Options((0.9, 0.1, 0.5)), say=said.append)
-    rows = [line.split() for line in said if line.startswith("base ")]
+    messages: list[str] = []
+    out = soup(tmp_path / "soup", [tmp_path / "run"], Options((0.9, 0.1, 0.5)), say=messages.append)
+    rows = [line.split() for line in messages if line.startswith("base ")]
     rates = {int(row[1][:-1]) / 100: (float(row[4]), float(row[7])) for row in rows}
     assert list(rates) == [0.9, 0.1, 0.5]
     run = json.loads((out / "run.json").read_text())

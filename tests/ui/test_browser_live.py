@@ -21,7 +21,7 @@ from shared.wer import word_errors
 in_browser = [pytest.mark.browser,
               pytest.mark.skipif(CHROMIUM is None, reason="SKIPPED: no Chromium on the PATH; see `make browser`")]
 SPOKEN = clips("it")[:2]
-SAID = " ".join(clip.text for clip in SPOKEN)
+REFERENCE = " ".join(clip.text for clip in SPOKEN)
 
 
 def marked(test):
@@ -79,7 +79,7 @@ def test_text_arrives_while_recording(app, speech, browsers, monkeypatch):
         page.locator("[data-live=stop]").click()
         final = text_of(page, "microphone")
         assert final.split()[: len(shown.split())] == shown.split(), "the result is what was shown, and the rest"
-        assert word_errors(SAID, final, "it").wer <= 0.25
+        assert word_errors(REFERENCE, final, "it").wer <= 0.25
         assert "-->" in download(page, "microphone", ".srt")
         assert not page.locator(".live").is_visible()
         seconds = page.evaluate("""async () => { const player = document.querySelector('#microphone-result .player');
@@ -89,7 +89,7 @@ def test_text_arrives_while_recording(app, speech, browsers, monkeypatch):
         first = page.locator("#microphone-result .result-body").get_attribute("data-result")
         page.get_by_role("button", name="Read again in full").click()
         page.locator(f"#microphone-result .result-body:not([data-result='{first}'])").wait_for(timeout=PATIENCE_MS)
-        assert word_errors(SAID, text_of(page, "microphone"), "it").wer <= 0.25
+        assert word_errors(REFERENCE, text_of(page, "microphone"), "it").wer <= 0.25
         page.get_by_role("button", name="Record live").click()  # ready for the next one, with nothing of the last
         page.locator(".live").wait_for()
         assert committed(page) == ""
@@ -153,12 +153,12 @@ def test_who_leaves_is_forgotten(app, speech, monkeypatch, browsers):
 def test_any_rate_becomes_16_khz_piece_by_piece(rate):
     t = np.arange(2 * rate) / rate
     tones = np.sin(2 * np.pi * 440 * t) + 0.5 * np.sin(2 * np.pi * 3000 * t)
-    heard = tones + (0.5 * np.sin(2 * np.pi * 11_000 * t) if rate > 32_000 else 0.0)  # would fold back to 5 kHz
-    heard = heard.astype(np.float32)
+    sound = tones + (0.5 * np.sin(2 * np.pi * 11_000 * t) if rate > 32_000 else 0.0)  # would fold back to 5 kHz
+    sound = sound.astype(np.float32)
     pieces, whole = Resampler(rate, SAMPLE_RATE), Resampler(rate, SAMPLE_RATE)
-    parts = [pieces.push(heard[i : i + 777]) for i in range(0, len(heard), 777)]
+    parts = [pieces.push(sound[i : i + 777]) for i in range(0, len(sound), 777)]
     result = np.concatenate([*parts, pieces.finish()])
-    np.testing.assert_array_equal(result, np.concatenate([whole.push(heard), whole.finish()]))
+    np.testing.assert_array_equal(result, np.concatenate([whole.push(sound), whole.finish()]))
     at = np.arange(2 * SAMPLE_RATE) / SAMPLE_RATE
     expected = np.sin(2 * np.pi * 440 * at) + 0.5 * np.sin(2 * np.pi * 3000 * at)
     assert len(result) == len(expected)

@@ -48,9 +48,9 @@ def test_the_suite_starts_and_transcribes_without_a_network(tmp_path):
                                                       api_name="/transcribe")["text"]
         assert word_errors(clip.text, text, "it").wer < 0.3
         log.seek(0)
-        said = log.read()
-        assert "REFUSED" not in said
-        assert "whisper-base (comes with this program)" in said and f"Listening on {address}" in said
+        output = log.read()
+        assert "REFUSED" not in output
+        assert "whisper-base (comes with this program)" in output and f"Listening on {address}" in output
     finally:
         app.terminate()
         app.wait(30)

@@ -184,13 +184,13 @@ def test_which_models_there_are(address):
     ("compare_test_set", {}, "neither"),
     ("stop", {}, "no such tool.*transcribe"),
 ])
-def test_what_cannot_be_done_is_told_in_a_sentence(address, name, arguments, expected):
+def test_what_cannot_be_done_is_reported_in_a_sentence(address, name, arguments, expected):
     found = call(address, name, **arguments)
-    told = text_of(found)
+    message = text_of(found)
     assert found.isError and found.structuredContent is None
-    assert re.search(expected, told), told
+    assert re.search(expected, message), message
     for unwanted in ("Traceback", "&lt;", "&#", "validation error", "pydantic", str(DATA), str(temporary_root())):
-        assert unwanted not in told
+        assert unwanted not in message
 
 
 def test_a_path_is_read_on_ones_own_machine_only(tmp_path):
@@ -217,17 +217,17 @@ def test_other_names_are_refused_as_everywhere(address):
 
 
 def test_the_client_is_told_how_far_its_call_is(address, tmp_path):
-    told: list[str | None] = []
+    messages: list[str | None] = []
 
     async def work(session: ClientSession) -> CallToolResult:
         async def tell(progress: float, total: float | None, message: str | None) -> None:
-            told.append(message)
+            messages.append(message)
 
         return await session.call_tool("transcribe", {"audio": str(long(tmp_path, 2)), "language": "it"},
                                        progress_callback=tell)
 
     assert not in_session(address, work).isError
-    assert any(message.startswith("passage ") for message in told)
+    assert any(message.startswith("passage ") for message in messages)
 
 
 def long(folder: Path, times: int = 6) -> Path:
@@ -271,11 +271,11 @@ def test_calls_from_several_clients_wait_for_one_another(address):
 
 def test_pages_tools_endpoints_and_openais_routes_wait_in_one_queue(address):
     """Each of them once, behind a page's job: none begins before it is over, and then they come in their order."""
-    gate, done, told = threading.Event(), [], []
+    gate, done, messages = threading.Event(), [], []
     page = jobs.submit(jobs.Asker("page", "10.0.0.1", "owner", "upload"), lambda running: gate.wait(60))
 
     async def tell(progress: float, total: float | None, message: str | None) -> None:
-        told.append(message)
+        messages.append(message)
 
     def by_mcp() -> None:
         found = in_session(address, lambda session: session.call_tool(
@@ -298,7 +298,7 @@ def test_pages_tools_endpoints_and_openais_routes_wait_in_one_queue(address):
         asking[-1].start()
         until(lambda number=number: len(jobs.queue._waiting) == number)
     time.sleep(1.0)
-    assert not done and len(jobs.queue._begun) == 1 and told[-1] == "waiting for 1 before you"
+    assert not done and len(jobs.queue._begun) == 1 and messages[-1] == "waiting for 1 before you"
     gate.set()
     for one in asking:
         one.join(120)

@@ -110,7 +110,7 @@ def test_without_a_reference_there_is_no_error_rate(client):
     assert "WER" not in html and "against each other" in html
 
 
-def test_the_language_is_detected_once_and_said(client):
+def test_the_language_is_detected_once_and_named(client):
     data, html = ask(client, clips("ru")[0].path, "", how=("detect", *HOW[1:]))
     assert data["language"] == "ru" and all("звонок" in side["text"] for side in data["sides"])
     assert "as the base model detected it" in data["notes"][0]
@@ -172,20 +172,20 @@ def test_a_test_set_from_a_zip(client, tmp_path):
     assert no_upload_left()
 
 
-@pytest.mark.parametrize(("heard", "verdict", "said"), [
+@pytest.mark.parametrize(("hypotheses", "verdict", "sentence"), [
     (("one two three", "one two three four"), "better", "makes fewer word errors, and that is real: −"),
     (("one two three four", "one too three four"), "worse", "makes more word errors, and that is real: +"),
     (("one two three", "two three four"), "no difference shown", "the interval holds zero (+0.0 points"),
 ])
-def test_what_a_large_test_set_says(base, heard, verdict, said):
+def test_what_a_large_test_set_says(base, hypotheses, verdict, sentence):
     """The page's words and plots for a set long enough for an interval, whatever wrote the texts."""
     data = clips("en")[0].path.read_bytes()
     many = ClipSet("a <set>", [Clip(f"{n}.flac", "one two three four", lambda: data, ".flac") for n in range(20)])
-    first, second = heard
+    first, second = hypotheses
     result = evaluate(many, {"Base": lambda waveform: first, "Fine-tuned": lambda waveform: second}, language="en")
     html = compare_set_view.html(result, ["A <note>"])
-    assert result.comparisons[0].verdict == verdict and said in compare_set_view.verdict_text(result)
-    assert said.split(":")[0] in html and "a &lt;set&gt;" in html and "A &lt;note&gt;" in html
+    assert result.comparisons[0].verdict == verdict and sentence in compare_set_view.verdict_text(result)
+    assert sentence.split(":")[0] in html and "a &lt;set&gt;" in html and "A &lt;note&gt;" in html
     assert html.count("<svg") == 3 and html.count('<details class="clip-row"') == 20
     low, high = compare_set.as_dict(result, (base, base), [])["sides"][0]["words"]["interval"]
     assert isinstance(low, float) and low <= result.scores[0].wer <= high

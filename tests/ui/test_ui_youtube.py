@@ -24,7 +24,8 @@ from shared.ui.pages.youtube import seconds
 from shared.ui.server.launch import Page, build, start
 from shared.wer import word_errors
 
-CLIP, SAID = DATA / "en_austen-0890.ogg", "unless to be rather cold-hearted and rather selfish is to be ill-disposed:"
+CLIP = DATA / "en_austen-0890.ogg"
+REFERENCE = "unless to be rather cold-hearted and rather selfish is to be ill-disposed:"
 CHOICES = ("en", "transcribe", "auto", 1, 0.5, "")
 WHOLE = ("", "", "none")
 ID = "dQw4w9WgXcQ"
@@ -97,7 +98,7 @@ def test_a_link_is_looked_up_and_read(client, link):
     assert info["title"] == "Sense and Sensibility.mp4" and info["duration"] == pytest.approx(5.3, abs=0.2)
     assert "Sense and Sensibility" in str(card)
     text, _, files, *_ = transcribe(client, link)
-    assert word_errors(SAID, text, "en").wer <= 0.3
+    assert word_errors(REFERENCE, text, "en").wer <= 0.3
     assert Path(files[0]).name == "Sense and Sensibility.txt"
     assert left_behind() == []
 
@@ -164,13 +165,13 @@ def test_a_youtube_video_and_its_own_captions(client, youtube_videos, tmp_path):
     sound = tmp_path / "sound.webm"
     subprocess.run([ffmpeg_executable(), "-v", "error", "-i", str(CLIP), "-c:a", "libopus", str(sound)], check=True)
     youtube_videos[ID] = Video(sound.read_bytes(), "Sense <b>and</b> Sensibility",
-                               captions={"en": SAID, "de": "Hallo", "a.fr": "reconnu"})
+                               captions={"en": REFERENCE, "de": "Hallo", "a.fr": "reconnu"})
     link = f"https://youtu.be/{ID}?t=3"
     info, card, start, *_ = look(client, link)
     assert info["start"] == 3.0 and start == "0:03" and info["reference_languages"] == ["en", "de"]
     assert "Sense &lt;b&gt;" in str(card) and "i.ytimg.com" in str(card)
     text, *_, score = transcribe(client, link, "", "", "en")
-    errors = word_errors(SAID, text, "en")
+    errors = word_errors(REFERENCE, text, "en")
     assert f"({errors.errors} of {errors.reference_length})" in score and "Compared with the captions" in score
     assert "too short to tell" in str(score)
     with pytest.raises(AppError, match="captions of the whole video"):
@@ -188,7 +189,7 @@ def test_a_video_that_wants_a_sign_in_is_named_so(client, youtube_videos):
 
 def test_a_file_instead(client):
     text, *_ = client.predict(handle_file(str(CLIP)), *CHOICES, api_name="/transcribe_video_file")
-    assert word_errors(SAID, text, "en").wer <= 0.3
+    assert word_errors(REFERENCE, text, "en").wer <= 0.3
     with pytest.raises(AppError, match="No file was chosen"):
         client.predict(None, *CHOICES, api_name="/transcribe_video_file")
 

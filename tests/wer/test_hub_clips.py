@@ -217,8 +217,8 @@ def test_parquet_whose_pages_lie_about_their_size_costs_its_own_process_only(hub
     path = tmp_path / "bomb.parquet"
     subprocess.run([sys.executable, "-c", WRITE_BOMB, str(path)], check=True)
     data = path.read_bytes()
-    told = pq.read_metadata(path).row_group(0).column(0).total_uncompressed_size  # with the page's header
-    page = next(size for size in range(told, told - 100, -1) if thrift(size, 5) in data[:200])
+    total = pq.read_metadata(path).row_group(0).column(0).total_uncompressed_size  # with the page's header
+    page = next(size for size in range(total, total - 100, -1) if thrift(size, 5) in data[:200])
     assert len(data) < 100_000
     hub.add("dataset", f"tester/lies{claimed}",
             {"test.parquet": data.replace(thrift(page, 5), thrift(claimed, 5), 1)})

@@ -55,11 +55,11 @@ def test_a_zip_of_real_clips(tmp_path):
 @pytest.mark.parametrize("header", ["path\tsentence", "FILE_NAME;Transcript", "audio,reference", "clip,text,extra"])
 def test_tables_as_people_write_them(tmp_path, header):
     delimiter = "\t" if "\t" in header else ";" if ";" in header else ","
-    text = header + "\r\n" + "".join(f"{name}{delimiter}{said.replace(',', '')}\r\n" for name, said in references())
+    text = header + "\r\n" + "".join(f"{name}{delimiter}{spoken.replace(',', '')}\r\n" for name, spoken in references())
     path = packed(tmp_path, {"my set/refs.tsv": "\ufeff" + text, **italian("my set/clips/")})
     with zip_clips(path) as clips:
         assert clips.n_clips == 4
-        assert [clip.reference for clip in clips.clips] == [said.replace(",", "") for _, said in references()]
+        assert [clip.reference for clip in clips.clips] == [spoken.replace(",", "") for _, spoken in references()]
 
 
 def test_bare_quotation_marks_in_a_tsv(tmp_path):
@@ -70,9 +70,9 @@ def test_bare_quotation_marks_in_a_tsv(tmp_path):
 
 def test_columns_by_name_and_a_table_beside_the_zip(tmp_path):
     beside = tmp_path / "refs.csv"
-    beside.write_text(table([("x", name[:-5], said) for name, said in references()[:2]], "text,recording,ord"))
+    beside.write_text(table([("x", name[:-5], spoken) for name, spoken in references()[:2]], "text,recording,ord"))
     with zip_clips(packed(tmp_path, italian()), table=beside, audio_column="Recording", text_column="ord") as clips:
-        assert [clip.reference for clip in clips.clips] == [said for _, said in references()[:2]]
+        assert [clip.reference for clip in clips.clips] == [spoken for _, spoken in references()[:2]]
         assert "2 clips have no line" in clips.warnings[0]
 
 
@@ -277,11 +277,11 @@ def test_a_cell_that_a_spreadsheet_would_run_is_made_harmless(tmp_path):
 
 
 def test_real_transcribers_on_the_held_out_clips(base, tmp_path):
-    def heard_by(beam_size):
+    def decoded_by(beam_size):
         return lambda waveform: base.transcribe(waveform, language="it", beam_size=beam_size).text
 
     with zip_clips(packed(tmp_path, {"t.csv": table(references()), **italian()})) as clips:
-        found = evaluate(clips, {"greedy": heard_by(1), "beam 5": heard_by(5)}, language="it")
+        found = evaluate(clips, {"greedy": decoded_by(1), "beam 5": decoded_by(5)}, language="it")
     assert found.failed == ()
     assert all(score.wer < 0.35 and score.cer < 0.15 for score in found.scores)
     alone = base.transcribe(DATA / ITALIAN[0]["file"], language="it").text

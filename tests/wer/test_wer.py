@@ -153,9 +153,9 @@ def test_empty_texts():
         assert count("", "").wer == 0
         assert count("...", "[music]").wer == 0
         assert count("one two", "").wer == 1
-    heard_in_silence = word_errors("", "thanks for watching")
-    assert (heard_in_silence.wer, heard_in_silence.reference_length, heard_in_silence.insertions) == (3, 0, 3)
-    assert pooled([heard_in_silence, word_errors("a b c", "a b c")]).wer == 1
+    words_in_silence = word_errors("", "thanks for watching")
+    assert (words_in_silence.wer, words_in_silence.reference_length, words_in_silence.insertions) == (3, 0, 3)
+    assert pooled([words_in_silence, word_errors("a b c", "a b c")]).wer == 1
     assert pooled([]).wer == 0
 
 
@@ -180,8 +180,8 @@ def random_pairs(n, seed):
     for _ in range(n):
         reference = rng.choices(words, k=rng.randint(1, 12))
         damage = rng.random() / 2
-        heard = [rng.choice(words) if rng.random() < damage else w for w in reference if rng.random() > damage / 2]
-        yield " ".join(reference), " ".join(heard + rng.choices(words, k=rng.random() < damage))
+        hypothesis = [rng.choice(words) if rng.random() < damage else w for w in reference if rng.random() > damage / 2]
+        yield " ".join(reference), " ".join(hypothesis + rng.choices(words, k=rng.random() < damage))
 
 
 @pytest.mark.parametrize("count", [word_errors, character_errors])
@@ -264,9 +264,9 @@ def test_order_does_not_matter_and_the_seed_decides():
 def test_too_few_utterances_give_no_interval():
     few = simulated(MIN_UTTERANCES - 1, np.random.default_rng(6))
     assert interval(few) is None
-    told = compare(few, [WordErrors(e.reference_length) for e in few])
-    assert (told.verdict, told.low, told.high) == ("too short to tell", None, None)
-    assert told.difference == -pooled(few).wer
+    comparison = compare(few, [WordErrors(e.reference_length) for e in few])
+    assert (comparison.verdict, comparison.low, comparison.high) == ("too short to tell", None, None)
+    assert comparison.difference == -pooled(few).wer
     assert interval([*few, WordErrors(5)]) is not None
     assert compare([], []).verdict == "too short to tell"
 
