@@ -116,6 +116,7 @@ def _named(name: str, failures: list[Failure]) -> Iterator[Input]:
             stem = f"{stem[:MAX_STEM]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
         yield Input(name, None, True, Path(), Path(), stem, "")
         return
+    _check_name(name)
     path = Path(name)
     if _is_stream(path):
         number = re.search(r"/fd/(\d+)$", name)
@@ -123,8 +124,6 @@ def _named(name: str, failures: list[Failure]) -> Iterator[Input]:
             f"pipe-{number[1]}" if number else path.name)
         yield Input(name, path, True, Path() if number or name == "/dev/stdin" else path.parent, Path(), stem, "")
         return
-    if path.is_symlink() and not path.exists():
-        raise UserError(LOST_LINK, got=f"{name} → {os.readlink(name)}", hint="get the file that it names")
     roots = [path] if os.path.exists(path) else [Path(match) for match in sorted(glob.glob(name, recursive=True))]
     if not roots:
         raise UserError("There is no such file or folder", got=name, hint="check the path" if name not in FORMATS else
@@ -139,6 +138,13 @@ def _named(name: str, failures: list[Failure]) -> Iterator[Input]:
         endings = " ".join(sorted(media_suffixes()))
         raise UserError("No recordings were found", got=name, limit=f"files that end in {endings}",
                         hint="check the folder, or name a file with another ending by itself")
+
+
+def _check_name(name: str) -> None:
+    if not name.strip():  # as a path it would be the folder one is in, with all that is below it
+        raise UserError("An empty name was given for a recording", hint="a variable of the shell may not be set")
+    if os.path.islink(name) and not os.path.exists(name):
+        raise UserError(LOST_LINK, got=f"{name} → {os.readlink(name)}", hint="get the file that it names")
 
 
 def _is_stream(path: Path) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,7 +147,7 @@ def files_parser() -> Parser:
                       help="the reference text: print WER and CER of the base and the fine-tuned checkpoint")
     out = parser.add_argument_group("what comes out")
     out.add_argument("--format", metavar="LIST", help=f"comma-separated: {', '.join(FORMATS)} (default txt)")
-    out.add_argument("--output", type=Path, metavar="DIR", help="folder for the files; the same tree as the input's")
+    out.add_argument("--output", type=_path, metavar="DIR", help="folder for the files; the same tree as the input's")
     out.add_argument("--json", action="store_true", help="one JSON object per input on standard output, for machines")
     out.add_argument("--overwrite", action="store_true", help="redo inputs whose files exist")
     out.add_argument("--quiet", action="store_true", help="no progress bar, no word on which checkpoint answered")
@@ -163,7 +164,7 @@ def live_parser() -> Parser:
     source.add_argument("--stdin", action="store_true", help="raw sound on standard input: 16 kHz, mono, s16le")
     source.add_argument("--microphone", metavar="NAME", help="part of its name, or its number (default: the system's)")
     out = parser.add_argument_group("what comes out")
-    out.add_argument("--output", type=Path, action="append", default=[], metavar="FILE",
+    out.add_argument("--output", type=_path, action="append", default=[], metavar="FILE",
                      help=f"also into this file; its ending tells the format: {', '.join(FORMATS)}; may be repeated")
     out.add_argument("--json", action="store_true", help="one JSON object for each segment, for machines")
     out.add_argument("--quiet", action="store_true", help="no messages about what is going on")
@@ -286,12 +287,18 @@ def _model(given: argparse.Namespace) -> Model:
 
 
 def _formats(text: str | None, of: Path | None = None) -> tuple[str, ...]:
-    names = ["txt"] if text is None else [name.strip().lower() for name in text.split(",")]
+    names = ["txt"] if text is None else [name.lower().lstrip(".") for name in re.split(r"[,\s]+", text.strip(", "))]
     unknown = [name for name in names if name not in FORMATS]
     if unknown:
         raise UserError("There is no such format", got=", ".join(unknown) or "nothing" if of is None else str(of),
                         limit=", ".join(FORMATS), hint="use those")
     return tuple(dict.fromkeys(names))
+
+
+def _path(text: str) -> Path:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty: a variable of the shell may not be set")
+    return Path(text)
 
 
 def _check_is_folder(output: Path | None) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from shared.cli.inputs import find_inputs
+from shared.cli.options import request
 from shared.cli.targets import planned, unwritable, write
 from shared.errors import UserError
 from shared.transcript import Segment, Transcript
@@ -162,6 +163,11 @@ def test_links_of_the_file_system(here):
 def test_endings_of_phones_cameras_and_recorders(here, ending):
     here(f"in/talk.{ending}", "in/other.mp3")
     assert len(targets(["in"])) == 2
+
+
+@pytest.mark.parametrize("text", ["srt,txt", ".srt, .txt", "SRT txt", "srt,txt,"])
+def test_formats_as_people_write_them(text):
+    assert request(["talk.mp3", "--format", text]).formats == ("srt", "txt")
 
 
 def test_formats_given_as_paths_get_a_hint(here):
