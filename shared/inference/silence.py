@@ -12,9 +12,12 @@ from itertools import pairwise
 
 from shared.audio import SAMPLE_RATE
 from shared.audio.windows import Window
-from shared.transcript import Segment
+from shared.transcript import Segment, Word
 
 LEFT_OUT_SECONDS = 1.0  # a segment may lie over a pause up to so long
+# Attention gives a first word the noise before it, and a last one that behind it. One that is alone on its side of a
+# pause and reaches over it was spoken where the others were: where it is speech, it ends in silence before the pause.
+OVER_SECONDS = 0.05
 
 
 def seams(window: Window) -> list[float]:
@@ -38,13 +41,26 @@ def parted(segment: Segment, cuts: Sequence[float]) -> list[Segment]:
     if not segment.words:
         low, high = max(stretches, key=lambda one: min(segment.end, one[1]) - max(segment.start, one[0]))
         return [replace(segment, start=max(segment.start, low), end=min(segment.end, high))]
+    at = _stretches_of(segment.words, stretches)
     parts = []
-    for low, high in stretches:
+    for n, (low, high) in enumerate(stretches):
         words = tuple(replace(word, start=max(word.start, low), end=min(word.end, high))
-                      for word in segment.words if low <= (word.start + word.end) / 2 < high)
+                      for word, where in zip(segment.words, at, strict=True) if where == n)
         text = "".join(word.text for word in words).strip()
         if text:
             start = segment.start if low <= segment.start else words[0].start
             end = segment.end if segment.end <= high else words[-1].end
             parts.append(replace(segment, text=text, start=start, end=end, words=words))
     return parts
+
+
+def _stretches_of(words: Sequence[Word], stretches: Sequence[tuple[float, float]]) -> list[int]:
+    """In which stretch each word was spoken: where its middle is, or beside its neighbour over a pause."""
+    at = [next(n for n, (low, high) in enumerate(stretches) if low <= (word.start + word.end) / 2 < high)
+          for word in words]
+    if len(words) > 2:
+        if at[0] < at[1] and words[0].end > stretches[at[1]][0] + OVER_SECONDS:
+            at[0] = at[1]
+        if at[-1] > at[-2] and words[-1].start < stretches[at[-2]][1] - OVER_SECONDS:
+            at[-1] = at[-2]
+    return at

@@ -97,6 +97,22 @@ def test_no_word_reaches_over_noise_or_music(base, sound):
     assert word_errors(" ".join(clip.text for clip in ENGLISH[:2]), found.text, "en").wer < 0.3
 
 
+@pytest.mark.parametrize(("lead", "onset"), [(3, 0.5), (0, 0.2)])
+def test_the_first_word_is_not_in_a_noise_before_it(base_torch, lead, onset):
+    """It was told to begin at 2.8 s for 12 s: the noise's own beginning passes for speech, and attention gives it to
+    the first word."""
+    speech = load_audio(ENGLISH[0].path).samples
+    seconds = np.arange(9 * 16_000) / 16_000
+    buzz = sum(np.sin(2 * np.pi * n * 150 * seconds + 3 * np.sin(2 * np.pi * 3 * seconds)) for n in range(1, 12))
+    noise = 0.05 / 3 * buzz * (1 + np.sin(2 * np.pi * 4 * seconds))
+    audio = np.concatenate([np.zeros(lead * 16_000), noise, speech]).astype(np.float32)
+    begins = len(audio) / 16_000 - len(speech) / 16_000
+    parts = list(base_torch.windows(AudioSource(Waveform(audio)), Options("en", vad_onset=onset)))
+    assert parts[0].start < begins - 5, "the noise was to pass for speech"
+    found = base_torch.transcribe(audio, language="en", words=True, vad_onset=onset)
+    assert found.words[0].start > begins - 0.3 and found.segments[0].start > begins - 0.3
+
+
 def test_translation_into_english(base):
     text = base.transcribe(ITALIAN[3].path, language="it", task="translate").text.lower()
     assert "call" in text and "chiamata" not in text
