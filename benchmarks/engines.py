@@ -1,10 +1,13 @@
 """Where an engine's time goes: encoding, and decoding a token, for short and long inputs alone and in batches.
 
     python -m benchmarks.engines [CHECKPOINT]         # embedded:whisper-base by default
+    python -m benchmarks.engines --recordings 600     # whole recordings in place of that, as `Transcriber` reads them
 
 Real speech of tests/data: one prompt cropped to its own length, and prompts joined to 28 s. The engines take
 turns; the least of the rounds counts, since other work on the machine only ever adds. Prints a Markdown table.
-The rule of `shared.engines.plan_engine` stands on it.
+`--recordings` takes the benchmark sets of `benchmarks.peers.sets`: prompts one by one, the same in batches, and so many
+seconds of the long recording, with processor time (which other work disturbs least) and WER.
+The rule of `shared.engines.plan_engine` stands on both.
 """
 
 from __future__ import annotations
@@ -14,20 +17,31 @@ import csv
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from shared.audio import SAMPLE_RATE, load_audio
+from benchmarks.peers.sets import bench_set
+from shared.audio import SAMPLE_RATE, AudioSource, Waveform, load_audio
 from shared.audio.features import log_mel, pad_or_trim
+from shared.audio.windows import Window
 from shared.checkpoint import Checkpoint
+from shared.engines.hardware import cpu_flags
 from shared.errors import UserError
 from shared.inference import Transcriber
+from shared.options import Options
+from shared.wer import pooled, word_errors
 from shared.whisper_constants import N_FRAMES_FULL
 
 ROUNDS = 3
 DATA = Path(__file__).parents[1] / "tests" / "data"
 SYSTEMS = [("torch", "int8"), ("ctranslate2", "int8")]
+RECORDED = [*SYSTEMS, ("torch", "float32")]
+N_PROMPTS = 24
+FLAGS = frozenset(("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16"))
+APART_SECONDS = 100  # on one clock, clips of a batch begin so far from each other: more than any lasts
 
 
 def inputs(n_mels: int) -> dict[str, tuple[np.ndarray, int]]:
@@ -41,10 +55,62 @@ def inputs(n_mels: int) -> dict[str, tuple[np.ndarray, int]]:
             "30 s × 8": (pad_or_trim(long, N_FRAMES_FULL), 8)}
 
 
+def in_batches(transcriber: Transcriber, clips: list[Waveform], options: Options) -> list[str]:
+    """The text of each clip, all of them recognised together."""
+    parts, texts = [], [""] * len(clips)
+    for place, clip in enumerate(clips):
+        for window in transcriber.windows(AudioSource(clip), options):
+            pieces = tuple((offset, start + place * APART_SECONDS * SAMPLE_RATE, n)
+                           for offset, start, n in window.pieces)
+            parts.append(Window(window.samples, pieces))
+    for _, _, new in transcriber.recognise(parts, options):
+        for segment in new.segments:
+            texts[int(segment.start) // APART_SECONDS] += f" {segment.text}"
+    return texts
+
+
+def recordings(checkpoint: Checkpoint, seconds: float) -> None:
+    """Seconds of audio for each second of processor time, and WER, of whole recordings. Prints a Markdown table."""
+    prompts, long = bench_set("short-en", N_PROMPTS), bench_set("long-en").clips[0]
+    clips = [load_audio(clip.path) for clip in prompts.clips]
+    recording = Waveform(load_audio(long.path).samples[: int(seconds * SAMPLE_RATE)])
+    n_short = sum(clip.duration for clip in clips)
+    print(f"prompts {n_short:.0f} s, recording {recording.duration:.0f} s, flags of use: "
+          f"{' '.join(sorted(cpu_flags() & FLAGS))}", flush=True)
+    print("| | one by one | WER | in batches | WER | long | words of the first system's text that differ |")
+    print("| --- " * 7 + "|", flush=True)
+    first: str | None = None
+    for name in RECORDED:
+        one = Transcriber(checkpoint, engine=name[0], compute_type=name[1], device="cpu")
+        one.transcribe(clips[0], language="en")
+        cells = []
+        for texts, spent in (timed(lambda clip: one.transcribe(clip, language="en").text, clips),  # noqa: B023
+                             timed(lambda several: in_batches(one, several, Options("en")), [clips])):  # noqa: B023
+            texts = texts[0] if len(texts) == 1 else texts
+            errors = pooled(word_errors(clip.reference, text, "en")
+                            for clip, text in zip(prompts.clips, texts, strict=True))
+            cells += [f"{n_short / spent:.1f}", f"{errors.wer:.1%}"]
+        (text,), spent = timed(lambda whole: one.transcribe(whole, language="en").text, [recording])  # noqa: B023
+        first = text if first is None else first
+        cells += [f"{recording.duration / spent:.1f}", f"{word_errors(first, text, 'en').wer:.1%}"]
+        print(f"| {' '.join(name)} | {' | '.join(cells)} |", flush=True)
+
+
+def timed(read: Callable[[Any], Any], inputs: list) -> tuple[list[Any], float]:
+    """What `read` makes of each input, and the processor seconds for all of them."""
+    begun = time.process_time()
+    return [read(one) for one in inputs], time.process_time() - begun
+
+
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", nargs="?", default="embedded:whisper-base")
-    checkpoint = Checkpoint.parse(parser.parse_args(arguments).checkpoint)
+    parser.add_argument("--recordings", type=float, metavar="SECONDS", help="of the long recording, up to 600")
+    asked = parser.parse_args(arguments)
+    checkpoint = Checkpoint.parse(asked.checkpoint)
+    if asked.recordings:
+        recordings(checkpoint, asked.recordings)
+        return
     loaded = {name: Transcriber(checkpoint, engine=name[0], compute_type=name[1], device="cpu") for name in SYSTEMS}
     least: dict[tuple, float] = defaultdict(lambda: float("inf"))
     for _ in range(ROUNDS):
