@@ -50,7 +50,8 @@ class StaticDecoder:
         self._cross: list[Tensor] = []
         self._n_rows = 0
         self._graphs: dict[tuple[int, bool | None], Callable[[], Tensor]] = {}
-        self._pool = torch.cuda.graph_pool_handle() if self._on_gpu else None  # the graphs' own memory, shared
+        self._pool: Any = None  # the graphs' own memory, shared
+        self._drop_graphs()
 
     @torch.inference_mode()
     def greedy(self, states: States, prompt: Sequence[int], max_tokens: int, cancel: threading.Event | None = None
@@ -91,7 +92,7 @@ class StaticDecoder:
         network = self._network
         if _bucket(n_rows) > self._n_rows:
             self._n_rows = _bucket(n_rows)
-            self._graphs.clear()
+            self._drop_graphs()
             width = max(self._n_rows, 4)  # lines that begin at 16 bytes: a kernel is built for each alignment
             self._state = torch.zeros((len(Field), width), dtype=torch.int32, device=network.device)
             self._logprobs = torch.zeros(self._n_rows, device=network.device)
@@ -99,11 +100,17 @@ class StaticDecoder:
             self._open = torch.zeros(width, dtype=torch.int32, pin_memory=self._on_gpu)
         for buffers, needed in ((self._past, n_rows * n_room), (self._cross, n_positions)):
             if not buffers or len(buffers[0]) < needed:
-                self._graphs.clear()
+                self._drop_graphs()
                 n_kept = int(needed * ROOM) if buffers else needed
                 buffers.clear()
                 buffers += [torch.empty((n_kept, 2 * network.d_model), device=network.device, dtype=network.dtype)
                             for _ in range(network.n_layers)]
+
+    def _drop_graphs(self) -> None:
+        """Forget all graphs, and take new memory for the next ones: torch gives a pool back with the last graph that
+        used it, and capturing into it again then ends in an internal error (seen with torch 2.11)."""
+        self._graphs.clear()
+        self._pool = torch.cuda.graph_pool_handle() if self._on_gpu else None
 
     def _place(self, states: States, n_room: int, n_prompt: int, limit: int) -> None:
         """Every row's line in the table, and its cross-attention keys and values in the buffers."""
