@@ -286,7 +286,7 @@ class Transcriber:
                 of = total(batches.n_known, batches.known_until)
             for language, segments in order.add(found) or [(found[0].job.language, [])]:
                 yield batches.n_done, of, Transcript(tuple(segments), language, order.reached)
-        if of != batches.n_done:  # the last batch was full, so nobody knew that it was the last
+        if batches.n_done and of != batches.n_done:  # the last batch was full, so nobody knew that it was the last
             yield batches.n_done, batches.n_done, Transcript((), language, order.reached)
 
     def _jobs(self, parts: Iterable[Window], options: Options, cancel: threading.Event | None, choose: Choose | None

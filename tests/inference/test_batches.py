@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from speech import clips, joined
@@ -67,9 +69,12 @@ def test_somebody_who_reads_along_gets_the_same_text_in_order(monkeypatch, base_
     assert alone > watched
 
 
-def test_cancelled_between_two_batches(base_torch):
-    import threading
+def test_where_nobody_speaks_there_is_no_progress_to_tell(base_torch):
+    for total in (None, lambda done, reached: None):
+        assert list(base_torch.recognise([], Options(), total)) == []
 
+
+def test_cancelled_between_two_batches(base_torch):
     cancel = threading.Event()
     cancel.set()
     with pytest.raises(Cancelled):
