@@ -138,7 +138,7 @@ def train(head: CtcHead | LayerHead, known: Sequence[Example], seconds: float, s
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
                 loss = head.loss(batch)
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(head.parameters(), 2.0)
             optimiser.step()
             losses.append(float(loss.detach()))
