@@ -134,7 +134,8 @@ function fill(results) {
   if (!box) return;
   box.hidden = !results.length;
   box.querySelector("[data-count]").textContent = results.length;
-  box.querySelector("ul").replaceChildren(...results.map(({ id, kind, name, minutes, length, text }) => {
+  box.querySelector("ul").replaceChildren(...results.map(({ id, kind, name: of, minutes, length, text }) => {
+    const name = kind === "comparison" ? `${of}, compared` : of; // both may be of one recording
     const row = document.createElement("li"), title = document.createElement("span");
     const when = minutes < 1 ? "just now" : `${minutes} min ago`;
     const name_ = document.createElement("b"), more = document.createElement("span");
