@@ -116,19 +116,25 @@ def leave(page: str | None) -> None:
         owner = owner_of(page)
         elsewhere = {one.paths for one in _kept.values() if one.is_open}  # a reloaded page may come before this
         _drop_now([key for key, one in mine.items() if owner is None or one.paths in elsewhere])
-    if not mine or owner is None:
-        return
-    later = threading.Timer(visitors.LEFT_SECONDS + 0.5, _drop_of, [owner])
+        is_held = owner is not None and any(one.owner == owner for one in _kept.values())
+    if owner is not None and is_held:
+        _look_again(owner, visitors.LEFT_SECONDS)
+
+
+def _look_again(owner: str, seconds: float) -> None:
+    later = threading.Timer(seconds + 0.5, _drop_of, [owner])
     later.daemon = True
     later.start()
 
 
 def _drop_of(owner: str) -> None:
-    """Unless the visitor is here again: then the next page that they close looks again."""
-    if visitors.presence.absent_seconds([f"page {one}" for one in sessions_of(owner)], 0.0) < visitors.LEFT_SECONDS:
-        return
+    """Delete what a visitor's closed pages held, once the visitor has left."""
+    absent = visitors.presence.absent_seconds([f"page {one}" for one in sessions_of(owner)], 0.0)
     with _lock:
-        _drop_now([key for key, one in _kept.items() if one.owner == owner])
+        if absent >= visitors.LEFT_SECONDS:
+            _drop_now([key for key, one in _kept.items() if one.owner == owner])
+        elif any(one.owner == owner and not one.is_open for one in _kept.values()):
+            _look_again(owner, visitors.LEFT_SECONDS - absent)  # on another page, or the last has only just closed
 
 
 def _keep(page: str, own: Mapping[str, tuple[Path, ...]]) -> None:
