@@ -118,10 +118,10 @@ def test_a_data_set_that_is_no_benchmark_gives_none(run, hub):
     assert eval_results(facts) == {}
 
 
-def test_a_hub_that_does_not_answer_is_reported(run, hub):
+def test_a_hub_that_refuses_is_reported(run, hub):
     facts = gather(run)
     (manifest,) = facts.manifests.values()
     manifest["sources"][0] |= {"repo": "speech/silent", "commit": hub.add("dataset", "speech/silent", {"a": b"b"})}
-    hub.fail("speech/silent", status=500, times=50)
+    hub.fail("speech/silent", status=403, times=50)
     with pytest.raises(UserError, match=r"benchmark.*speech/silent"):
         eval_results(facts)
