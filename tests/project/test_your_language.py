@@ -52,7 +52,7 @@ def test_every_command_of_the_page(home, hub):
         if "training.finetune" in words:
             words += [f"base={base}", *SMALLEST]
         if "upload" in words:
-            words += ["--base", f"tester/base@{repository}"]
+            words += ["--base", f"tester/base@{repository}", "--yes"]  # a reader is asked, a test cannot be
         if "training.export" in words:
             words.append("bound=1000")  # a model of two layers and six steps says nothing twice the same way
         done = subprocess.run([sys.executable, *words], cwd=home, env=env, text=True, capture_output=True, timeout=600)
