@@ -111,8 +111,7 @@ def evaluate(run: str | Path, options: Options = Options(), *, say: Callable[[st
     lines: dict[str, list[Line]] = {}
     used = {}
     for name, plan in plans.items():
-        stem = name.replace(", ", "-").replace(" ", "-")
-        path = folder / f"hypotheses-{stem}-{_key(plan, options)}.jsonl"
+        path = folder / f"hypotheses-{_file_name(name)}-{_key(plan, options)}.jsonl"
         say(f"{name}: {len(plan.rows)} clips")
         lines[name], used[name] = _transcribed(path, plan, options, say)
     scores = _scores(lines, options) | {
@@ -123,9 +122,13 @@ def evaluate(run: str | Path, options: Options = Options(), *, say: Callable[[st
     write_text(folder / "scores.json", json.dumps(scores, indent=2, ensure_ascii=False) + "\n")
     write_report(folder / "report.html", scores, lines, rows)
     for name, some in lines.items():
-        wer.write_trn(folder / "trn" / name.replace(", ", "-").replace(" ", "-"),
+        wer.write_trn(folder / "trn" / _file_name(name),
                       [(line.reference, line.hypothesis, line.text_language) for line in some])
     return scores
+
+
+def _file_name(system: str) -> str:
+    return system.replace(", ", "-").replace(" ", "-")
 
 
 def summary(scores: dict[str, Any]) -> str:

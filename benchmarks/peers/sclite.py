@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,16 +20,17 @@ from benchmarks.peers.sets import bench_set
 from shared.wer import pooled, word_errors, write_trn
 
 
-def counted(sclite: str, texts: list[tuple[str, str, str]]) -> tuple[int, int]:
-    """Reference words and errors, as sclite counts them."""
+def counted(sclite: str | Path, texts: list[tuple[str, str, str]]) -> tuple[int, int, int]:
+    """Utterances, reference words and errors, as sclite counts them."""
     with tempfile.TemporaryDirectory() as folder:
         write_trn(Path(folder), texts)
         done = subprocess.run(
             [sclite, "-r", "reference.trn", "trn", "-h", "hypothesis.trn", "trn", "-i", "spu_id", "-e", "utf-8", "-s",
              "-o", "rsum", "stdout"], cwd=folder, capture_output=True, text=True, timeout=60, check=True)
     line = next(line for line in done.stdout.splitlines() if "| Sum " in line)
-    values = [int(value) for value in line.replace("|", " ").split()[1:]]
-    return values[1], values[-2]
+    n_clips, n_words, _, *kinds, errors, _ = (int(value) for value in line.replace("|", " ").split()[1:])
+    assert sum(kinds) == errors  # substitutions, deletions, insertions
+    return n_clips, n_words, errors
 
 
 def main() -> int:
@@ -36,6 +38,8 @@ def main() -> int:
     parser.add_argument("file", nargs="+", type=Path)
     parser.add_argument("--sclite", default="/usr/lib/sctk/bin/sclite")
     given = parser.parse_args()
+    if shutil.which(given.sclite) is None:
+        parser.error(f"there is no program {given.sclite}: install Debian's package sctk, or say --sclite PATH")
     apart, read = 0, cache(bench_set)  # each reading decodes every clip
     for file in given.file:
         for run in json.loads(file.read_text(encoding="utf-8"))["runs"]:
@@ -45,7 +49,7 @@ def main() -> int:
             texts = [(clip.reference, text, bench.language) for clip, text in
                      zip(bench.clips, run["texts"], strict=True)]
             ours = pooled(word_errors(*one) for one in texts)
-            words, errors = counted(given.sclite, texts)
+            _, words, errors = counted(given.sclite, texts)
             apart += (words, errors) != (ours.reference_length, ours.errors)
             print(f"{run['set']:9s} {run['system']:30s} {ours.reference_length:5d} words, {ours.errors:4d} errors; "
                   f"sclite {words:5d}, {errors:4d}")

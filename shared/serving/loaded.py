@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 
 from shared.checkpoint import Checkpoint
 from shared.inference import Transcriber
@@ -34,7 +34,7 @@ class LoadedCheckpoints:
             return list({id(one): one for one in self._known.values()}.values())
 
     def get(self, checkpoint: Checkpoint, engine: str, build: Callable[[Checkpoint, str], Transcriber], *,
-            keep: Iterable[Transcriber] = ()) -> Transcriber:
+            keep: Collection[Transcriber] = ()) -> Transcriber:
         """The one that is there, else what `build` makes; afterwards at most MAX_EXTRA are kept beside `keep`.
 
         A build may take minutes; who wants another checkpoint does not wait for it. Raises what `build` raises.
@@ -52,7 +52,8 @@ class LoadedCheckpoints:
                 found = build(checkpoint, engine)
                 with self._lock:
                     self._known[key] = self._known[key_of(found)] = found
-                    self._forget_all_but([*keep, found] if keep else None)
+                    if keep:  # not while the configured pair itself is being loaded
+                        self._forget_extra(keep)
         return found
 
     def _used(self, key: tuple[str, str]) -> Transcriber | None:
@@ -61,10 +62,8 @@ class LoadedCheckpoints:
             self._known.move_to_end(same)
         return found
 
-    def _forget_all_but(self, keep: list[Transcriber] | None) -> None:
-        if keep is None:  # the configured pair is being loaded
-            return
-        pair = {id(one) for one in keep[:-1]}
+    def _forget_extra(self, keep: Collection[Transcriber]) -> None:
+        pair = {id(one) for one in keep}
         extra = list(dict.fromkeys(id(one) for one in self._known.values() if id(one) not in pair))
         for gone in extra[: max(0, len(extra) - MAX_EXTRA)]:
             for key in [key for key, one in self._known.items() if id(one) == gone]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.peers.sclite import counted
 from shared import wer
 
 ITALIAN = ["L'ora è: 12.30, città!", "dell'utente non è corretta", "n. 3,5 per cento", "ab-c e così via", "È l’ora",
@@ -42,16 +43,11 @@ def spoiled(text: str, others: list[str], draw: random.Random) -> str:
 
 
 @pytest.mark.parametrize(("texts", "language"), [(ITALIAN, "it"), (JAPANESE, "ja")])
-def test_sclite_counts_the_same(sclite, tmp_path, texts, language):
+def test_sclite_counts_the_same(sclite, texts, language):
     draw = random.Random(4)
     others = [word for text in texts for word in text.split()]
     pairs = [(text, spoiled(text, others, draw), language) for text in texts for _ in range(25)]
-    wer.write_trn(tmp_path, pairs)
-    done = subprocess.run([sclite, "-r", "reference.trn", "trn", "-h", "hypothesis.trn", "trn", "-i", "spu_id", "-e",
-                           "utf-8", "-s", "-o", "rsum", "stdout"], cwd=tmp_path, capture_output=True, text=True,
-                          timeout=60, check=True)
-    summary = next(line for line in done.stdout.splitlines() if "| Sum " in line)
-    n_clips, n_words, _, *counts, errors, _ = (int(value) for value in summary.replace("|", " ").split()[1:])
+    n_clips, n_words, errors = counted(sclite, pairs)
     ours = wer.pooled(wer.word_errors(*pair) for pair in pairs)
-    assert (n_clips, n_words, errors) == (len(pairs), ours.reference_length, ours.errors) and sum(counts) == errors
+    assert (n_clips, n_words, errors) == (len(pairs), ours.reference_length, ours.errors)
     assert errors > 100
