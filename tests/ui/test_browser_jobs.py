@@ -102,7 +102,7 @@ def test_lines_are_changed_where_they_stand(app, browsers):
         page.locator("#upload-result .segment").nth(1).wait_for(state="detached")
         for _ in range(2):
             page.get_by_role("button", name="Undo").click()
-            saved.wait_for()
+        saved.wait_for()
         page.locator("#upload-result .segment").nth(1).wait_for(state="detached")
         page.locator("#upload-result .find").fill("WROTE")
         page.locator("#upload-result [data-found]").filter(has_text="1 line").wait_for()
@@ -110,6 +110,11 @@ def test_lines_are_changed_where_they_stand(app, browsers):
         assert text_of(page, "upload") == "Nobody wrote <b>this</b> line"
         page.get_by_role("button", name="Undo").click()
         page.locator("#upload-result .said").filter(has_text="ill-disposed").wait_for()
+        page.locator("#upload-result .said").first.click()
+        page.keyboard.type("not saved")
+        with page.expect_event("dialog") as asked:  # whether to leave a page with a text that is not saved
+            page.close(run_before_unload=True)
+        asked.value.dismiss()
 
 
 def test_speakers_are_named_by_a_click_and_words_have_times(app, tmp_path, browsers):

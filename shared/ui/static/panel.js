@@ -11,23 +11,35 @@
   const isOn = (panel) => panel.querySelector("[data-words]")?.getAttribute("aria-pressed") === "true";
 
   // ---- changes, one after the other
+  let onTheirWay = 0; // changes that the server has not answered yet
+
   function change(panel, question, only = null) {
     const page = panel.closest("[id$='-result']").id.replace(/-result$/, "");
+    const isLook = question.action === "show";
     const turn = async () => {
       try {
         const answer = await window.whisperPanels[page].change({
           result: panel.dataset.result, version: Number(panel.dataset.version), words: isOn(panel), ...question });
         take(panel, answer, only);
-        note(panel, answer.problem || (question.action === "show" ? "" : "Saved"));
+        onTheirWay -= 1;
+        note(panel, answer.problem || (isLook ? "" : onTheirWay ? "Saving" : "Saved"));
         return !answer.problem;
       } catch {
+        onTheirWay -= 1;
         note(panel, "The connection is lost, and this change is not saved. Change it again when it is back.");
         return false;
       }
     };
+    onTheirWay += 1;
+    if (!isLook) note(panel, "Saving");
     panel.turn = (panel.turn || Promise.resolve()).then(turn);
     return panel.turn;
   }
+
+  const isUnsaved = (said) => said.dataset.was !== undefined && said.textContent.trim() !== said.dataset.was.trim();
+  addEventListener("beforeunload", (event) => { // a page that is left takes what is not saved with it
+    if (onTheirWay || [...document.querySelectorAll(".result-body .said[data-was]")].some(isUnsaved)) event.preventDefault();
+  });
 
   function use(panel, name) { // after the changes that are on their way
     const page = panel.closest("[id$='-result']").id.replace(/-result$/, "");
@@ -66,10 +78,12 @@
   }
 
   async function save(said) { // whether the line is saved as it stands; what did not change need not be
-    if (!said.isConnected || said.dataset.was === undefined || said.textContent.trim() === said.dataset.was.trim()) return true;
-    const text = said.textContent;
+    if (!said.isConnected || !isUnsaved(said)) return true;
+    const former = said.dataset.was, text = said.textContent;
     said.dataset.was = text;
-    return change(panelOf(said), { action: "text", index: indexOf(said), text }, indexOf(said));
+    const isSaved = await change(panelOf(said), { action: "text", index: indexOf(said), text }, indexOf(said));
+    if (!isSaved) said.dataset.was = former; // leaving the line tries again
+    return isSaved;
   }
 
   function caretOf(said) {
