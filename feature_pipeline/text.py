@@ -34,11 +34,13 @@ DENSE_SCRIPTS = frozenset(("CJK", "HIRAGANA", "KATAKANA", "HANGUL"))
 _TAG = re.compile(r"</?[^\W\d_][^<>]{0,200}>|<[|/][^<>]{0,40}>")  # not 5 < 6
 _INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u2060\ufeff]|[\x00-\x08\x0b-\x1f\x7f]")  # not the joiners: spelling
 _SPACE = re.compile(r"\s+")
+# Programs set the apostrophe in many ways, Whisper writes "'". U+02BB and U+02BC are letters: they stay (Uzbek).
+_APOSTROPHE = re.compile(r"(?<=[^\W\d_])[\u2018\u2019\u00b4`](?=[^\W\d_])")
 _BEFORE_STOP = re.compile(r"\s+([,.!?;:…](?:\s|$))")
 
 
 def clean_text(text: str, brackets: Sequence[str] = ()) -> str:
-    """Unicode NFC, no markup, no stage directions, single spaces.
+    """Unicode NFC, no markup, no stage directions, single spaces, one form of apostrophe within words.
 
     brackets: pairs such as "[]"; what stands between two of them goes, with them, if they close again.
     """
@@ -47,6 +49,7 @@ def clean_text(text: str, brackets: Sequence[str] = ()) -> str:
     text = _TAG.sub(" ", text)
     bare = _bracketed(tuple(brackets)).sub(" ", text) if brackets else text
     bare = unicodedata.normalize("NFC", _INVISIBLE.sub("", bare.replace("\n", " ")))
+    bare = _APOSTROPHE.sub("'", bare)
     if bare != text:  # the gap a removed part leaves before a stop, not the space French sets there
         bare = _BEFORE_STOP.sub(r"\1", bare) if len(bare) < len(text) else bare
     return _SPACE.sub(" ", bare).strip()

@@ -34,6 +34,9 @@ BRACKETS = Clean().brackets
     ("हमने उस उम्मीदवार को चुना।", "हमने उस उम्मीदवार को चुना।"),
     ("क्\u200dष \u200b\ufeffx", "क्\u200dष x"),  # a joiner is spelling, a zero-width space is not
     ("5 < 6 and 7 > 3", "5 < 6 and 7 > 3"),
+    ("l’utente, dell´eco, c`è", "l'utente, dell'eco, c'è"),  # one spelling, Whisper's own
+    ("‘No,’ said he. «L’ami» – “it’s” 5’", "‘No,’ said he. «L'ami» – “it's” 5’"),  # quotation marks and feet stay
+    ("oʻzbek, Hawaiʻi, мʼята", "oʻzbek, Hawaiʻi, мʼята"),
     ("", ""),
 ])
 def test_text_is_what_was_spoken(raw, spoken):
@@ -41,7 +44,7 @@ def test_text_is_what_was_spoken(raw, spoken):
 
 
 def test_cleaning_twice_changes_nothing():
-    for raw in ("[a] b <c> (d) e", "Ha , ha", "*x* y", "&amp;amp;"):
+    for raw in ("[a] b <c> (d) e", "Ha , ha", "*x* y", "&amp;amp;", "l’a"):
         once = text.clean_text(raw, BRACKETS)
         assert text.clean_text(once, BRACKETS) == once
 
