@@ -50,6 +50,7 @@ def test_segments_are_given_in_order_and_as_soon_as_they_may(base_torch):
     assert order.n_done == 4 and order.reached == pytest.approx(310)
 
 
+@pytest.mark.slow
 def test_somebody_who_reads_along_gets_the_same_text_in_order(monkeypatch, base_torch):
     """Rounds and batches differ; and where nobody does, there are more rows to a call of the decoder."""
     audio = joined([clip.path for clip in clips("en") * 4], pause=1.5)

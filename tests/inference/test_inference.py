@@ -54,7 +54,7 @@ def test_language_is_detected(base, base_torch):
     assert base_torch.transcribe(clips("ru")[0].path).language == "ru"
 
 
-@pytest.mark.parametrize("pause", [1.0, 4.0])
+@pytest.mark.parametrize("pause", [1.0, pytest.param(4.0, marks=pytest.mark.slow)])
 def test_a_second_language_is_written_in_itself_and_named(base_torch, pause):
     """Within one window too. A language that is given stays."""
     spoken = [*ENGLISH, *ITALIAN[:2]]
@@ -272,7 +272,8 @@ def test_a_cut_off_file_gives_what_there_is_and_a_warning(base, tmp_path):
     assert "Grazie" in transcript.text and "cut off" in transcript.warnings[0]
 
 
-@pytest.mark.parametrize(("engine", "more"), [("base", {"words": True}), ("base_torch", {"speakers": 2})])
+@pytest.mark.parametrize(("engine", "more"), [
+    ("base", {"words": True}), pytest.param("base_torch", {"speakers": 2}, marks=pytest.mark.slow)])
 def test_unbroken_speech_is_cut_without_losing_or_doubling_a_word(request, engine, more):
     """Prompts without their pauses: what is heard around each cut is what is heard where nothing is cut."""
     transcriber = request.getfixturevalue(engine)

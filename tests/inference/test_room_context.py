@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from speech import clips
 
 from shared import wer
@@ -11,6 +12,7 @@ from shared.checkpoint import Checkpoint
 from shared.inference import Transcriber
 
 
+@pytest.mark.slow
 def test_stock_whisper_base_with_room_gives_the_same_text():
     base = Checkpoint.parse("embedded:whisper-base")
     cropping, full = (Transcriber(base, engine="torch", device="cpu", full_context=one) for one in (False, True))

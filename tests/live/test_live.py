@@ -175,7 +175,8 @@ def unbroken_offline() -> str:
     return short_context().transcribe(Waveform(unbroken()), language="it").text
 
 
-@pytest.mark.parametrize("step", [2.4, 1000.0], ids=["decoded as it grows", "decoded only when it must be"])
+@pytest.mark.parametrize("step", [pytest.param(2.4, marks=pytest.mark.slow), 1000.0],
+                         ids=["decoded as it grows", "decoded only when it must be"])
 def test_unbroken_speech_stays_within_the_limits(monkeypatch, tuned, step):
     samples = unbroken()
     calls = counted(monkeypatch, tuned, "encode")

@@ -16,6 +16,7 @@ MARKS = [pytest.mark.browser,
          pytest.mark.skipif(CHROMIUM is None, reason="SKIPPED: no Chromium on the PATH; see `make browser`")]
 
 SCREENS = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
+BOTH = ["desktop", pytest.param("phone", marks=pytest.mark.slow)]  # for what takes long and looks the same on either
 PATIENCE_MS = 180_000  # for a transcript, on a machine that may be busy
 # Chromium's gain control changes the clip; a person's microphone is not a file.
 RAW_SOUND = """const real = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import functools
+import math
+import wave
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +29,18 @@ def clips(language: str | None = None) -> tuple[Clip, ...]:
         rows = list(csv.DictReader(file))
     return tuple(Clip(DATA / row["file"], row["language"], row["text"]) for row in rows
                  if language in (None, row["language"]))
+
+
+def long_talk(path: Path, seconds: float = 200.0) -> None:
+    """Write a WAV of Italian prompts. No clip follows itself: what repeats is decoded again with a beam, slowly."""
+    spoken = [clip.path for clip in clips("it")]
+    length = joined(spoken).duration
+    audio = joined(spoken * math.ceil(seconds / length))
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes((audio.samples[: int(seconds * 16_000)] * 32767).astype("<i2").tobytes())
 
 
 def joined(paths: list[Path], pause: float = 0.8, seed: int = 0) -> Waveform:

@@ -134,7 +134,7 @@ def test_as_many_validation_clips_of_each_set(world, english, tmp_path):
     assert len(open_sets(both, "train")) == 3
 
 
-@pytest.mark.parametrize("kind", ["full", "lora"])
+@pytest.mark.parametrize("kind", [pytest.param("full", marks=pytest.mark.slow), "lora"])
 def test_a_language_without_a_token_gets_one_that_trains_and_serves(world, tmp_path, kind, monkeypatch):
     monkeypatch.setenv("WHISPER_SPACES_CACHE", str(tmp_path / "cache"))
     config = short(world, tmp_path, language="ga", language_tokens={"ga": "cy"}, add_tokens=True,

@@ -143,6 +143,7 @@ def test_the_loss_is_per_token_over_all_batches():
     assert torch.allclose(whole, torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten()), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_validation_transcribes_as_the_saved_checkpoint_does(tmp_path):
     """Weights handed over in memory, an adapter added to them, against the adapter merged on disk and opened anew."""
     folder, model = adapter_folder(tmp_path / "adapter", std=0.002)  # little enough for it to hear still

@@ -106,6 +106,7 @@ def test_starting_a_finished_run_again_changes_nothing(finished, world):
     assert (finished / "model" / "model.safetensors").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_killed_while_it_writes_a_checkpoint_it_ends_with_the_same_weights(finished, world, tmp_path):
     """SIGKILL as soon as the second checkpoint's folder appears: the write is under way."""
     process = start(tiny(world, tmp_path), tmp_path / "run.yaml")

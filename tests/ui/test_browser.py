@@ -10,9 +10,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from browser import MARKS, PATIENCE_MS, SCREENS, choose, download, record, speak, text_of, visit
+from browser import BOTH, MARKS, PATIENCE_MS, SCREENS, choose, download, record, speak, text_of, visit
 from paths import DATA
 from running_app import running_app
+from speech import long_talk
 
 from shared.audio import ffmpeg_executable, probe
 from shared.ui.server import visitors
@@ -38,7 +39,7 @@ def speech(tmp_path_factory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("screen", SCREENS)
+@pytest.mark.parametrize("screen", BOTH)
 def test_microphone(app, speech, screen, browsers):
     with visit(browsers(speech), f"{app.address}/microphone", screen) as page:
         record(page, probe(speech).duration - 1.0)
@@ -175,11 +176,11 @@ def test_nothing_is_asked_for_twice(app, browsers, tmp_path, monkeypatch):
 
 @pytest.fixture
 def long_file(tmp_path) -> Path:
-    subprocess.run([ffmpeg_executable(), "-v", "error", "-stream_loop", "40", "-i",
-                    str(DATA / "it_vm-mailboxfull.flac"), str(tmp_path / "long.wav")], check=True)
+    long_talk(tmp_path / "long.wav")
     return tmp_path / "long.wav"
 
 
+@pytest.mark.slow
 def test_stop_in_the_page(app, long_file, browsers):
     with visit(browsers(), f"{app.address}/files") as page:
         choose(page, long_file)
@@ -194,6 +195,7 @@ def test_stop_in_the_page(app, long_file, browsers):
         page.locator("#upload-stop").wait_for(state="hidden")
 
 
+@pytest.mark.slow
 def test_who_has_left_ends_their_work_after_a_while(app, long_file, browsers, monkeypatch):
     monkeypatch.setattr(visitors, "LEFT_SECONDS", 3.0)
     before = set(app.received())

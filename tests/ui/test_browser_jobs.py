@@ -8,9 +8,10 @@ import threading
 from pathlib import Path
 
 import pytest
-from browser import MARKS, PATIENCE_MS, SCREENS, choose, download, playwright, speak, text_of, visit
+from browser import BOTH, MARKS, PATIENCE_MS, choose, download, playwright, speak, text_of, visit
 from paths import DATA
 from running_app import running_app
+from speech import long_talk
 
 from shared.audio import ffmpeg_executable
 from shared.ui import RESULTS
@@ -27,8 +28,7 @@ def app():
 @pytest.fixture(scope="module")
 def long_file(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("long") / "long talk.wav"
-    subprocess.run([ffmpeg_executable(), "-v", "error", "-stream_loop", "40", "-i",
-                    str(DATA / "it_vm-mailboxfull.flac"), str(path)], check=True)
+    long_talk(path)
     return path
 
 
@@ -36,7 +36,7 @@ def partial(page):
     return page.locator("#upload-work .partial p")
 
 
-@pytest.mark.parametrize("screen", SCREENS)
+@pytest.mark.parametrize("screen", BOTH)
 def test_running_work_is_found_again_and_stop_keeps_its_text(app, long_file, screen, browsers):
     with visit(browsers(), f"{app.address}/files", screen) as page:
         choose(page, long_file)

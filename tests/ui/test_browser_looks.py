@@ -20,6 +20,8 @@ from shared.ui.server.launch import build, start
 from training.studio.page import PAGE, Studio, render
 
 pytestmark = MARKS
+LOOKS = [("desktop", "light"), ("phone", "dark"),
+         *(pytest.param(*one, marks=pytest.mark.slow) for one in (("desktop", "dark"), ("phone", "light")))]
 AXE = (resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
 CARD = (ROOT / "shared/models/whisper-base-it/README.md").read_text(encoding="utf-8")
 
@@ -105,8 +107,7 @@ def violations(page) -> list[str]:
             for node in rule["nodes"]]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("screen", SCREENS)
+@pytest.mark.parametrize(("screen", "scheme"), LOOKS)
 def test_axe_finds_nothing_on_any_page(app, screen, scheme, browsers):
     with visit(browsers(), app, screen, scheme=scheme) as page:
         for path in ("", *FIELDS):
@@ -152,8 +153,7 @@ def own(tmp_path_factory) -> Iterator[str]:
     demo.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("screen", SCREENS)
+@pytest.mark.parametrize(("screen", "scheme"), LOOKS)
 def test_the_page_train_has_a_card_and_axe_finds_nothing_on_it(own, screen, scheme, browsers):
     with visit(browsers(), own, screen, scheme=scheme) as page:
         page.locator("#home").get_by_role("link", name="Train").wait_for()

@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from browser import CHROMIUM, PATIENCE_MS, SCREENS, download, text_of, visit
+from browser import BOTH, CHROMIUM, PATIENCE_MS, SCREENS, download, text_of, visit
 from media_server import serves, video_of
 from running_app import running_app
 from speech import clips
@@ -109,7 +109,7 @@ def test_one_clip(app, screen, browsers):
         result.locator(".between").filter(has_text="no error rate").wait_for(timeout=PATIENCE_MS)
 
 
-@pytest.mark.parametrize("screen", SCREENS)
+@pytest.mark.parametrize("screen", BOTH)
 def test_a_test_set(app, archive, screen, browsers):
     with visit(browsers(), f"{app}/compare", screen) as page:
         page.get_by_role("tab", name="A test set").click()
