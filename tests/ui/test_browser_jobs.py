@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import threading
@@ -153,8 +154,6 @@ def test_a_comparison_is_found_again_and_listed(app, browsers, tmp_path, monkeyp
     verdict = "#compare-result .verdict"
     with visit(browsers(), f"{app.address}/compare") as page:
         page.locator("#compare-clip input[type=file]").set_input_files(clip)
-        page.locator("#compare-go:not([disabled])").wait_for()
-        page.wait_for_timeout(1500)  # another clip empties the field of the text
         page.locator("#compare-reference textarea").fill(reference)
         page.locator("#compare-go").click()
         waiting = page.locator("#compare-work").get_by_text("waiting for 1 before you")
@@ -185,6 +184,52 @@ def test_a_comparison_is_found_again_and_listed(app, browsers, tmp_path, monkeyp
         page.locator("#compare-result .empty").wait_for()
         monkeypatch.setattr(visitors, "LEFT_SECONDS", 1.0)
     assert waits.outcome() and app.keeps_only(before)
+
+
+@contextlib.contextmanager
+def held(page, pattern: str):
+    """While the block runs, requests to such addresses wait; afterwards they are sent."""
+    waiting: list = []
+    is_over = False
+    page.route(pattern, lambda route: route.continue_() if is_over else waiting.append(route))
+    yield waiting
+    is_over = True
+    for one in waiting:
+        one.continue_()
+
+
+def test_the_text_of_a_clip_may_be_typed_while_the_clip_arrives(app, browsers):
+    with visit(browsers(), f"{app.address}/compare") as page:
+        field, clip = page.locator("#compare-reference textarea"), page.locator("#compare-clip")
+        for text in ("typed meanwhile", "and once more"):
+            with held(page, "**/upload*") as uploads:
+                clip.locator("input[type=file]").set_input_files(DATA / "it_vm-mailboxfull.flac")
+                while not uploads:
+                    page.wait_for_timeout(50)
+                field.fill(text)
+            page.locator("#compare-go:not([disabled])").wait_for()
+            page.get_by_role("tab", name="A test set").click()
+            page.locator("#compare-set-go").wait_for()  # the server has answered once more
+            page.get_by_role("tab", name="One clip").click()
+            playwright.expect(field).to_have_value(text)
+            clip.get_by_role("button", name="Clear").click()
+            playwright.expect(field).to_have_value("")  # it was the text of that clip
+            page.locator("#compare-go:disabled").wait_for()
+
+
+def test_what_is_chosen_while_a_page_opens_stays(app, browsers):
+    """What the browser kept of earlier choices fills only what nobody has touched yet."""
+    with visit(browsers(), f"{app.address}/files") as page:
+        before = page.evaluate("localStorage['whisper-spaces-choices']")
+        page.get_by_label("Task").first.click()
+        page.get_by_role("option", name="Translate").click()
+        page.wait_for_function("before => localStorage['whisper-spaces-choices'] !== before", arg=before)
+        with held(page, "**/gradio_api/run/**"):
+            page.reload()
+            page.locator("h1").wait_for()
+            speak(page, "Swedish")
+        page.wait_for_function("document.querySelector('[aria-label=Task]').value === 'Translate to English'")
+        assert page.get_by_label("Spoken language").first.input_value() == "Swedish"
 
 
 def test_a_stopped_comparison_gives_its_place_back(app, browsers):

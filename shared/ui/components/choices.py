@@ -18,6 +18,7 @@ from shared.errors import UserError
 from shared.languages import language_code
 from shared.options import ENGINES, Options
 from shared.serving import BASE, FINE_TUNED, Limits, Request
+from shared.ui.components.fill import fill_untouched
 from shared.ui.components.language import DETECT, language_field
 
 TASKS = {"transcribe": "Transcribe", "translate": "Translate to English"}
@@ -116,7 +117,9 @@ class Choices:
         gr.on([*chosen, typed], lambda *values: dict(zip(How.VALUES, values, strict=True)), controls, kept,
               trigger_mode="always_last", **quiet)
         assert Context.root_block is not None, "rendered into a page"
-        Context.root_block.load(restored, kept, controls, **quiet)
+        found = gr.JSON(visible=False)
+        fill_untouched(Context.root_block.load(restored, kept, found, **quiet), found,
+                       dict(zip(controls, map(DEFAULTS.get, How.VALUES), strict=True)))
 
     def named(self, names: tuple[str, ...]) -> list[gr.components.Component]:
         """The controls of these names, in their order."""
@@ -128,10 +131,10 @@ class Choices:
 
 
 def restored(kept: Any) -> list[Any]:
-    """For each control what the browser kept, where it is still a choice."""
+    """For each control what the browser kept, where it is still a choice; None for what was not kept."""
     values = kept if isinstance(kept, dict) else {}
     try:
         How.read({**DEFAULTS, **values})
     except (UserError, TypeError, ValueError):  # written by an older version, or by hand
         values = {}
-    return [values.get(name, gr.skip()) for name in How.VALUES]
+    return [values.get(name) for name in How.VALUES]

@@ -15,6 +15,7 @@ import gradio as gr
 from shared.errors import UserError
 from shared.serving import Request, Serving
 from shared.ui.components import example_clips
+from shared.ui.components.fill import fill_untouched
 from shared.ui.components.form import handler
 from shared.ui.components.go import QUIET, Go
 from shared.ui.components.panel import footing, heading
@@ -136,7 +137,8 @@ def _compare_clips(serving: Serving, one: _OneClip, go: Go, chosen: CompareChoic
                [one.clip, one.reference, *chosen.inputs], clear=clear, api_name="compare_clip")
     panel.runs([one.examples.click], handler(AskedExample, compare_example, page=panel.page),
                [one.examples, *chosen.inputs], clear=clear, api_name="compare_example")
-    one.clip.input(lambda: "", None, one.reference, **QUIET)
+    # Here and not where a clip arrives: meanwhile its own text may have been typed.
+    one.clip.clear(None, None, one.reference, js="() => ''", api_visibility="private")
     _keep_reference(one, panel.keeps(clip=one.clip))
 
 
@@ -144,12 +146,13 @@ def _keep_reference(one: _OneClip, given_back: gr.events.Dependency) -> None:
     """The browser keeps the text that belongs to the clip; it comes back with the clip."""
     kept_text = gr.BrowserState("", storage_key="whisper-spaces-reference", secret="not a secret")
 
-    def back(text: Any, request: gr.Request) -> Any:
+    def back(text: Any, request: gr.Request) -> list[str]:
         is_clip_there = received.holds(request.session_hash, "clip")
-        return text if is_clip_there and isinstance(text, str) and text else gr.skip()
+        return [text if is_clip_there and isinstance(text, str) else ""]
 
     one.reference.change(lambda text: text, one.reference, kept_text, trigger_mode="always_last", **QUIET)
-    given_back.then(back, kept_text, one.reference, **QUIET)
+    found = gr.JSON(visible=False)
+    fill_untouched(given_back.then(back, kept_text, found, **QUIET), found, {one.reference: ""})
 
 
 def _compare_test_sets(serving: Serving, many: ClipSource, go: Go, chosen: CompareChoices, panel: ComparePanel) -> None:
