@@ -5,10 +5,12 @@ No model is needed to say that a value is wrong; what a certain checkpoint canno
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from shared.errors import UserError
+from shared.hotwords import check_hotwords, hotwords_of
 
 TASKS = ("transcribe", "translate")  # translate: into English
 ENGINES = ("auto", "torch", "ctranslate2")
@@ -30,6 +32,7 @@ class Choices(TypedDict, total=False):
     beam_size: int
     vad_onset: float
     initial_prompt: str | None
+    hotwords: str | Iterable[str] | None
     speakers: bool | int
 
 
@@ -43,7 +46,8 @@ class Options:
         words: with start, end and probability of each word.
         beam_size: 1 (greedy search) to 20.
         vad_onset: probability from which sound counts as speech, above 0 and below 1; lower finds quieter speech.
-        initial_prompt: names and terms that may occur, spelled as wanted.
+        initial_prompt: names and terms that may occur, spelled as wanted, as if they were the text before.
+        hotwords: words and phrases that decoding leans towards, spelled as wanted; what `hotwords_of` gives.
         speakers: with who says each word and segment.
         n_speakers: how many there are; None to find out.
     """
@@ -54,21 +58,26 @@ class Options:
     beam_size: int = 1
     vad_onset: float = 0.5
     initial_prompt: str | None = None
+    hotwords: tuple[str, ...] = ()
     speakers: bool = False
     n_speakers: int | None = None
 
     @classmethod
-    def of(cls, speakers: bool | int = False, **others: Any) -> Options:
+    def of(cls, speakers: bool | int = False, hotwords: str | Iterable[str] | None = None, **others: Any) -> Options:
         """Options from `Choices`.
 
         Args:
             speakers: a number says how many there are, True has that found.
+            hotwords: a list, or a text in which commas or line ends part the entries; None for none.
 
         Returns:
             The options; `check` says whether their values are allowed.
+
+        Raises:
+            UserError: see `hotwords_of`.
         """
         n_speakers = None if isinstance(speakers, bool) else speakers
-        return cls(speakers=speakers is not False, n_speakers=n_speakers, **others)
+        return cls(speakers=speakers is not False, n_speakers=n_speakers, hotwords=hotwords_of(hotwords), **others)
 
     def check(self) -> None:
         """Refuse a value that no checkpoint can serve.
@@ -84,6 +93,7 @@ class Options:
         if not 0 < self.vad_onset < 1:  # NaN is not either
             raise UserError("The speech threshold (vad_onset) is out of range", got=self.vad_onset,
                             limit="above 0 and below 1", hint="0.5 is the usual one; lower finds quieter speech")
+        check_hotwords(self.hotwords)
         if self.n_speakers is not None and not 1 <= self.n_speakers <= MOST_SPEAKERS:
             raise UserError("The number of speakers is out of range", got=self.n_speakers,
                             limit=f"1 to {MOST_SPEAKERS}", hint="leave the number out and it is found")

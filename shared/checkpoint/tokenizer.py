@@ -87,6 +87,11 @@ class Tokens:
         ids = self._tokenizer.encode(" " + text.strip(), add_special_tokens=False).ids
         return [self.previous, *ids[-MAX_PROMPT_TOKENS:]]
 
+    @functools.cached_property
+    def token_texts(self) -> list[str]:
+        """The text of each token before <|endoftext|> by itself, special ones empty; U+FFFD for a part of a letter."""
+        return self._tokenizer.decode_batch([[i] for i in range(self.end)])
+
     def encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special_tokens=False).ids
 

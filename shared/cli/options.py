@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 import shared
 from shared.errors import UserError
+from shared.hotwords import read_hotwords
 from shared.languages import language_code
 from shared.options import COMPUTE_TYPES, DEVICES, ENGINES, LOOPBACK, TASKS, Options
 from shared.transcript import FORMATS
@@ -246,6 +247,8 @@ def _add_what(parser: Parser) -> Any:
                       help="spoken language: sv, swe, sv-SE, Swedish or svenska; detected if not given")
     what.add_argument("--task", choices=TASKS, default="transcribe", help="translate: into English")
     what.add_argument("--initial-prompt", metavar="TEXT", help="names and terms that may occur, spelled as wanted")
+    what.add_argument("--hotwords", metavar="WORDS", help="names and terms to lean towards, spelled as wanted: "
+                      "parted by commas, or a text file with one a line; takes the engine torch")
     return what
 
 
@@ -272,7 +275,8 @@ def _options(given: argparse.Namespace, words: bool, speakers: bool | int = Fals
     if language is not None:
         language = None if language.strip().lower() in DETECTED else language_code(language)
     options = Options.of(speakers, language=language, task=given.task, words=words, beam_size=given.beam_size,
-                         vad_onset=given.vad_onset, initial_prompt=given.initial_prompt)
+                         vad_onset=given.vad_onset, initial_prompt=given.initial_prompt,
+                         hotwords=None if given.hotwords is None else read_hotwords(given.hotwords))
     options.check()
     return options
 
@@ -283,7 +287,10 @@ def _model(given: argparse.Namespace) -> Model:
 
         given.model = named(given.model)
         Checkpoint.parse(given.model)
-    return Model(given.model, given.engine, given.device, given.compute_type)
+    engine = given.engine
+    if engine == "auto" and getattr(given, "hotwords", None) is not None:
+        engine = "torch"  # the one that follows them
+    return Model(given.model, engine, given.device, given.compute_type)
 
 
 def _formats(text: str | None, of: Path | None = None) -> tuple[str, ...]:

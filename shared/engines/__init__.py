@@ -1,6 +1,7 @@
-from shared.engines.engine import DEFAULT_COMPUTE, ENGINES, Decoded, Engine, EnginePlan, plan_engine
+from shared.engines.engine import BIASED, DEFAULT_COMPUTE, ENGINES, Decoded, Engine, EnginePlan, plan_engine
 
 __all__ = [
+    "BIASED",
     "DEFAULT_COMPUTE",
     "ENGINES",
     "Decoded",

@@ -15,13 +15,14 @@ import numpy as np
 
 from shared.audio.features import log_mel
 from shared.engines.engine import Decoded
+from shared.engines.hotword_trie import HotwordTrie
 from shared.errors import Cancelled, UserError
 from shared.whisper_constants import POSITION_SECONDS
 
 
 class CTranslate2Engine:
     name = "ctranslate2"
-    ragged = False
+    ragged = biases = False
 
     def __init__(self, folder: Path, *, device: str = "cpu", compute_type: str = "int8") -> None:
         try:
@@ -61,8 +62,9 @@ class CTranslate2Engine:
 
     def decode(
         self, states: ctranslate2.StorageView, prompt: Sequence[int], *, beam_size: int, max_tokens: int,
-        no_repeat_ngram: int = 0, cancel: threading.Event | None = None,
+        no_repeat_ngram: int = 0, hotwords: HotwordTrie | None = None, cancel: threading.Event | None = None,
     ) -> list[Decoded]:
+        assert hotwords is None, "Transcriber.check refuses them"
         if cancel is not None and cancel.is_set():
             raise Cancelled
         results = self._model.generate(

@@ -16,11 +16,13 @@ import numpy as np
 
 from shared.checkpoint import Form
 from shared.engines.hardware import has_avx2, has_gpu
+from shared.engines.hotword_trie import HotwordTrie
 from shared.errors import OtherForm, UserError
 from shared.options import ENGINES
 
 # In which a checkpoint's folder must be.
 FORMS: dict[str, Form] = {"torch": "transformers", "ctranslate2": "ctranslate2"}
+BIASED = ("torch",)  # engines that can follow hotwords: CTranslate2 computes a whole text in one call, without a hook
 DEFAULT_COMPUTE = {"cpu": "int8", "cuda": "float16"}
 
 
@@ -51,6 +53,7 @@ class Engine(Protocol):
         max_positions: windows decoded together times the encoder positions (20 ms each) of the longest.
         encoder_batch: windows encoded together; 1 where more gain nothing and only delay a cancel.
         ragged: whether windows of one batch may differ in length.
+        biases: whether `decode` can follow hotwords.
     """
 
     name: str
@@ -61,6 +64,7 @@ class Engine(Protocol):
     max_positions: int
     encoder_batch: int
     ragged: bool
+    biases: bool
 
     def log_mel(self, samples: np.ndarray) -> np.ndarray:
         """Log-mel spectrogram of a clip, as `shared.audio.features.log_mel` gives it; on the GPU where there is one.
@@ -116,7 +120,7 @@ class Engine(Protocol):
 
     def decode(
         self, states: Any, prompt: Sequence[int], *, beam_size: int, max_tokens: int, no_repeat_ngram: int = 0,
-        cancel: threading.Event | None = None,
+        hotwords: HotwordTrie | None = None, cancel: threading.Event | None = None,
     ) -> list[Decoded]:
         """Decode every window from the same prompt. Timestamp rules apply unless the prompt forbids timestamps.
 
@@ -128,6 +132,7 @@ class Engine(Protocol):
             beam_size: 1 is greedy search.
             max_tokens: to decode at most in one window.
             no_repeat_ngram: forbid any so many tokens twice (0: allow).
+            hotwords: entries to lean towards; only where the engine `biases`.
             cancel: set from another thread, ends it within a step.
 
         Returns:

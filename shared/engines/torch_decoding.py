@@ -93,7 +93,7 @@ def greedy(
 ) -> list[Decoded]:
     """The likeliest token at each step."""
     tokens, stamps = rules.tokens, rules.tokens.no_timestamps not in prompt
-    hidden, memory, no_speech = _prefill(network, states, prompt, tokens, max_tokens)
+    hidden, memory, no_speech = prefill(network, states, prompt, tokens, max_tokens)
     rows = [_Row(at, probability) for at, probability in enumerate(no_speech)]
     done: dict[int, Decoded] = {}
     while True:
@@ -122,8 +122,9 @@ def greedy(
         hidden, _ = network.step(torch.tensor(choice, device=network.device)[:, None], memory)
 
 
-def _prefill(network: WhisperNetwork, states: States, prompt: Sequence[int], tokens: Tokens, max_tokens: int
+def prefill(network: WhisperNetwork, states: States, prompt: Sequence[int], tokens: Tokens, max_tokens: int
              ) -> tuple[Tensor, Memory, list[float]]:
+    """The decoder over the prompt: its output, the memory of the batch, and each row's probability of no speech."""
     memory = network.memory(states, len(prompt) + max_tokens + 1)
     ids = torch.tensor([list(prompt)] * len(states.lengths), device=network.device)
     hidden, _ = network.step(ids, memory)
@@ -156,7 +157,7 @@ def beam(
 def _beam_one(network: WhisperNetwork, states: States, prompt: Sequence[int], rules: Rules, max_tokens: int,
               beam_size: int, cancel: threading.Event | None) -> Decoded:
     tokens, stamps = rules.tokens, rules.tokens.no_timestamps not in prompt
-    hidden, memory, no_speech = _prefill(network, states, prompt, tokens, max_tokens)
+    hidden, memory, no_speech = prefill(network, states, prompt, tokens, max_tokens)
     beams, ended = [_Beam((), 0.0)], []
     for n in range(max_tokens + 1):
         if cancel is not None and cancel.is_set():

@@ -21,6 +21,8 @@ from shared.engines import torch_features
 from shared.engines.cuda_decoding import StaticDecoder
 from shared.engines.dtw import token_path
 from shared.engines.engine import Decoded
+from shared.engines.hotword_search import HotwordSearch
+from shared.engines.hotword_trie import HotwordTrie
 from shared.engines.packed_encoder import encode_packed
 from shared.engines.torch_decoding import Rules, beam, greedy
 from shared.engines.torch_model import States, WhisperNetwork
@@ -33,7 +35,7 @@ MEMORY_BYTES = 300e6  # of cross-attention keys and values in one batch; 8 full 
 
 class TorchEngine:
     name = "torch"
-    ragged = True
+    ragged = biases = True
 
     def __init__(self, folder: Path, *, device: str = "cpu", compute_type: str = "int8",
                  tensors: Mapping[str, torch.Tensor] | None = None) -> None:
@@ -95,9 +97,11 @@ class TorchEngine:
     @torch.inference_mode()
     def decode(
         self, states: States, prompt: Sequence[int], *, beam_size: int, max_tokens: int, no_repeat_ngram: int = 0,
-        cancel: threading.Event | None = None,
+        hotwords: HotwordTrie | None = None, cancel: threading.Event | None = None,
     ) -> list[Decoded]:
         rules = self._rules(no_repeat_ngram)
+        if hotwords is not None:
+            return HotwordSearch(self._network, rules, hotwords, prompt, max_tokens, cancel).run(states, beam_size)
         if beam_size == 1:
             static = None if no_repeat_ngram else self._static_decoder()
             if static is not None:

@@ -50,12 +50,34 @@ class States:
     lengths: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Shared:
+    """Rows of a batch that read the same clips. clip, place: (n_rows,), the clip of each row and its place among those
+    of that clip. n_places: of the clip with most rows."""
+
+    clip: Tensor
+    place: Tensor
+    n_clips: int
+    n_places: int
+
+    def gather(self, q: Tensor) -> Tensor:
+        """(n_rows, n_heads, 1, head size) → (n_clips, n_heads, n_places, head size)."""
+        gathered = q.new_zeros((self.n_clips, q.shape[1], self.n_places, q.shape[3]))
+        gathered[self.clip, :, self.place] = q[:, :, 0]
+        return gathered
+
+    def scatter(self, attended: Tensor) -> Tensor:
+        """The way back."""
+        return attended[self.clip, :, self.place][:, :, None]
+
+
 @dataclass
 class Memory:
     """What the decoder keeps of a batch between two steps, layer by layer; rows can be picked and repeated.
 
     keys, values: (batch, n_heads, n_positions, head size) of the encoder's states. mask: 0 or -inf,
     (batch, 1, 1, n_positions), None if all rows are of one length. past_*: (batch, n_heads, n_room, head size).
+    shared: where several rows belong to one clip, so that its encoder states are kept once.
     """
 
     keys: list[Tensor]
@@ -64,19 +86,35 @@ class Memory:
     past_keys: list[Tensor]
     past_values: list[Tensor]
     n_past: int = 0
+    shared: Shared | None = None
 
     def pick(self, rows: Tensor, *, encoder: bool = True) -> None:
         """Keep these rows, in this order. encoder=False: the rows still belong to the same audio (beams)."""
         held = slice(0, self.n_past)
         for kept in (self.past_keys, self.past_values):
             for layer, tensor in enumerate(kept):
-                if len(rows) == len(tensor):
-                    tensor[:, :, held] = tensor[rows, :, held]
-                else:
-                    kept[layer] = tensor[rows]
+                picked = tensor[rows, :, held]
+                if len(rows) != len(tensor):
+                    kept[layer] = tensor = tensor.new_empty((len(rows), *tensor.shape[1:]))
+                tensor[:, :, held] = picked
         if encoder:
-            self.keys, self.values = [k[rows] for k in self.keys], [v[rows] for v in self.values]
-            self.mask = None if self.mask is None else self.mask[rows]
+            self.pick_clips(rows)
+
+    def pick_clips(self, clips: Tensor) -> None:
+        """Keep the encoder states of these clips, in this order."""
+        self.keys, self.values = [k[clips] for k in self.keys], [v[clips] for v in self.values]
+        self.mask = None if self.mask is None else self.mask[clips]
+
+    def share(self, clips: Sequence[int]) -> None:
+        """clips: for each row the clip that it belongs to, as many rows for one as there are."""
+        n_before = [0] * len(self.keys[0])
+        places = []
+        for clip in clips:
+            places.append(n_before[clip])
+            n_before[clip] += 1
+        device = self.keys[0].device
+        self.shared = None if list(clips) == list(range(len(n_before))) else Shared(
+            torch.tensor(clips, device=device), torch.tensor(places, device=device), len(n_before), max(n_before))
 
 
 class WhisperNetwork:
@@ -162,6 +200,8 @@ class WhisperNetwork:
             x = x + layer["out"](self._joined(attended))
             q = self._split(layer["cross_q"](layer["cross_norm"](x)), 1, self.n_heads)[0]
             k, v = memory.keys[i], memory.values[i]
+            if memory.shared is not None:
+                q = memory.shared.gather(q)
             if any(at == i for at, _ in heads):  # the fused kernel does not give its weights away
                 weights = _weights(q.to(k.dtype), k, memory.mask)
                 wanted[i], attended = [weights[:, head] for head in range(self.n_heads)], weights @ v
@@ -169,6 +209,8 @@ class WhisperNetwork:
                 attended = _weights(q.to(k.dtype), k, memory.mask) @ v
             else:
                 attended = functional.scaled_dot_product_attention(q, k, v, attn_mask=memory.mask)
+            if memory.shared is not None:
+                attended = memory.shared.scatter(attended)
             x = x + layer["cross_out"](self._joined(attended.to(x.dtype)))
             x = x + layer["down"](functional.gelu(layer["up"](layer["ffn_norm"](x))))
         memory.n_past = end

@@ -18,7 +18,7 @@ from shared.audio import AudioSource, Source
 from shared.audio.windows import Window, repacked, windows
 from shared.checkpoint import MODELS, WITH_ROOM, Checkpoint, Download, Form, facts, files, measured
 from shared.checkpoint.tokenizer import tokens_of
-from shared.engines import Engine, plan_engine
+from shared.engines import BIASED, Engine, plan_engine
 from shared.errors import Cancelled, UserError
 from shared.inference.batches import Batches, InOrder, Job
 from shared.inference.held import Held
@@ -150,6 +150,7 @@ class Transcriber:
             beam_size: from 1 (greedy) to 20.
             vad_onset: speech threshold, above 0 and below 1; lower finds quieter speech.
             initial_prompt: names and terms that may occur, spelled as wanted.
+            hotwords: words and phrases that decoding leans towards: a list, or a text with commas between them.
             progress: called with (windows done, of how many; None while a stream's length is unknown).
             cancel: set from another thread; ends ffmpeg at once and decoding within a step.
 
@@ -219,12 +220,15 @@ class Transcriber:
             options: the language is a code.
 
         Raises:
-            UserError: a value is out of range, or it has no such language or task.
+            UserError: a value is out of range, or it has no such language or task, or its engine follows no hotwords.
         """
         options.check()
         if not self.tokens.is_multilingual and options.task == "translate":
             raise UserError("This checkpoint knows English only and cannot translate", got=self.checkpoint.name,
                             hint="choose a multilingual checkpoint")
+        if options.hotwords and self.plan.name not in BIASED:
+            raise UserError("This engine cannot follow hotwords", got=self.plan.name, limit=", ".join(BIASED),
+                            hint="choose the engine torch, or name them in the initial prompt")
         known = self.known_languages
         if options.language is not None and options.language not in known:
             name = language_name(options.language)

@@ -20,12 +20,14 @@ from shared.audio.windows import Window
 from shared.checkpoint import Facts
 from shared.checkpoint.tokenizer import Piece, Tokens
 from shared.engines import Decoded, Engine
+from shared.engines.hotword_trie import HotwordTrie, trie_of
 from shared.errors import Cancelled
 from shared.inference import quality
 from shared.inference.batches import Batches, Found, Job
 from shared.inference.context import POLICIES
 from shared.inference.segments import needs_words, on_audio, rest_of
 from shared.inference.word_times import Row, align_words
+from shared.languages import NO_SPACES
 from shared.options import Options
 from shared.transcript import Segment, Word
 from shared.whisper_constants import DECODER_POSITIONS, MAX_NEW_TOKENS, WINDOW_SECONDS
@@ -101,10 +103,17 @@ class WindowDecoder:
 
     def decode(self, states: Any, prompt: Sequence[int], seconds: float, cancel: threading.Event | None = None,
                **how: Any) -> list[Decoded]:
-        """seconds: the longest clip's. how: beam_size, no_repeat_ngram."""
+        """seconds: the longest clip's. how: beam_size, no_repeat_ngram, hotwords."""
         max_tokens = min(MAX_NEW_TOKENS, DECODER_POSITIONS - len(prompt), int(16 + TOKENS_PER_SECOND * seconds))
         with self._lock:
             return self.engine.decode(states, prompt, max_tokens=max_tokens, cancel=cancel, **how)
+
+    def hotwords(self, options: Options) -> HotwordTrie | None:
+        """The words that decoding leans towards, in this vocabulary."""
+        if not options.hotwords:
+            return None
+        language = "en" if options.task == "translate" else options.language
+        return trie_of(self.tokens, options.hotwords, language not in NO_SPACES)
 
     def align(self, row: Row, pieces: Sequence[Sequence[int]], window: Window, options: Options) -> list[list[Word]]:
         """Words of each piece of a row's text tokens; empty where the alignment fails."""
@@ -120,7 +129,7 @@ class WindowDecoder:
         prompt = self.tokens.prompt(options.language, options.task, timestamps=self.facts.timestamps,
                                     initial_prompt=options.initial_prompt)
         results = self.decode(states, prompt, max(window.duration for window in windows), cancel,
-                              beam_size=options.beam_size)
+                              beam_size=options.beam_size, hotwords=self.hotwords(options))
         self.n_windows += len(batch)
         found = []
         for index, (job, decoded) in enumerate(zip(batch, results, strict=True)):
@@ -162,9 +171,9 @@ class WindowDecoder:
             ways.insert(0, {"beam_size": options.beam_size})
         else:
             states = self.engine.row(row.states, row.index)
-        row = Row(states, 0, row.prompt)
+        row, hotwords = Row(states, 0, row.prompt), self.hotwords(options)
         for how in ways:
-            decoded = self.decode(states, row.prompt, window.duration, cancel, **how)[0]
+            decoded = self.decode(states, row.prompt, window.duration, cancel, hotwords=hotwords, **how)[0]
             text = self.tokens.text(decoded.tokens)
             tries.append((decoded, text))
             if not quality.looks_wrong(decoded, text):

@@ -15,6 +15,7 @@ from itertools import islice
 
 from shared.audio import AudioSource, with_header
 from shared.checkpoint import BASE, FINE_TUNED, Checkpoint, Download
+from shared.engines import BIASED
 from shared.errors import UserError
 from shared.inference import OnText, Progress, Transcriber
 from shared.languages import language_name
@@ -157,6 +158,19 @@ class Serving:
         if request.checkpoint is not None:
             return self.transcribe_with(self.named(request.checkpoint), request, progress=progress, on_text=on_text,
                                         cancel=cancel)
+        request, remark = self._with_engine(request)
+        answer = self._by_rule(request, progress, on_text, cancel)
+        return answer if remark is None else replace(answer, notice=" ".join(filter(None, (answer.notice, remark))))
+
+    def _with_engine(self, request: Request) -> tuple[Request, str | None]:
+        """A request with hotwords goes to an engine that can follow them, which is said where the rule is another."""
+        rule = self.base.plan.name
+        if not request.options.hotwords or request.engine != "auto" or self._engine != "auto" or rule in BIASED:
+            return request, None
+        return replace(request, engine=BIASED[0]), f"Only the engine {BIASED[0]} follows hotwords, so it answered."
+
+    def _by_rule(self, request: Request, progress: Progress | None, on_text: OnText | None,
+                 cancel: threading.Event | None) -> Answer:
         begun = time.monotonic()
         chosen, notice = self.base, self.problem
         request = replace(request, source=with_header(request.source))
@@ -237,16 +251,17 @@ class Serving:
             progress, on_text, cancel: as in `transcribe`.
 
         Returns:
-            The transcript, without a notice.
+            The transcript; a notice only where hotwords ask for another engine.
 
         Raises:
             UserError: as `transcribe`, and if the checkpoint may not be used here.
             Cancelled: `cancel` was set.
         """
         begun = time.monotonic()
+        request, remark = self._with_engine(request)
         chosen = self.transcriber(checkpoint, request.engine)
         transcript = self._run(chosen, request, progress, on_text, cancel)
-        return Answer(transcript, chosen.checkpoint, None, time.monotonic() - begun)
+        return Answer(transcript, chosen.checkpoint, remark, time.monotonic() - begun)
 
     def detect(self, request: Request, *, cancel: threading.Event | None = None) -> str:
         """The language at the beginning, as the base checkpoint detects it.

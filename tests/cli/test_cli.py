@@ -36,6 +36,20 @@ def test_one_file_prints_its_text(tmp_path):
     assert done.stderr == b"" and list(tmp_path.iterdir()) == []
 
 
+def test_hotwords_come_from_a_list_or_a_file(tmp_path):
+    """Beside them a mistake in the list, told before anything is loaded."""
+    clip, names = clips("en")[0], tmp_path / "names.txt"
+    names.write_text("# of the book\nill-disposed\n")
+    plain, *led = (transcribe_here(clip.path, "--language", "en", "--quiet", *more, cwd=tmp_path).stdout
+                   for more in ((), ("--hotwords", "Gandalf, ill-disposed"), ("--hotwords", names)))
+    assert "ill-disposed" not in plain and all("an ill-disposed young man" in text for text in led)
+    for given, message in (("", "is empty"), ("names.lst", "no such file"), ("Gandalf, 7", "no letter")):
+        done = transcribe_here(clip.path, "--hotwords", given, cwd=tmp_path)
+        assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
+    done = transcribe_here(clip.path, "--hotwords", "Gandalf", "--engine", "ctranslate2", cwd=tmp_path)
+    assert done.returncode != 0 and "choose the engine torch" in done.stderr
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """Two recordings at two depths, one without speech, one that is no recording, and a text file."""
