@@ -6,7 +6,7 @@ RUFF := $(VENV)/bin/ruff
 export BASE FINE_TUNED
 
 .DEFAULT_GOAL := help
-.PHONY: help app test test-all coverage check tools screenshots wheelhouse bundle deploy features train bench browser clean
+.PHONY: help app test test-all coverage check tools screenshots wheelhouse bundle deploy features train languages bench browser clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -52,6 +52,9 @@ features: $(VENV)/.app  ## build a data set (FEATURES=feature_pipeline/configs/â
 TRAIN ?= training/configs/italian-lora.yaml
 train: $(VENV)/.train features  ## fine-tune (TRAIN=training/configs/â€¦.yaml; the Italian adapter by default)
 	$(PY) -m training.finetune $(TRAIN)
+
+languages: $(VENV)/.train  ## fine-tune for each of nine languages and table the results; goes on where it was (LANGUAGES=da,el)
+	$(PY) -m training.languages training/configs/languages.yaml $(if $(LANGUAGES),languages=[$(LANGUAGES)])
 
 bench: $(VENV)/.app  ## this project beside its peers (ARGS="--peers ours,faster-whisper --rounds 1 --limit 20")
 	$(PY) -m feature_pipeline.build feature_pipeline/configs/asterisk-en.yaml

@@ -8,8 +8,6 @@ stopped. Only one plan is worked on at a time. Knows nothing of pages.
 from __future__ import annotations
 
 import json
-import os
-import sys
 import threading
 import time
 from collections import deque
@@ -20,17 +18,12 @@ from pathlib import Path
 import feature_pipeline
 import training
 from shared.errors import UserError
-from shared.system.processes import Limits, network, running
+from training.commands import followed, problem, started
 from training.config import COMPLETE, PROGRESS
 
-ROOT = Path(training.__file__).parents[1]
 DATA_CONFIG = Path(feature_pipeline.__file__).with_name("configs") / "my-recordings.yaml"
 TRAIN_CONFIG = Path(training.__file__).with_name("configs") / "my-language.yaml"
 N_LINES = 200  # of what the commands print that are kept
-# Of what a child gets from us: where models and caches are, and how many threads it may use.
-PASSED_ON = ("HOME", "USERPROFILE", "HF_HOME", "HF_TOKEN", "HF_ENDPOINT", "HF_HUB_OFFLINE", "XDG_CACHE_HOME",
-             "WHISPER_SPACES_CACHE", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "PYTHONPATH")
-ANY = 1 << 50  # bytes: training may use what there is
 DATA, TRAINING, EVALUATION = "Building the data set", "Training", "Comparing with the base model"
 STAGES = (DATA, TRAINING, EVALUATION)
 
@@ -152,20 +145,16 @@ class Runner:
             if cancel.is_set():
                 return self._set(state="stopped")
             if code:
-                return self._set(state="failed", problem=_problem(messages, command[0], code))
+                return self._set(state="failed", problem=problem(messages, command[0], code))
         self._set(state="done")
 
     def _run(self, command: Sequence[str], plan: Plan, cancel: threading.Event, lines: deque[str]) -> tuple[int, str]:
-        kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        kept["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), kept.get("PYTHONPATH"))))
-        with running([sys.executable, "-m", *command], Limits(memory=ANY, written=ANY), cancel=cancel, cwd=plan.place,
-                     extra=kept | network() | {"PYTHONUNBUFFERED": "1"}) as child:
-            assert child.process.stdout is not None
-            for line in child.process.stdout:
-                if text := line.decode("utf-8", "replace").strip():
-                    lines.append(text)
-                    self._set(lines=tuple(lines))
-            return child.process.wait(), child.messages()
+        def say(text: str) -> None:
+            lines.append(text)
+            self._set(lines=tuple(lines))
+
+        with started(command, plan.place, cancel) as child:
+            return followed(child, say)
 
     def _set(self, **changed: object) -> None:
         with self._lock:
@@ -178,10 +167,3 @@ def _trained(plan: Plan) -> float | None:
         return min(1.0, told["step"] / told["max_steps"])
     except (OSError, ValueError, KeyError, ZeroDivisionError):
         return None  # it is still getting ready
-
-
-def _problem(messages: str, program: str, code: int) -> str:
-    """What the command said last on standard error: its own message if it ended with one."""
-    said = [line.strip() for line in messages.replace("\r", "\n").splitlines() if line.strip()]
-    own = [line for line in said if line.startswith(f"{program}: ")]
-    return own[-1].removeprefix(f"{program}: ") if own else (said[-1] if said else f"It ended with code {code}.")

@@ -1,0 +1,152 @@
+"""The commands of each language, one after the other, in child processes: what is done is not done again.
+
+Enters: a recipe. Leaves under its folder: a run for each language, outcomes/LANGUAGE.json, logs/LANGUAGE.txt and
+table.md, which is written anew after each language. A language that fails is noted and the next one begun.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+from filelock import FileLock, Timeout
+
+from feature_pipeline import config as features
+from shared.errors import UserError
+from shared.system.files import write_text
+from training import config as settings
+from training.commands import followed, problem, started
+from training.config import COMPLETE
+from training.languages.outcome import Outcome, note, outcome_of, outcomes
+from training.languages.recipe import Recipe
+from training.languages.table import table
+
+Say = Callable[[str], None]
+DATA, UNSEEN, TRAINING, EVALUATION = "data set", "voices not in training", "training", "evaluation"
+
+
+def work(recipe: Recipe, say: Say = print) -> list[Outcome]:
+    """Build, train and compare every language that is not done, and write the table.
+
+    Args:
+        recipe: as `load` gives it.
+        say: takes each line of progress.
+
+    Returns:
+        The outcome of each language of the recipe; a failure is told there, and does not stop the others.
+
+    Raises:
+        UserError: another process is at work on this recipe.
+    """
+    folder = recipe.folder
+    for name in ("outcomes", "logs"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        for language in recipe.languages:
+            before = outcome_of(recipe, language)
+            if before.done:
+                say(f"{language}: done already")
+                continue
+            after = _worked(recipe, replace(before, problem=""), say)
+            if after.problem:
+                say(f"{language}: failed, {after.problem}")
+            write_text(folder / "table.md", table(recipe, outcomes(recipe)))
+        found = outcomes(recipe)
+        write_text(folder / "table.md", table(recipe, found))
+    return found
+
+
+def _worked(recipe: Recipe, outcome: Outcome, say: Say) -> Outcome:
+    """One language to its end, or to its first failure; noted after every command."""
+    language = outcome.language
+    try:
+        for step, words in _commands(recipe, language):
+            say(f"{language}: {step}")
+            begun = time.monotonic()
+            code, messages = _done(recipe.folder, language, words)
+            spent = {step: round(outcome.seconds.get(step, 0.0) + time.monotonic() - begun, 1)}
+            outcome = replace(outcome, seconds=outcome.seconds | spent)
+            if code:
+                raise UserError(f"{step}: {problem(messages, words[0], code)}")
+            note(recipe, outcome)
+        outcome = replace(outcome, done=True)
+    except UserError as error:
+        outcome = replace(outcome, problem=str(error))
+    note(recipe, outcome)
+    return outcome
+
+
+def _commands(recipe: Recipe, language: str) -> Iterator[tuple[str, list[str]]]:
+    """Each step and its command. The run's config can be told once its data set is there.
+
+    A run that has begun keeps the data it began with.
+    """
+    run, data = recipe.folder / language, recipe.features(language).out
+    if not any(run.glob(f"checkpoint-*/{COMPLETE}")) and not (run / "model" / COMPLETE).is_file():
+        yield DATA, ["feature_pipeline.build", recipe.data, *recipe.options(language)]
+    evaluation = ["training.evaluation", str(run), *recipe.evaluation]
+    if other := recipe.unseen.get(language):
+        yield UNSEEN, ["feature_pipeline.build", other]
+        place = features.load(other).out
+        evaluation += [f"canary={place}", f"canary_split={','.join(splits(place))}"]
+    path = recipe.folder / f"{language}.yaml"
+    settings.save(recipe.run(language, splits(data).get("train", 0)), path)
+    yield TRAINING, ["training.finetune", str(path)]
+    yield EVALUATION, evaluation
+
+
+def splits(data: str) -> dict[str, int]:
+    """The splits of a data set on disk with their numbers of clips."""
+    manifest = json.loads(Path(data, "manifest.json").read_text(encoding="utf-8"))
+    return {name: part["rows"] for name, part in manifest["splits"].items() if part["rows"]}
+
+
+def _done(folder: Path, language: str, words: list[str]) -> tuple[int, str]:
+    """Run a command to its end; what it prints goes into the language's log."""
+    with (folder / "logs" / f"{language}.txt").open("a", encoding="utf-8") as log:
+        def keep(text: str) -> None:
+            log.write(text + "\n")
+            log.flush()
+
+        keep(f"$ python -m {' '.join(words)}")
+        with started(words, Path.cwd()) as child, _remembered(folder, child.process.pid):
+            code, messages = followed(child, keep)
+        if code:
+            keep(messages[-20_000:])
+    return code, messages
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Nobody else works on the recipe within the block: not another start, nor what a killed one left running."""
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError("This recipe is being worked on already", got=folder, hint="wait for its end, or stop it"
+                        ) from None
+    with lock:
+        with suppress(OSError, ValueError, KeyError, psutil.Error):
+            child = json.loads((folder / ".child").read_text(encoding="utf-8"))
+            left = psutil.Process(child["pid"])
+            if abs(left.create_time() - child["begun"]) < 1:
+                left.kill()
+                left.wait(20)
+        yield
+
+
+@contextmanager
+def _remembered(folder: Path, pid: int) -> Iterator[None]:
+    """A killed start leaves its child running: the next one must know which it is."""
+    path = folder / ".child"
+    with suppress(psutil.Error):
+        write_text(path, json.dumps({"pid": pid, "begun": psutil.Process(pid).create_time()}))
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
