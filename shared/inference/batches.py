@@ -80,7 +80,7 @@ class Batches:
                 if cancel is not None and cancel.is_set():
                     raise Cancelled
                 self._waiting = [job for job in self._waiting if job not in batch]
-                found = batch[0].decoder.decode_batch(batch, options, cancel)
+                found = batch[0].decoder.together.decode(batch, options, cancel)
                 self._waiting += [Job(job.place, rest, job.decoder, job.language, is_rest=True)
                                   for job, _, rest in found if rest is not None]
                 self.n_done += sum(rest is None for _, _, rest in found)

@@ -26,6 +26,7 @@ from shared.inference import quality
 from shared.inference.batches import Batches, Found, Job
 from shared.inference.context import POLICIES
 from shared.inference.segments import needs_words, on_audio, rest_of
+from shared.inference.together import Together
 from shared.inference.word_times import Row, align_words
 from shared.languages import NO_SPACES
 from shared.options import Options
@@ -46,6 +47,7 @@ class WindowDecoder:
         self.engine, self.tokens, self.facts = engine, tokens, facts
         self.context = POLICIES[facts.short_context]
         self._lock = threading.Lock()
+        self.together = Together()
         self.n_windows = self.n_again = 0  # how many clips were decoded, and how many of them a second time
 
     def recognise(self, windows: Sequence[Window], options: Options, cancel: threading.Event | None = None
