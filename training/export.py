@@ -1,8 +1,10 @@
-"""python -m training.export RUN [key=value ...]: a run's model for CTranslate2 and whisper.cpp, each proven.
+"""python -m training.export RUN [key=value ...]: a run's model for other programs, each form proven.
 
-Enters: a run's folder. Leaves RUN/export/: ctranslate2-int8/, ctranslate2-float16/, ggml-model.bin and export.json.
-Every form is opened in the real program (faster-whisper, whisper.cpp by pywhispercpp) and its WER on real clips is
-held against the original's; one that is worse by more than a bound is an error, and its file is removed.
+Enters: a run's folder. Leaves RUN/export/: ctranslate2-int8/, ctranslate2-float16/, ggml-model.bin and export.json;
+where asked for onnx-float32/, onnx-float16/ and onnx-int8/. With checkpoint=base the same of the run's base, in
+RUN/export-base/. Every form is opened in the real program (faster-whisper, whisper.cpp by pywhispercpp, onnxruntime)
+and its WER on real clips is held against the original's; one that is worse by more than a bound is an error, and its
+file is removed.
 """
 
 from __future__ import annotations
@@ -11,17 +13,18 @@ import argparse
 import json
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from feature_pipeline.settings import Many, options_of
 from shared import wer
 from shared.audio import Waveform, load_audio
-from shared.checkpoint import EMBEDDED, Checkpoint
+from shared.checkpoint import EMBEDDED, WITH_ROOM, Checkpoint, files
 from shared.checkpoint.to_ctranslate2 import to_ctranslate2
 from shared.errors import UserError
 from shared.inference import Transcriber
@@ -34,8 +37,10 @@ from training.data import open_sets
 from training.facts import gather
 from training.ggml import write_ggml
 from training.model import small_adapter
+from training.onnx_form import PRECISIONS, OnnxRecogniser, write_onnx
 
-FORMS = ("ctranslate2-int8", "ctranslate2-float16", "ggml", "adapter")
+ONNX = tuple(f"onnx-{precision}" for precision in PRECISIONS)
+FORMS = ("ctranslate2-int8", "ctranslate2-float16", "ggml", "adapter", *ONNX)
 Recognise = Callable[[np.ndarray, str], str]  # samples, language of the speech -> text
 CHILD_SECONDS = 600  # a large model takes its time to load
 CHILD_MEMORY = 4 << 30  # bytes beside the weights: Python and whisper.cpp's buffers
@@ -45,7 +50,8 @@ CHILD_MEMORY = 4 << 30  # bytes beside the weights: Python and whisper.cpp's buf
 class Options:
     """What is exported, and how well it must do."""
 
-    forms: Many[str] = FORMS[:3]  # and 'adapter': the LoRA adapter in float16 with its card
+    forms: Many[str] = FORMS[:3]  # and 'adapter': the LoRA adapter in float16 with its card; 'onnx': all of its three
+    checkpoint: Literal["fine-tuned", "base"] = "fine-tuned"  # the run's model, or what it was trained from
     split: str = "test"
     max_clips: int = 50  # clips the forms are compared on; 0: all
     bound: float = 2.0  # points of WER that a form may be worse than the original
@@ -54,14 +60,12 @@ class Options:
 def export(run: str | Path, options: Options = Options(), *, say: Callable[[str], None] = print) -> dict[str, Any]:
     """Write the forms asked for, compare each with the original, return and save the figures. Raises UserError."""
     run = Path(run)
-    model = run / "model"
-    if not (model / "run.json").is_file():
+    if not (run / "model" / "run.json").is_file():
         raise UserError("The run has no model yet", got=run, hint="let `python -m training.finetune` end first")
     config = settings.load(run / "config.yaml")
-    unknown = set(options.forms) - set(FORMS)
-    if unknown:
-        raise UserError("There is no such form", got=", ".join(unknown), limit=", ".join(FORMS), hint="choose one")
-    if config.added_tokens and set(options.forms) - {"adapter"}:
+    forms = _forms(options)
+    model = run / "model" if options.checkpoint == "fine-tuned" else _base(config)
+    if config.added_tokens and options.checkpoint == "fine-tuned" and set(forms) - {"adapter", *ONNX}:
         raise UserError("faster-whisper and whisper.cpp know only Whisper's own languages",
                         got=f"added tokens: {', '.join(config.added_tokens)}",
                         hint="serve the run's model with this project, or train with add_tokens=false")
@@ -69,11 +73,10 @@ def export(run: str | Path, options: Options = Options(), *, say: Callable[[str]
     original = _rate(_original(model, config), clips)
     say(f"{'original (torch)':24s}{original:7.2f} % WER on {len(clips)} clips")
     found = {"original": original, "clips": len(clips), "split": options.split}
-    folder = run / "export"
+    folder = run / ("export" if options.checkpoint == "fine-tuned" else "export-base")
     folder.mkdir(exist_ok=True)
-    for form in options.forms:
-        path = _written(form, model, folder)
-        rate = _rate(_opened(form, path, config), clips)
+    for form, path in _all_written(forms, model, folder, room=model != run / "model" and config.base in WITH_ROOM):
+        rate = _rate(_opened(form, path, model, config), clips)
         say(f"{form:24s}{rate:7.2f} % WER, {rate - original:+.2f}")
         if rate - original > options.bound:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -84,13 +87,41 @@ def export(run: str | Path, options: Options = Options(), *, say: Callable[[str]
     return found
 
 
-def _written(form: str, model: Path, folder: Path) -> Path:
+def _forms(options: Options) -> list[str]:
+    """What was asked for, 'onnx' as its three precisions. Raises UserError."""
+    forms = [form for named in options.forms for form in (ONNX if named == "onnx" else (named,))]
+    unknown = set(forms) - set(FORMS)
+    if unknown:
+        raise UserError("There is no such form", got=", ".join(unknown), limit=", ".join((*FORMS, "onnx")),
+                        hint="choose one")
+    if options.checkpoint == "base" and "adapter" in forms:
+        raise UserError("The base has no adapter", got="checkpoint=base", hint="export the other forms")
+    return forms
+
+
+def _base(config: Config) -> Path:
+    return files(Checkpoint.parse(config.base), "transformers")[1]
+
+
+def _all_written(forms: list[str], model: Path, folder: Path, *, room: bool) -> Iterator[tuple[str, Path]]:
+    """Each form and its file or folder, one after the other; those of ONNX share the work of torch's exporter."""
+    precisions = tuple(form.removeprefix("onnx-") for form in forms if form in ONNX)
+    with tempfile.TemporaryDirectory(prefix=".onnx-", dir=folder) as graphs:
+        if precisions:
+            write_onnx(model, Path(graphs), precisions, room=room)
+        for form in forms:
+            yield form, _written(form, model, folder, Path(graphs) / form.removeprefix("onnx-"))
+
+
+def _written(form: str, model: Path, folder: Path, graph: Path) -> Path:
     """The form's file or folder; it appears whole or not at all."""
     path = folder / ("ggml-model.bin" if form == "ggml" else form)
     draft = folder / f".{path.name}.draft"
     if draft.is_dir():
         shutil.rmtree(draft)
-    if form == "ggml":
+    if form in ONNX:
+        graph.replace(draft)
+    elif form == "ggml":
         write_ggml(model, draft)
     elif form == "adapter":
         _write_adapter(model.parent, draft)
@@ -111,7 +142,10 @@ def _write_adapter(run: Path, folder: Path) -> None:
     (folder / "README.md").write_text(write_card(facts, name, adapter=True), encoding="utf-8")
 
 
-def _opened(form: str, path: Path, config: Config) -> Recognise:
+def _opened(form: str, path: Path, model: Path, config: Config) -> Recognise:
+    if form in ONNX:
+        recogniser = OnnxRecogniser(path, model)
+        return lambda samples, language: recogniser.text(samples, language, config.task)
     if form == "adapter":
         return _original(path, config, engine="auto", compute_type="auto", full=False)
     if form == "ggml":
