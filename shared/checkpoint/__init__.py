@@ -1,4 +1,13 @@
-from shared.checkpoint.identity import BASE, EMBEDDED, FINE_TUNED, MODELS, Checkpoint, configured, named
+from shared.checkpoint.identity import (
+    BASE,
+    EMBEDDED,
+    FINE_TUNED,
+    MODELS,
+    Account,
+    Checkpoint,
+    configured,
+    named,
+)
 from shared.checkpoint.info import Facts, ShortContext, facts
 from shared.checkpoint.measured import Measured, Rate, measured
 from shared.checkpoint.resolve import WITH_ROOM, Download, Form, files
@@ -10,6 +19,7 @@ __all__ = [
     "FINE_TUNED",
     "MODELS",
     "WITH_ROOM",
+    "Account",
     "Checkpoint",
     "Download",
     "Facts",

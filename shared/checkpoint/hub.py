@@ -53,7 +53,7 @@ class Snapshot:
 
 
 def fetch(model_id: str, revision: str | None, progress: Progress | None = None, max_bytes: int | None = None,
-          token: bool = True) -> Snapshot:
+          token: bool | str = True, cache: Path | None = None) -> Snapshot:
     """Download what Whisper needs of a model repository, or find it in the Hub cache.
 
     A pinned commit that is complete in the cache asks no network for anything.
@@ -63,26 +63,30 @@ def fetch(model_id: str, revision: str | None, progress: Progress | None = None,
         progress: called with (fraction, message) while downloading.
         max_bytes: refuse more than this, also when it is in the cache already.
         token: False for what a visitor named: nothing is then read with this machine's token, nor from a cache that the
-            token may have filled, before the Hub has shown the repository to a stranger.
+            token may have filled, before the Hub has shown the repository to a stranger. A text: that token, a
+            visitor's; this machine's is not used.
+        cache: the folder of the Hub's cache, None for the one that all share. With a visitor's token one of its own.
 
     Raises:
         UserError: no such model, private or gated without a token, no such revision, no weights in safetensors, too
             large, no network.
     """
-    may_use_cache = token or get_token() is None
+    assert not isinstance(token, str) or cache is not None, "what a visitor's token reads is not for others"
+    may_use_cache = cache is not None or token is True or get_token() is None
     if may_use_cache and revision and COMMIT.fullmatch(revision):
-        cached = _cached(model_id, revision)
+        cached = _cached(model_id, revision, cache)
         if cached is not None:
             return _small_enough(cached, max_bytes)
     try:
         info = HfApi().model_info(
-            model_id, revision=revision, files_metadata=True, token=None if token else False,
+            model_id, revision=revision, files_metadata=True, token=None if token is True else token,
             timeout=httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),  # type: ignore[arg-type]  # takes it
         )
     except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
         raise _explained(error, model_id, revision, token) from error
     except (httpx2.HTTPError, HfHubHTTPError, OSError) as error:
-        cached = _cached(model_id, revision or "main") if may_use_cache else None
+        _check_sign_in(error, model_id, token)
+        cached = _cached(model_id, revision or "main", cache) if may_use_cache else None
         if cached is not None:
             return _small_enough(cached, max_bytes)
         raise _unreachable(model_id, error) from error
@@ -90,12 +94,12 @@ def fetch(model_id: str, revision: str | None, progress: Progress | None = None,
     names = _needed(model_id, set(sizes))
     total = sum(sizes[name] for name in names)
     _check_size(total, max_bytes)
-    here = try_to_load_from_cache(model_id, names[0], revision=info.sha)
+    here = try_to_load_from_cache(model_id, names[0], cache_dir=cache, revision=info.sha)
     if isinstance(here, str):
         _dropped(Path(here).parent, names)
     try:
         folder = snapshot_download(model_id, revision=info.sha, allow_patterns=names,
-                                   token=None if token else False,
+                                   token=None if token is True else token, cache_dir=cache,
                                    tqdm_class=_reporting(progress, model_id, total))
     except (httpx2.HTTPError, HfHubHTTPError, OSError) as error:
         raise _unwritable(error) or _unreachable(model_id, error) from error
@@ -114,11 +118,12 @@ def _small_enough(snapshot: Snapshot, max_bytes: int | None) -> Snapshot:
     return snapshot
 
 
-def _cached(model_id: str, revision: str) -> Snapshot | None:
+def _cached(model_id: str, revision: str, cache: Path | None) -> Snapshot | None:
     # Not snapshot_download(local_files_only=True): it wants every file of the commit, pickled weights too.
     try:
         config = next(found for name in ("config.json", "adapter_config.json")
-                      if isinstance(found := try_to_load_from_cache(model_id, name, revision=revision), str))
+                      if isinstance(found := try_to_load_from_cache(model_id, name, cache_dir=cache, revision=revision),
+                                    str))
     except (StopIteration, HFValidationError):
         return None
     folder = Path(config).parent
@@ -182,7 +187,10 @@ def _needed(model_id: str, names: set[str]) -> list[str]:
                     hint="publish it as model.safetensors; pickled weights can run code and are not loaded")
 
 
-def _explained(error: Exception, model_id: str, revision: str | None, token: bool) -> UserError:
+def _explained(error: Exception, model_id: str, revision: str | None, token: bool | str) -> UserError:
+    if isinstance(token, str) and isinstance(error, GatedRepoError | RepositoryNotFoundError):
+        return UserError("There is no such model on the Hub, or your account may not read it", got=model_id,
+                         hint="check the id, and on the Hub whether your account has access")
     if not token and isinstance(error, GatedRepoError | RepositoryNotFoundError):
         return UserError("There is no such model, or it is not public", got=model_id,
                          hint="check the id; " + NOT_PUBLIC)
@@ -199,6 +207,13 @@ def _explained(error: Exception, model_id: str, revision: str | None, token: boo
                          hint="check the name; for a private model set HF_TOKEN or run `hf auth login`")
     return UserError("There is no such model on the Hub or folder here, or your token may not read it", got=model_id,
                      hint="check the name and the token's rights")
+
+
+def _check_sign_in(error: Exception, model_id: str, token: bool | str) -> None:
+    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
+    if isinstance(token, str) and status in (401, 403):
+        raise UserError("The Hub does not take your sign-in any more", got=model_id,
+                        hint="sign out, and sign in again") from error
 
 
 def _unwritable(error: Exception) -> UserError | None:

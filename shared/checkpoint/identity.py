@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +22,19 @@ SIZES = frozenset({"tiny", "tiny.en", "base", "base.en", "small", "small.en", "m
 CONFIGS = ("config.json", "adapter_config.json")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 MODELS = Path(__file__).parents[1] / "models"  # adapters this project ships
+
+
+@dataclass(frozen=True)
+class Account:
+    """A visitor's account on the Hub. What is read with its token is for nobody else.
+
+    Attributes:
+        name: of the account; the Hub has it once.
+        token: what the visitor allowed this app to read with.
+    """
+
+    name: str
+    token: str = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -64,6 +77,22 @@ class Checkpoint:
             raise UserError("A checkpoint is a folder, and this is a file", got=text, hint=_about_file(folder))
         if text.startswith((".", "/", "~")):
             raise UserError("There is no such folder", got=text, hint="check the path of the checkpoint")
+        return cls.on_hub(text)
+
+    @classmethod
+    def on_hub(cls, text: str) -> Checkpoint:
+        """Read the name of a checkpoint on the Hub; whether this machine has a folder of that name is not looked at.
+
+        Args:
+            text: "owner/name", "owner/name@commit", or an address of huggingface.co.
+
+        Returns:
+            The checkpoint; whether the Hub has it is not asked.
+
+        Raises:
+            UserError: it is none of these.
+        """
+        text = text.strip().strip("\"'")
         if address := HUB_ADDRESS.fullmatch(text):
             text = address["id"] + (f"@{address['revision']}" if address["revision"] else "")
         model_id, _, revision = text.partition("@")

@@ -7,13 +7,14 @@ the form an engine reads. Knows nothing of audio or decoding.
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from shared.checkpoint.consistency import check_consistent
-from shared.checkpoint.identity import COMMIT, EMBEDDED, HUB_ID, MODELS, Checkpoint
+from shared.checkpoint.identity import COMMIT, EMBEDDED, HUB_ID, MODELS, Account, Checkpoint
 from shared.checkpoint.weights import check_one_kind, read_json
 from shared.errors import OtherForm, UserError
 from shared.system.files import made_once
@@ -35,13 +36,26 @@ class Download:
 
     Attributes:
         max_bytes: refuse larger downloads; None for any size.
-        token: whether this machine's Hub token may be used (see `hub.fetch`).
+        token: whether this machine's Hub token may be used (see `hub.fetch`); it never is for an account.
         progress: called with (fraction 0 … 1, message) while downloading, merging and converting.
+        account: whose token is used instead; None: nobody's.
+        folder: where everything is kept that is fetched and made for the account, in place of the caches that all
+            share; whoever names it deletes it.
     """
 
     max_bytes: int | None = None
     token: bool = True
     progress: Progress | None = None
+    account: Account | None = None
+    folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        assert (self.account is None) == (self.folder is None), "what an account may read is kept apart"
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether the owner of this machine chose the checkpoint, not a visitor."""
+        return self.token and self.account is None
 
 
 ANY = Download()
@@ -97,7 +111,7 @@ def _resolved(request: Request) -> tuple[Checkpoint, Path]:
     if form == "transformers":
         raise OtherForm("This checkpoint is in CTranslate2's form only", got=checkpoint.name,
                         hint="choose the engine ctranslate2, or the original checkpoint")
-    return checkpoint, _converted(folder, request.progress)
+    return checkpoint, _converted(request, folder)
 
 
 def _local(request: Request) -> tuple[Checkpoint, Path]:
@@ -111,9 +125,21 @@ def _local(request: Request) -> tuple[Checkpoint, Path]:
         return checkpoint, folder
     from shared.checkpoint.hub import fetch  # here: it imports huggingface_hub, which takes half a second
 
-    snapshot = fetch(checkpoint.model_id, checkpoint.revision, request.progress, request.download.max_bytes,
-                     request.download.token)
+    download = request.download
+    token = download.token if download.account is None else download.account.token
+    snapshot = fetch(checkpoint.model_id, checkpoint.revision, request.progress, download.max_bytes, token,
+                     download.folder)
+    if download.folder is not None and not (snapshot.folder / "tokenizer.json").exists():
+        _tokenizer_beside(snapshot.folder, download.folder)
     return replace(checkpoint, revision=snapshot.commit), snapshot.folder
+
+
+def _tokenizer_beside(folder: Path, root: Path) -> None:
+    """So that it is not made in the cache that all share."""
+    from shared.checkpoint.tokenizer import tokenizer_file
+
+    if (folder / "vocab.json").is_file():
+        shutil.copyfile(tokenizer_file(folder, root), folder / "tokenizer.json")
 
 
 def _form(folder: Path) -> Form:
@@ -148,7 +174,7 @@ def _merged(request: Request, checkpoint: Checkpoint, adapter: Path) -> Path:
             request.progress(0.0, f"Merging the adapter {checkpoint.name}")
         merge_adapter(base_folder, adapter, folder)
 
-    return made_once(f"merged-{_fingerprint(adapter, base_folder)}", merge)
+    return made_once(f"merged-{_fingerprint(adapter, base_folder)}", merge, request.download.folder)
 
 
 def _base_of(checkpoint: Checkpoint, adapter: Path) -> Checkpoint:
@@ -177,7 +203,7 @@ def _is_pickled(folder: Path) -> bool:
 
 def _unpickled(request: Request, source: Path) -> Path:
     """An older checkpoint with its weights in safetensors."""
-    if not request.download.token:
+    if not request.download.is_trusted:
         raise UserError("The checkpoint has no weights in safetensors", got=PICKLED[0],
                         hint="publish it as model.safetensors; pickled weights of others are not opened here")
 
@@ -188,20 +214,20 @@ def _unpickled(request: Request, source: Path) -> Path:
             request.progress(0.0, f"Converting {source.name} to safetensors, once")
         to_safetensors(source, folder)
 
-    return made_once(f"safetensors-{_fingerprint(source)}", convert)
+    return made_once(f"safetensors-{_fingerprint(source)}", convert, request.download.folder)
 
 
-def _converted(source: Path, progress: Progress | None) -> Path:
+def _converted(request: Request, source: Path) -> Path:
     """The same weights in CTranslate2's form, float16 on disk (the engine quantises them as it loads)."""
 
     def convert(folder: Path) -> None:
         from shared.checkpoint.to_ctranslate2 import to_ctranslate2
 
-        if progress is not None:
-            progress(0.0, f"Converting {source.name} for CTranslate2, once")
+        if request.progress is not None:
+            request.progress(0.0, f"Converting {source.name} for CTranslate2, once")
         to_ctranslate2(source, folder)
 
-    return made_once(f"ctranslate2-{_fingerprint(source)}", convert)
+    return made_once(f"ctranslate2-{_fingerprint(source)}", convert, request.download.folder)
 
 
 def _fingerprint(*folders: Path) -> str:

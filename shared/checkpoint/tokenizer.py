@@ -159,8 +159,11 @@ def _languages(ids: dict[str, int], config: Path) -> dict[str, int]:
     return found
 
 
-def tokenizer_file(folder: Path) -> Path:
-    """tokenizer.json, made from vocab.json and merges.txt for the older checkpoints that carry only those."""
+def tokenizer_file(folder: Path, root: Path | None = None) -> Path:
+    """tokenizer.json, made from vocab.json and merges.txt for the older checkpoints that carry only those.
+
+    root: as `made_once` takes it.
+    """
     path = folder / "tokenizer.json"
     if path.is_file():
         return path
@@ -179,7 +182,7 @@ def tokenizer_file(folder: Path) -> Path:
         raise UserError("The checkpoint's tokenizer is not complete", got=f"no merges.txt in {folder.name}",
                         hint="publish it with its tokenizer (training.publish does)")
     key = hashlib.sha256(vocabulary.read_bytes() + (folder / "merges.txt").read_bytes()).hexdigest()[:16]
-    return made_once(f"tokenizer-{key}", write) / "tokenizer.json"
+    return made_once(f"tokenizer-{key}", write, root) / "tokenizer.json"
 
 
 def _opened(path: Path) -> Tokenizer:

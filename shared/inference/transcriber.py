@@ -68,6 +68,7 @@ class Transcriber:
         self.asked = self.checkpoint = checkpoint  # as it was named; `checkpoint` gets the commit it came to
         folders: dict[str, Path] = {}
         wanted = download or Download()
+        self.account = wanted.account  # whose token it was read with: it answers nobody else
 
         def folder_of(form: Form) -> Path:
             self.checkpoint, folders["used"] = files(checkpoint, form, wanted.progress, wanted)

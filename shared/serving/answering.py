@@ -14,13 +14,14 @@ from dataclasses import replace
 from itertools import islice
 
 from shared.audio import AudioSource, with_header
-from shared.checkpoint import BASE, FINE_TUNED, Checkpoint, Download
+from shared.checkpoint import BASE, FINE_TUNED, Account, Checkpoint, Download
 from shared.engines import BIASED
 from shared.errors import UserError
 from shared.inference import OnText, Progress, Transcriber
 from shared.languages import language_name
 from shared.serving.choice import chooser, not_available, refusal, task_refusal, tuned_for
 from shared.serving.loaded import LOADED
+from shared.serving.private import PRIVATE_SECONDS, opened_for
 from shared.serving.request import Answer, Limits, Request
 from shared.serving.zero_gpu import ON_ZERO_GPU, detect, recognise
 from shared.system.memory import give_back
@@ -121,11 +122,27 @@ class Serving:
         """
         def watch() -> None:
             while True:
-                time.sleep(min(minutes * 60 / 4, 30.0))
-                self.unload(minutes * 60)
+                time.sleep(min(minutes * 60 / 4, 30.0) if minutes > 0 else 30.0)
+                if minutes > 0:
+                    self.unload(minutes * 60)
+                self.forget_private(PRIVATE_SECONDS)
 
-        if minutes > 0:
+        if minutes > 0 or self.limits.signed_in:
             threading.Thread(target=watch, name="unload", daemon=True).start()
+
+    def forget_private(self, idle_seconds: float = 0.0) -> int:
+        """Let go of what visitors' accounts had loaded, files included.
+
+        Args:
+            idle_seconds: only what was not used for so long; 0: all.
+
+        Returns:
+            How many checkpoints went.
+        """
+        gone = self._loaded.forget_private(idle_seconds)
+        if gone:
+            give_back()
+        return gone
 
     def line(self) -> str:
         """Which checkpoints are in use and where they came from, in one line."""
@@ -156,8 +173,8 @@ class Serving:
             Cancelled: `cancel` was set.
         """
         if request.checkpoint is not None:
-            return self.transcribe_with(self.named(request.checkpoint), request, progress=progress, on_text=on_text,
-                                        cancel=cancel)
+            return self.transcribe_with(self.named(request.checkpoint, request.account), request, progress=progress,
+                                        on_text=on_text, cancel=cancel)
         request, remark = self._with_engine(request)
         answer = self._by_rule(request, progress, on_text, cancel)
         return answer if remark is None else replace(answer, notice=" ".join(filter(None, (answer.notice, remark))))
@@ -216,11 +233,12 @@ class Serving:
             notice = f"{tuned_for(tuned)}; what is {' and '.join(of_base)} was answered by the base model."
         return Answer(transcript, chosen.checkpoint, notice, time.monotonic() - begun)
 
-    def named(self, name: str) -> Checkpoint:
+    def named(self, name: str, account: Account | None = None) -> Checkpoint:
         """The checkpoint that a visitor names.
 
         Args:
             name: BASE, FINE_TUNED, or any that the owner allows.
+            account: the visitor's, where they signed in.
 
         Returns:
             The checkpoint; it is not loaded.
@@ -236,9 +254,10 @@ class Serving:
             return self.fine_tuned.checkpoint
         allowed = self.limits.allowed
         if allowed is not None and name not in allowed:  # before it is looked at: folders here are nobody's business
+            if account is not None and self.limits.signed_in:
+                return Checkpoint.on_hub(name)
             raise UserError("This checkpoint may not be loaded here", got=name[:80],
-                            limit=", ".join((BASE, FINE_TUNED, *allowed)),
-                            hint="choose one of those, or run the suite on your own machine")
+                            limit=", ".join((BASE, FINE_TUNED, *allowed)), hint=self._elsewhere)
         return Checkpoint.parse(name)
 
     def transcribe_with(self, checkpoint: Checkpoint, request: Request, *, progress: Progress | None = None,
@@ -259,7 +278,7 @@ class Serving:
         """
         begun = time.monotonic()
         request, remark = self._with_engine(request)
-        chosen = self.transcriber(checkpoint, request.engine)
+        chosen = self.transcriber(checkpoint, request.engine, request.account)
         transcript = self._run(chosen, request, progress, on_text, cancel)
         return Answer(transcript, chosen.checkpoint, remark, time.monotonic() - begun)
 
@@ -282,7 +301,8 @@ class Serving:
             return "en"
         return detect(self.base, windows, cancel)
 
-    def transcriber(self, checkpoint: Checkpoint, engine: str = "auto") -> Transcriber:
+    def transcriber(self, checkpoint: Checkpoint, engine: str = "auto", account: Account | None = None
+                    ) -> Transcriber:
         """The loaded checkpoint; one that a visitor named is fetched first, if the owner allows it.
 
         Other calls go on meanwhile: only those for the same checkpoint wait for the download.
@@ -290,9 +310,10 @@ class Serving:
         Args:
             checkpoint: which one.
             engine: "auto", "torch" or "ctranslate2".
+            account: of the visitor who names it. What the owner does not allow everybody is read with its token.
 
         Returns:
-            One Transcriber for the whole process.
+            One Transcriber for the whole process, or for the account.
 
         Raises:
             UserError: it is not allowed, cannot be had, or the engine cannot open it.
@@ -305,17 +326,33 @@ class Serving:
                 if engine in ("auto", known.plan.name):
                     return known
                 return self._loaded.get(known.checkpoint, engine, self._build, keep=pair)
+        if account is not None and self._is_for(account, checkpoint):
+            return self._loaded.get(checkpoint, engine, functools.partial(self._build_for_account, account), keep=pair,
+                                    account=account)
         self._check_allowed(checkpoint)
         build = self._build if checkpoint.model_id in self.limits.listed else self._build_for_visitor
         return self._loaded.get(checkpoint, engine, build, keep=pair)
 
-    def _check_allowed(self, checkpoint: Checkpoint) -> None:
+    def _is_for(self, account: Account, checkpoint: Checkpoint) -> bool:
+        """Whether it is the account that lets the checkpoint be read, not the owner."""
+        return self.limits.signed_in and checkpoint.origin == "Hub" and not self._is_allowed(checkpoint)
+
+    def _is_allowed(self, checkpoint: Checkpoint) -> bool:
         allowed = self.limits.allowed
-        if allowed is None or str(checkpoint) in allowed or checkpoint.model_id in allowed:
+        return allowed is None or str(checkpoint) in allowed or checkpoint.model_id in allowed
+
+    def _check_allowed(self, checkpoint: Checkpoint) -> None:
+        if self._is_allowed(checkpoint):
             return
         raise UserError("This checkpoint may not be loaded here", got=str(checkpoint),
-                        limit=", ".join(allowed) or "only the two configured ones",
-                        hint="choose one of those, or run the suite on your own machine")
+                        limit=", ".join(self.limits.allowed or ()) or "only the two configured ones",
+                        hint=self._elsewhere)
+
+    @property
+    def _elsewhere(self) -> str:
+        """What a visitor can do who wants another checkpoint."""
+        sign_in = "sign in to use your own, " if self.limits.signed_in else ""
+        return f"choose one of those, {sign_in}or run the suite on your own machine"
 
     def _run(self, chosen: Transcriber, request: Request, progress: Progress | None, on_text: OnText | None,
              cancel: threading.Event | None) -> Transcript:
@@ -335,6 +372,11 @@ class Serving:
         limit = None if self.limits.allowed is None else MAX_VISITOR_BYTES
         return Transcriber(checkpoint, engine=engine, device=self._device, compute_type=self._compute_type,
                            download=Download(limit, token=False, progress=self._progress))
+
+
+    def _build_for_account(self, account: Account, checkpoint: Checkpoint, engine: str) -> Transcriber:
+        return opened_for(account, MAX_VISITOR_BYTES, lambda download: Transcriber(
+            checkpoint, engine=engine, device=self._device, compute_type=self._compute_type, download=download))
 
 
 class ServingInBackground(Serving):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from shared.audio import Source
-from shared.checkpoint import Checkpoint
+from shared.checkpoint import Account, Checkpoint
 from shared.options import Options
 from shared.transcript import Transcript
 
@@ -21,6 +21,7 @@ class Request:
         start, end: seconds of a file; None for its end.
         track: audio track of a file, from 1; None for its default one.
         checkpoint: BASE, FINE_TUNED or a name that `Checkpoint.parse` reads; None: whichever serves the language.
+        account: of the visitor who asks, where they signed in.
     """
 
     source: Source
@@ -30,6 +31,7 @@ class Request:
     end: float | None = None
     track: int | None = None
     checkpoint: str | None = None
+    account: Account | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class Limits:
         max_seconds: of a recording; None for any.
         max_bytes: of a file; None for any.
         allowed: Hub ids that may be loaded on demand, None for any (one's own machine).
+        signed_in: whether a visitor who signed in at the Hub may name any checkpoint there; it is read with their own
+            token, and answers them alone.
         listed, datasets: Hub ids of checkpoints and data sets that may be read with this machine's Hub token though a
             visitor names them; anything else that a visitor names is read as a stranger would.
     """
@@ -69,5 +73,6 @@ class Limits:
     max_seconds: float | None = None
     max_bytes: int | None = None
     allowed: tuple[str, ...] | None = None
+    signed_in: bool = False
     listed: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()

@@ -11,13 +11,15 @@ import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import spaces
 from shared.audio.windows import Window
+from shared.errors import UserError
 from shared.inference import Transcriber
 from shared.options import Options
 from shared.serving.choice import chooser
-from shared.serving.loaded import LOADED, key_of
+from shared.serving.loaded import LOADED, Key, key_of
 from shared.transcript import Transcript
 
 ON_ZERO_GPU = bool(os.environ.get("SPACES_ZERO_GPU"))
@@ -35,34 +37,49 @@ def recognise(chosen: Transcriber, parts: Iterable[Window], options: Options,
         yield from chosen.recognise(parts, options, total, cancel, choose)
         return
     parts = list(parts)  # crosses the process border whole; the app's length limit bounds it
-    for done, of, new in _recognise_on_gpu(key_of(chosen), parts, options, tuned and key_of(tuned)):
-        if cancel is not None and cancel.is_set():
-            return
-        yield done, of or len(parts), new
+    with _refusals_told():
+        for done, of, new in _recognise_on_gpu(key_of(chosen), parts, options, tuned and key_of(tuned)):
+            if cancel is not None and cancel.is_set():
+                return
+            yield done, of or len(parts), new
 
 
 def detect(chosen: Transcriber, parts: list[Window], cancel: threading.Event | None) -> str:
     """`Transcriber.detect_language`, on ZeroGPU in the process that holds the GPU."""
     if ON_ZERO_GPU:
-        return _detect_on_gpu(key_of(chosen), parts)
+        with _refusals_told():
+            return _detect_on_gpu(key_of(chosen), parts)
     return chosen.detect_language(parts, cancel)
 
 
-def _gpu_seconds(key: tuple[str, str], parts: list[Window], options: Options | None = None,
-                 tuned: tuple[str, str] | None = None) -> int:
+@contextmanager
+def _refusals_told() -> Iterator[None]:
+    """What `spaces` raises where there is no GPU or no quota left is for a page of Gradio's; here it is for programs
+    as well."""
+    from gradio import Error  # which `spaces` has imported by now
+
+    try:
+        yield
+    except Error as error:
+        raise UserError(getattr(error, "title", None) or "There is no GPU for this now", got=str(error),
+                        hint="try again later, or sign in to the Hub for more of its GPU time") from error
+
+
+def _gpu_seconds(key: Key, parts: list[Window], options: Options | None = None,
+                 tuned: Key | None = None) -> int:
     """What a ZeroGPU call may take: computed from the audio, because it is set against the visitor's quota."""
     audio = sum(window.duration for window in parts)
     return min(GPU_MOST_SECONDS, GPU_START_SECONDS + math.ceil(audio / GPU_RTFX))
 
 
 @spaces.GPU(duration=_gpu_seconds)  # type: ignore[attr-defined]  # set at run time
-def _recognise_on_gpu(key: tuple[str, str], parts: list[Window], options: Options,
-                      tuned: tuple[str, str] | None = None) -> Iterator[tuple[int, int | None, Transcript]]:
+def _recognise_on_gpu(key: Key, parts: list[Window], options: Options,
+                      tuned: Key | None = None) -> Iterator[tuple[int, int | None, Transcript]]:
     base = LOADED[key]
     choose = None if tuned is None else chooser(base, LOADED[tuned])
     yield from base.recognise(parts, options, lambda done, reached: None, None, choose)
 
 
 @spaces.GPU(duration=_gpu_seconds)  # type: ignore[attr-defined]  # set at run time
-def _detect_on_gpu(key: tuple[str, str], parts: list[Window]) -> str:
+def _detect_on_gpu(key: Key, parts: list[Window]) -> str:
     return LOADED[key].detect_language(parts)

@@ -45,7 +45,7 @@ def _no_cache(got: object) -> UserError:
                      hint="set WHISPER_SPACES_CACHE to a folder that can be written")
 
 
-def made_once(name: str, build: Callable[[Path], None]) -> Path:
+def made_once(name: str, build: Callable[[Path], None], root: Path | None = None) -> Path:
     """The cache's folder `name`, filled by `build` if it is not there or not whole any more.
 
     It appears whole or not at all, and a list of its files, their sizes and their ends is kept beside it: a folder that
@@ -55,11 +55,12 @@ def made_once(name: str, build: Callable[[Path], None]) -> Path:
     Args:
         name: of the folder, within the cache.
         build: fills the empty folder it is given.
+        root: where the folder lies, in place of the cache: for what only one visitor may have.
 
     Raises:
         UserError: the cache cannot be written, or the disk is full; and what `build` raises.
     """
-    folder = cache_folder() / name
+    folder = (root or cache_folder()) / name
     if _is_whole(folder):
         return folder
     with contextlib.ExitStack() as stack:
