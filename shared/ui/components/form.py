@@ -16,7 +16,8 @@ from typing import Any, Protocol, TypeVar
 
 import gradio as gr
 
-from shared.ui.server import jobs, messages
+from shared.checkpoint import Account
+from shared.ui.server import jobs, messages, sign_in
 from shared.ui.server.jobs import Job
 from shared.ui.server.received import page_of, received
 
@@ -45,26 +46,39 @@ def handler(kind: type[Asked], work: Callable[[Asked, Job], list[Any]], *, files
         page: short name of the page that can show the job again after a reload; None if none can.
     """
     async def run(*given: Any) -> list[Any]:
-        *values, request, bar = given
+        *rest, bar = given
+        values, request, account = _parted(rest)
         named = dict(zip(_names(kind), values, strict=True))
         with ExitStack() as held, messages.shown():
             held.enter_context(received(_paths(named, files), page_of(request)))
-            running = jobs.submit(jobs.Asker.of(request, page), lambda running: work(_made(kind, named), running),
-                                  lane=lane, release=held.pop_all().close)
+            asker = jobs.Asker.of(request, page, account)
+            running = jobs.submit(asker, lambda running: work(_made(kind, named), running), lane=lane,
+                                  release=held.pop_all().close)
             return await jobs.awaited(running, bar)
 
-    parameters = [*_parameters(kind), _parameter("request"), _parameter("bar", default=gr.Progress())]
-    return _with_signature(run, parameters)
+    return _with_signature(run, [*_parameters(kind), *_who_asks(), _parameter("bar", default=gr.Progress())])
 
 
-def quick_handler(kind: type[Asked], work: Callable[[Asked, gr.Request], Any]) -> Callable[..., Any]:
-    """The same for what takes no time: no Stop button, no progress bar."""
+def quick_handler(kind: type[Asked], work: Callable[[Asked, gr.Request, Account | None], Any]) -> Callable[..., Any]:
+    """The same for what takes no time: no Stop button, no progress bar. `work` gets (request, Gradio's, account)."""
     def run(*given: Any) -> Any:
-        *values, request = given
+        values, request, account = _parted(list(given))
         with messages.shown():
-            return work(_made(kind, dict(zip(_names(kind), values, strict=True))), request)
+            return work(_made(kind, dict(zip(_names(kind), values, strict=True))), request, account)
 
-    return _with_signature(run, [*_parameters(kind), _parameter("request")])
+    return _with_signature(run, [*_parameters(kind), *_who_asks()])
+
+
+def _who_asks() -> list[inspect.Parameter]:
+    """What Gradio fills in by itself: the request and, where visitors may sign in, who they are on the Hub."""
+    return [_parameter(name) for name in ("request", *(sign_in.PARAMETERS if sign_in.is_offered() else ()))]
+
+
+def _parted(given: list[Any]) -> tuple[list[Any], gr.Request, Account | None]:
+    """The controls' values, and who asks."""
+    if not sign_in.is_offered():
+        return given[:-1], given[-1], None
+    return given[:-3], given[-3], sign_in.account_of(*given[-2:])
 
 
 def _names(kind: type) -> list[str]:
@@ -101,5 +115,5 @@ def _parameter(name: str, **options: Any) -> inspect.Parameter:
 
 def _with_signature(run: Callable[..., Any], parameters: list[inspect.Parameter]) -> Callable[..., Any]:
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # Gradio reads names from here
-    run.__annotations__ = {"request": gr.Request}
+    run.__annotations__ = {"request": gr.Request, **(sign_in.PARAMETERS if sign_in.is_offered() else {})}
     return run

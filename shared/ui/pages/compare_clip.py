@@ -83,12 +83,12 @@ def compare_clip(serving: Serving, request: Request, reference: str, pair: tuple
         options = dataclasses.replace(options, language=language)
         notes.append(f"{language_name(language)}, as the base model detected it; both were told so.")
     notes += tuning_notes(pair, language)
+    request = dataclasses.replace(request, options=options, account=work.asker.account)
     answers = []
     for name, transcriber in zip(NAMES, pair, strict=True):
         work.part(name)
-        answers.append(serving.transcribe_with(
-            transcriber.checkpoint, dataclasses.replace(request, options=options), progress=work.report,
-            cancel=work.cancel))
+        answers.append(serving.transcribe_with(transcriber.checkpoint, request, progress=work.report,
+                                               cancel=work.cancel))
     work.part("")
     work.says("comparing")
     notes += dict.fromkeys(without_paths(warning) for answer in answers for warning in answer.transcript.warnings)

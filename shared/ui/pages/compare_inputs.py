@@ -24,6 +24,7 @@ from shared.serving import Limits, Serving
 from shared.system.temporary import temporary_folder
 from shared.testset import ClipSet, hub_clips, zip_clips
 from shared.ui.components.choices import Choices, How
+from shared.ui.server import sign_in
 from shared.ui.server.jobs import Job
 
 MAX_ROWS = 2000  # of a Hub data set in one go
@@ -57,7 +58,9 @@ class CompareChoices:
     def __init__(self, serving: Serving, fine_tuned: Transcriber) -> None:
         languages = dict.fromkeys((*serving.known_languages, *LANGUAGES))  # other checkpoints may know more
         self._chosen = Choices(languages, translate=False)
-        with gr.Accordion("Other checkpoints", open=False, visible=serving.limits.allowed != ()) as others:
+        may_choose = serving.limits.allowed != () or serving.limits.signed_in
+        with gr.Accordion("Other checkpoints", open=False, visible=may_choose) as others:
+            sign_in.button()
             self._base = _checkpoint("Base", serving.base, serving.limits)
             self._fine_tuned = _checkpoint("Fine-tuned", fine_tuned, serving.limits)
         if serving.limits.allowed is None:
@@ -157,13 +160,16 @@ def _checkpoint(label: str, configured: Transcriber, limits: Limits) -> gr.compo
     if limits.allowed is None:
         return gr.Textbox(label=f"{label}, instead of {name}", placeholder="a Hub id, or a folder", max_length=300,
                           elem_id=elem_id)
-    return gr.Dropdown([(name, ""), *limits.allowed], value="", label=label, filterable=False, elem_id=elem_id)
+    return gr.Dropdown([(name, ""), *limits.allowed], value="", label=label, filterable=limits.signed_in,
+                       allow_custom_value=limits.signed_in, elem_id=elem_id,
+                       info="Or the Hub id of one that your account may read." if limits.signed_in else None)
 
 
 def _loaded(serving: Serving, named: str | None, configured: Transcriber, engine: str, work: Job) -> Transcriber:
-    checkpoint = serving.named(named) if named else configured.checkpoint
+    account = work.asker.account
+    checkpoint = serving.named(named, account) if named else configured.checkpoint
     work.says(f"loading {named or configured.checkpoint.name}")
-    return serving.transcriber(checkpoint, engine)
+    return serving.transcriber(checkpoint, engine, account)
 
 
 def _from_address(request: gr.Request) -> list[Any]:

@@ -66,8 +66,8 @@ def compare_set(serving: Serving, clips: ClipSet, pair: tuple[Transcriber, Trans
     def read(transcriber: Transcriber, waveform: Waveform) -> str:
         if sounds is not None:
             sounds.keep(waveform)
-        return serving.transcribe_with(transcriber.checkpoint, Request(waveform, options, how.engine),
-                                       cancel=work.cancel).transcript.text
+        return serving.transcribe_with(transcriber.checkpoint, Request(
+            waveform, options, how.engine, account=work.asker.account), cancel=work.cancel).transcript.text
 
     def tell(done: int, total: int | None) -> None:
         work.says(f"{done} of {total} clips read" if total else f"{done} clips read", done / total if total else None)

@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from shared.checkpoint import Account
 from shared.errors import Cancelled, UserError
 from shared.serving import ON_ZERO_GPU, Answer, Serving
 from shared.ui import STATIC
@@ -134,8 +135,8 @@ def _live(serving: Serving, panel: Panel, controls: _LiveControls, transcribe: C
     """The Live switch: `live.js` records between `begin` and `finish`; `transcribe` reads the recording again."""
     sessions = live_sessions.sessions
 
-    def begin(asked: AskedLive, request: gr.Request) -> tuple[str, gr.Button]:
-        ticket = sessions.begin(serving, asked.how.options, asked.how.engine, request, asked.how.checkpoint)
+    def begin(asked: AskedLive, request: gr.Request, account: Account | None) -> tuple[str, gr.Button]:
+        ticket = sessions.begin(serving, asked.how.options, asked.how.engine, request, asked.how.checkpoint, account)
         return f"live:{ticket}", gr.Button(interactive=False)
 
     async def finish(value: str, request: gr.Request) -> list[Any]:

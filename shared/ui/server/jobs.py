@@ -20,6 +20,7 @@ import gradio as gr
 from gradio.context import LocalContext
 
 from shared.api import LINKS, LIVE, MODEL, Queue, Turn
+from shared.checkpoint import Account
 from shared.errors import Cancelled
 from shared.transcript import Segment, Transcript
 from shared.ui.server import visitors
@@ -44,14 +45,16 @@ class Asker:
     owner: str | None = None
     page: str | None = None
     event: str | None = None  # None for one who waits for the result without Gradio
+    account: Account | None = None  # on the Hub, where they signed in
 
     @classmethod
-    def of(cls, request: gr.Request | None, page: str | None = None) -> Asker:
+    def of(cls, request: gr.Request | None, page: str | None = None, account: Account | None = None) -> Asker:
         session = getattr(request, "session_hash", None)
         client = getattr(request, "client", None)
         address = address_of(client.host, request.headers) if request is not None and client else secrets.token_hex(8)
         # A call without a session stands alone.
-        return cls(session or secrets.token_hex(8), address, owner_of(session), page, LocalContext.event_id.get(None))
+        return cls(session or secrets.token_hex(8), address, owner_of(session), page, LocalContext.event_id.get(None),
+                   account)
 
     def absent_seconds(self, since: float) -> float:
         """How long there has been no connection to them."""

@@ -21,7 +21,7 @@ from shared.api import KnownNames, Settings, served_names
 from shared.errors import UserError
 from shared.serving import Limits, Serving, serving, unload_minutes
 from shared.ui import RESULTS
-from shared.ui.server import jobs, kept, live_sessions, received, remote_files
+from shared.ui.server import jobs, kept, live_sessions, received, remote_files, sign_in
 from shared.ui.server.theme import ICON, STYLES, head, pictures, theme
 from shared.ui.server.uploads import Uploads, room_for_file
 from shared.ui.server.visitors import WatchConnections, visitor_of
@@ -60,7 +60,8 @@ def launch(title: str, pages: Sequence[Page]) -> None:
     API_KEY (what clients of /v1 and /mcp must send, see docs/api.md), LOCAL_FILES=0 (programs may name no path of this
     machine), UNLOAD_MINUTES (after which an unused model leaves memory, 0: never; see `unload_minutes`), ALLOWED_HOSTS
     (see shared.link; on one's own machine any public host), ALLOWED_CHECKPOINTS (Hub ids that compare may load,
-    separated by spaces; on one's own machine any), ALLOWED_DATASETS.
+    separated by spaces; on one's own machine any; `*` on a Space with `hf_oauth`: whatever the account of a visitor
+    who signed in may read), ALLOWED_DATASETS.
     What is in the last two lists is read with this machine's Hub token; nothing else that a visitor names is.
     """
     on_space = bool(os.environ.get("SPACE_ID"))
@@ -69,8 +70,9 @@ def launch(title: str, pages: Sequence[Page]) -> None:
     max_bytes = int(max_mb * 1e6) or None
     checkpoints, datasets = (tuple(os.environ.get(name, "").replace(",", " ").split())
                              for name in ("ALLOWED_CHECKPOINTS", "ALLOWED_DATASETS"))
-    limits = Limits(max_seconds, max_bytes, checkpoints if on_space else None,
-                    tuple(name.partition("@")[0] for name in checkpoints), datasets)
+    named = tuple(name for name in checkpoints if name != sign_in.ANY)
+    limits = Limits(max_seconds, max_bytes, named if on_space else None, sign_in.is_offered(),
+                    tuple(name.partition("@")[0] for name in named), datasets)
     try:
         minutes, served = unload_minutes(), serving(limits, _on_stderr)
     except UserError as error:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 
 import gradio as gr
 
+from shared.checkpoint import Account
 from shared.errors import Cancelled, UserError
 from shared.inference import Transcriber
 from shared.live import LiveTranscriber, Update
@@ -41,9 +42,11 @@ OFF = ("Live text is not offered here: this Space borrows its GPU for seconds at
 class LiveSession:
     """One live recording, from the first piece to the last."""
 
-    def __init__(self, serving: Serving, options: Options, engine: str, checkpoint: str | None = None) -> None:
+    def __init__(self, serving: Serving, options: Options, engine: str, checkpoint: str | None = None,
+                 account: Account | None = None) -> None:
         """Start decoding in a thread of its own. Raises UserError for what the checkpoint cannot do."""
         self._serving, self._options, self._engine, self._checkpoint = serving, options, engine, checkpoint
+        self._account = account
         self._notice: str | None = None
         is_open = options.language is None and checkpoint is None
         first = serving.base if is_open else self._choose(options.language or "")
@@ -98,7 +101,8 @@ class LiveSession:
     @property
     def request(self) -> Request:
         """The whole recording, to be read again; it must be whole."""
-        return Request(str(self.sound.path), self._options, self._engine, checkpoint=self._checkpoint)
+        return Request(str(self.sound.path), self._options, self._engine, checkpoint=self._checkpoint,
+                       account=self._account)
 
     def close(self) -> None:
         """End decoding and delete the recording, unless it is kept for its visitor."""
@@ -114,7 +118,8 @@ class LiveSession:
     def _choose(self, language: str) -> Transcriber:
         """The fine-tuned checkpoint where it serves the language, or the one that was asked for, as for a recording."""
         if self._checkpoint is not None:
-            return self._serving.transcriber(self._serving.named(self._checkpoint), self._engine)
+            named = self._serving.named(self._checkpoint, self._account)
+            return self._serving.transcriber(named, self._engine, self._account)
         serving, tuned = self._serving, self._serving.fine_tuned
         self._notice = serving.problem
         if tuned is not None:
@@ -175,14 +180,14 @@ class LiveSessions:
         return len(self._places)
 
     def begin(self, serving: Serving, options: Options, engine: str, request: gr.Request | None = None,
-              checkpoint: str | None = None) -> str:
+              checkpoint: str | None = None, account: Account | None = None) -> str:
         """A new session's ticket. Raises UserError where live text is not offered or all places are taken."""
         if ON_ZERO_GPU:
             raise UserError("Live text is not offered here", hint="switch Live off: record, press Stop, and read")
         ticket = secrets.token_urlsafe(16)
         self._take_place(ticket, _Place(None, _address(request), request.session_hash if request else None))
         try:
-            session = LiveSession(serving, options, engine, checkpoint)  # may load a checkpoint, so nobody waits for it
+            session = LiveSession(serving, options, engine, checkpoint, account)  # may load one, so nobody waits for it
         except BaseException:
             self._pop(ticket)
             raise

@@ -40,7 +40,7 @@ def read(serving: Serving, request: Request, work: Job, name: str | None = None)
     work.says("finding speech")
     begun = time.monotonic()
     share = READING_WITH_SPEAKERS if request.options.speakers else READING
-    opened = replace(request, source=with_header(request.source))
+    opened = replace(request, source=with_header(request.source), account=work.asker.account)
 
     def report(done: int, total: int | None) -> None:
         work.report(done, total)
@@ -80,7 +80,7 @@ def _so_far(serving: Serving, request: Request, work: Job, seconds: float) -> An
     warning = f"{why}; the text so far is below.{speakers}"
     transcript = Transcript(tuple(work.segments), language, work.reached, (warning,))
     if request.checkpoint is not None:
-        return Answer(transcript, serving.named(request.checkpoint), None, seconds)
+        return Answer(transcript, serving.named(request.checkpoint, request.account), None, seconds)
     tuned = serving.fine_tuned
     notice = serving.problem if tuned is None else serving.refusal(
         tuned, replace(request.options, language=language))

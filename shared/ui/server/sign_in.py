@@ -1,0 +1,46 @@
+"""Visitors who sign in at the Hub, so that their own checkpoints can be read with their token.
+
+Gradio does it (`gr.LoginButton`) where the Space's card says `hf_oauth: true`: the Hub then gives the app a client id.
+Who is signed in stands in a cookie that this app signed; a program's call has none.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+from typing import Any
+
+import gradio as gr
+
+from shared.checkpoint import Account
+
+ANY = "*"  # in ALLOWED_CHECKPOINTS: whatever a visitor's own account may read
+# Parameters of a handler that Gradio fills in, None where nobody is signed in.
+PARAMETERS: dict[str, Any] = {"profile": gr.OAuthProfile | None, "token": gr.OAuthToken | None}
+NEEDED = ("authlib", "itsdangerous")  # by Gradio, which a Space has; elsewhere `pip install "gradio[oauth]"`
+
+
+@functools.cache
+def is_offered() -> bool:
+    """Whether this is a Space where visitors can sign in, and its owner lets them name checkpoints of their own."""
+    return bool(os.environ.get("SPACE_ID") and os.environ.get("OAUTH_CLIENT_ID")
+                and ANY in os.environ.get("ALLOWED_CHECKPOINTS", "").replace(",", " ").split()
+                and all(map(importlib.util.find_spec, NEEDED)))
+
+
+def account_of(profile: gr.OAuthProfile | None, token: gr.OAuthToken | None) -> Account | None:
+    """Who is signed in, by the two that Gradio gives. Both come from the cookie: a token alone names nobody."""
+    if profile is None or token is None:
+        return None
+    return Account(profile.username, token.token)
+
+
+def button() -> None:
+    """Rendered where visitors may sign in: the button, and what it is for."""
+    if not is_offered():
+        return
+    with gr.Row(elem_classes="sign-in"):
+        gr.LoginButton("Sign in with Hugging Face", "Sign out ({})", size="sm", min_width=160)
+        gr.HTML('<p class="small">To use a private checkpoint of your own. It is read with your token, answers nobody '
+                "else, and is deleted when you have not used it for a quarter of an hour.</p>")
