@@ -40,6 +40,10 @@ def _address(request: HttpRequest) -> str:
     return request.client.host if request.client else ""
 
 
+def _nothing(request: HttpRequest) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Settings:
     """How requests are let in.
@@ -47,10 +51,13 @@ class Settings:
     Attributes:
         api_key: what clients must send as their key, None for none.
         visitor: who sends a request; the network address unless named.
+        arrived: called with a request before its work enters the queue, to set context variables that the work is to
+            find.
     """
 
     api_key: str | None = None
     visitor: Callable[[HttpRequest], str] = _address
+    arrived: Callable[[HttpRequest], None] = _nothing
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,7 @@ class _Inside:
 
     serving: Serving
     waiting: Queue
-    visitor: Callable[[HttpRequest], str]
+    settings: Settings
 
 
 class ModelNotFound(UserError):
@@ -91,7 +98,7 @@ def routes(serving: Serving, settings: Settings, waiting: Queue) -> APIRouter:
     """
     router = APIRouter(tags=["OpenAI"])
     refused = functools.partial(refusal, settings)
-    inside = _Inside(serving, waiting, settings.visitor)
+    inside = _Inside(serving, waiting, settings)
 
     @router.get("/health")
     async def health() -> dict[str, str]:
@@ -154,7 +161,7 @@ def serve(serving: Serving, settings: Settings, *, host: str = "127.0.0.1", port
 
 
 async def _answered(request: HttpRequest, task: str, inside: _Inside) -> Response:
-    serving, waiting, visitor = inside.serving, inside.waiting, inside.visitor(request)
+    serving, waiting, visitor = inside.serving, inside.waiting, inside.settings.visitor(request)
     try:
         waiting.check(visitor)  # before gigabytes are received
         form = await read_form(request, serving.limits.max_bytes)
@@ -168,6 +175,7 @@ async def _answered(request: HttpRequest, task: str, inside: _Inside) -> Respons
         if asked.stream:
             streams = True  # the form is closed when the stream ends
             return await _streamed(request, form, asked, inside)
+        inside.settings.arrived(request)
         found = await waiting.run(functools.partial(_transcribe, serving, asked), request.is_disconnected, visitor)
         body, kind = answer(found.transcript, asked.form, asked.granularities, task)
     except Busy as error:
@@ -201,7 +209,8 @@ async def _streamed(request: HttpRequest, form: FormData, asked: _Asked, inside:
 
     async def sent() -> AsyncIterator[str]:
         try:
-            async for event in inside.waiting.stream(work, request.is_disconnected, inside.visitor(request)):
+            inside.settings.arrived(request)
+            async for event in inside.waiting.stream(work, request.is_disconnected, inside.settings.visitor(request)):
                 yield _event(event)
         except (UserError, Cancelled) as error:
             yield _event({"type": "error", "error": _error_body(_words(error), None, None)})

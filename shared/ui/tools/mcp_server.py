@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import anyio
-import gradio as gr
-from gradio.context import LocalContext
 from mcp import types
 from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
@@ -124,7 +122,7 @@ class _Calls:
             asked = checked(tool.takes, arguments)
             context = server.request_context
             assert context.request is not None, "it came over HTTP"
-            LocalContext.request.set(gr.Request(context.request))  # on ZeroGPU it says whose quota is used
+            self.settings.arrived(context.request)
             asker = Asker(secrets.token_hex(8), self.settings.visitor(context.request))
             found = await called(tool, asked, self.serving, self.files,
                                  Caller(asker, _Progress(context), context.request.is_disconnected))

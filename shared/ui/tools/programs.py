@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import gradio as gr
+from gradio.context import LocalContext
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -18,6 +20,12 @@ from shared.ui.server import jobs
 from shared.ui.tools.document import agents_page
 from shared.ui.tools.files import reads_own_files
 from shared.ui.tools.mcp_server import mcp_server
+
+
+def _as_gradio_does(request: Request) -> None:
+    """What Gradio does for requests of its own: `spaces` looks there for whose quota a ZeroGPU call is set against, and
+    `messages` for whether a page asked."""
+    LocalContext.request.set(gr.Request(request))
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,7 @@ class Programs:
 
 def programs(serving: Serving, settings: Settings) -> Programs:
     """OpenAI's routes and the tools, in the queue of the pages; and a page that tells agents how to use them."""
+    settings = replace(settings, arrived=_as_gradio_does)
     tools = mcp_server(serving, settings, reads_own_files())
 
     def agents(request: Request) -> Response:
