@@ -1,10 +1,11 @@
 """python -m training.soup OUT RUN [RUN ...] [key=value ...]: several runs' weights become one checkpoint.
 
 Enters: finished runs from one base on the same data, which may differ in seed, steps, method and augmentation. Leaves:
-OUT/, a run's folder like theirs, for evaluation, publishing and export. The weights are the mean of the runs' (model
-soup, arXiv:2203.05482) with a share of the base's own (WiSE-FT, arXiv:2109.01903), the share chosen on the validation
-split. What single runs learned by heart differs and averages out; what the base knew and a small set does not teach
-comes back. It costs nothing in serving: one checkpoint of the same size. One run alone may be mixed with the base too.
+OUT/, a run's folder like theirs, for evaluation, publishing and export, with an adapter where all of them have one. The
+weights are the mean of the runs' (model soup, arXiv:2203.05482) with a share of the base's own (WiSE-FT,
+arXiv:2109.01903), the share chosen on the validation split. What single runs learned by heart differs and averages out;
+what the base knew and a small set does not teach comes back. It costs nothing in serving: one checkpoint of the same
+size. One run alone may be mixed with the base too.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from feature_pipeline.settings import Many, options_of
 from shared.checkpoint import weight_files
@@ -89,6 +90,7 @@ def soup(out: str | Path, runs: Sequence[str | Path], options: Options = Options
     settings.save(config, out / "config.yaml")
     model.save_pretrained(out / "model")
     complete(out / "model", model, processor, run)
+    _mix_adapters(parts, share, out / "adapter", run)
     (out / "run.json").write_text(json.dumps(run, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (out / "model" / COMPLETE).touch()
     say(f"{len(parts)} run(s) with {share:.0%} of {base.model_id}: {out}")
@@ -144,6 +146,29 @@ def _mixed(mean: Weights, base: Weights, share: float) -> Weights:
     tied = {"proj_out.weight": "model.decoder.embed_tokens.weight"}
     return {name: torch.lerp(mean[name if name in mean else tied.get(name, name)], own.float(), share)
             for name, own in base.items()}
+
+
+def _mix_adapters(parts: Sequence[Part], share: float, folder: Path, run: dict[str, Any]) -> None:
+    """The same mixture as one LoRA adapter, where every run has one for the same layers: their ranks add up.
+
+    The sum of products B1 A1 + B2 A2 is the product of B1 beside B2 and A1 above A2; each run's scale goes into its B.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    if not all((part.folder / "adapter").is_dir() and not part.config.added_tokens for part in parts):
+        return
+    found = [load_file(part.folder / "adapter" / "adapter_model.safetensors") for part in parts]
+    if any(set(one) != set(found[0]) for one in found):
+        return
+    scales = [(1 - share) / len(parts) * part.config.method.lora_alpha / part.config.method.lora_rank
+              for part in parts]
+    mixed = {name: torch.cat([one[name].float() for one in found]) if ".lora_A." in name else torch.cat(
+        [one[name].float() * scale for one, scale in zip(found, scales, strict=True)], dim=1) for name in found[0]}
+    folder.mkdir()
+    save_file(mixed, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    rank = sum(part.config.method.lora_rank for part in parts)
+    config = json.loads((parts[0].folder / "adapter" / "adapter_config.json").read_text(encoding="utf-8"))
+    for name, value in (("adapter_config.json", config | {"r": rank, "lora_alpha": rank}), ("run.json", run)):
+        (folder / name).write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _tried(model: torch.nn.Module, mean: Weights, own: Weights, validation: Validation, shares: Sequence[float]

@@ -13,9 +13,11 @@ from safetensors.torch import load_file
 from training_world import random_base, small_data, tiny
 
 from shared.checkpoint import facts
+from shared.checkpoint.adapter import merge_adapter
 from shared.errors import UserError
 from training import evaluation
 from training.card import write_card
+from training.config import Method
 from training.facts import gather
 from training.finetune import train
 from training.publish import first_text
@@ -33,10 +35,11 @@ def world(tmp_path_factory) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def runs(world, tmp_path_factory) -> list[Path]:
-    """Two runs that differ in their seed."""
+    """Two LoRA runs that differ in their seed, rank and scale."""
     out = tmp_path_factory.mktemp("runs")
-    configs = [tiny(world, out, f"seed-{seed}", seed=seed) for seed in (1, 2)]
-    short = [replace(config, steps=replace(config.steps, max_steps=2)) for config in configs]
+    configs = [tiny(world, out, f"seed-{seed}", seed=seed, method=Method("lora", lora_rank=seed + 1, lora_alpha=4))
+               for seed in (1, 2)]
+    short = [replace(config, steps=replace(config.steps, max_steps=2, warmup=0.0)) for config in configs]
     return [train(config, say=lambda text: None) for config in short]
 
 
@@ -53,6 +56,9 @@ def test_the_mixture_is_the_mean_of_the_runs_and_a_share_of_the_base(world, runs
         expected = 0.75 * (one[name] + other[name]) / 2 + 0.25 * base[name].float()
         assert torch.allclose(weight, expected, atol=1e-6), name
     assert not torch.equal(one["model.decoder.layers.0.fc1.weight"], other["model.decoder.layers.0.fc1.weight"])
+    merge_adapter(world[0], out / "adapter", tmp_path / "merged")  # the same mixture, as one adapter
+    merged = weights(tmp_path / "merged")
+    assert all(torch.allclose(merged[name].float(), weight, atol=1e-6) for name, weight in mixed.items())
     run = json.loads((out / "run.json").read_text())
     assert [part["name"] for part in run["parts"]] == ["seed-1", "seed-2"] and run["base_share"] == 0.25
     assert facts(out / "model").short_context == "any"
