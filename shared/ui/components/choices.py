@@ -95,8 +95,9 @@ class Choices:
                  *((one, one) for one in allowed or ())],
                 value=AUTOMATIC, label="Checkpoint", visible=translate, filterable=is_free,
                 allow_custom_value=is_free, min_width=140)
-        if translate:
-            sign_in.button()
+        if translate and sign_in.is_offered():
+            with gr.Accordion("A checkpoint of your own", open=False):
+                sign_in.button()
         with gr.Accordion("Advanced", open=False, elem_classes="advanced"):
             self.initial_prompt = gr.Textbox(
                 label="Names and special words", value="",

@@ -40,7 +40,6 @@ def button() -> None:
     """Rendered where visitors may sign in: the button, and what it is for."""
     if not is_offered():
         return
-    with gr.Row(elem_classes="sign-in"):
-        gr.LoginButton("Sign in with Hugging Face", "Sign out ({})", size="sm", min_width=160)
-        gr.HTML('<p class="small">To use a private checkpoint of your own. It is read with your token, answers nobody '
-                "else, and is deleted when you have not used it for a quarter of an hour.</p>")
+    gr.LoginButton("Sign in with Hugging Face", "Sign out ({})", size="md")
+    gr.HTML('<p class="hint">Then name a private checkpoint of yours by its Hub id. It is read with your token, '
+            "answers nobody else, and is deleted a quarter of an hour after its last use.</p>")
