@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 import peft
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import WhisperForConditionalGeneration, WhisperTokenizer
@@ -27,6 +27,15 @@ from shared.checkpoint.weights import ADAPTER, check_finite, header, read_json, 
 from shared.errors import UserError
 
 Rank = Annotated[int, Field(ge=1, le=4096)]  # larger than any matrix of Whisper is wide
+
+
+def _not_zero(value: float) -> float:
+    if not value:  # the product would be multiplied by it
+        raise ValueError("the adapter would change nothing")
+    return value
+
+
+Alpha = Annotated[float, AfterValidator(_not_zero)]
 Tokens = Annotated[list[int], Field(max_length=100_000)]
 # Keys of adapter_config.json that concern training, or where it lies: merging is the same whatever they say.
 WITHOUT_EFFECT = frozenset({
@@ -44,7 +53,7 @@ class LoraSettings(BaseModel):
 
     peft_type: Literal["LORA"]
     r: Rank = 8
-    lora_alpha: float = 8
+    lora_alpha: Alpha = 8
     target_modules: list[str] | str | None = None
     exclude_modules: list[str] | str | None = None
     bias: Literal["none", "all", "lora_only"] = "none"
@@ -54,7 +63,7 @@ class LoraSettings(BaseModel):
     fan_in_fan_out: bool = False
     modules_to_save: list[str] | None = None
     rank_pattern: dict[str, Rank] | None = None
-    alpha_pattern: dict[str, float] | None = None
+    alpha_pattern: dict[str, Alpha] | None = None
     layers_to_transform: list[int] | int | None = None
     layers_pattern: list[str] | str | None = None
     trainable_token_indices: Tokens | dict[str, Tokens] | None = None

@@ -84,8 +84,16 @@ class Tokens:
         """Names and domain words as if they were the text just before."""
         if not text or not text.strip():
             return []
-        ids = self._tokenizer.encode(" " + text.strip(), add_special_tokens=False).ids
-        return [self.previous, *ids[-MAX_PROMPT_TOKENS:]]
+        return [self.previous, *self.encode(" " + text.strip())[-MAX_PROMPT_TOKENS:]]
+
+    def prompt_warning(self, text: str | None) -> str | None:
+        """What to tell where the initial prompt is longer than a decoder reads; None where it is not."""
+        ids = self.encode(" " + text.strip()) if text else []
+        if len(ids) <= MAX_PROMPT_TOKENS:
+            return None
+        begins = self.text(ids[-MAX_PROMPT_TOKENS:]).strip()[:40]
+        return (f"The initial prompt is too long: only its last {MAX_PROMPT_TOKENS} of {len(ids)} tokens were read, "
+                f"from “{begins}” on.")
 
     @functools.cached_property
     def token_texts(self) -> list[str]:

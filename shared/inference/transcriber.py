@@ -206,7 +206,8 @@ class Transcriber:
                 progress(done, of)
         if cancel is not None and cancel.is_set():
             raise Cancelled
-        warnings = (*source.warnings, *spoken.warnings())
+        shortened = self.tokens.prompt_warning(options.initial_prompt)
+        warnings = (*source.warnings, *spoken.warnings(), *([shortened] if shortened else []))
         transcript = Transcript(tuple(segments), options.language or spoken.main or "en", source.duration, warnings)
         if diarizer is None:
             return transcript

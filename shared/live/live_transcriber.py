@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -285,4 +285,6 @@ class LiveTranscriber:
         last, utterances = self._current.last, self._endpointer.utterances
         tentative = "".join(word.text for word in last.words) if last else ""
         more = bool(self._inbox) or (bool(utterances) and utterances[0].ended)
-        return self._text.update(tentative, self.language or "en", self._endpointer.n_samples / SAMPLE_RATE, more)
+        update = self._text.update(tentative, self.language or "en", self._endpointer.n_samples / SAMPLE_RATE, more)
+        shortened = self._decoder.prompt_warning
+        return replace(update, transcript=replace(update.transcript, warnings=(shortened,))) if shortened else update

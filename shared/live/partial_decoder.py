@@ -39,6 +39,7 @@ class PartialDecoder:
         self._detector = transcriber if options.language is None else None  # None: the language is given
         self._detected: str | None = None
         self._is_asked = False  # whether the language of this utterance is settled
+        self.prompt_warning = transcriber.tokens.prompt_warning(options.initial_prompt)
         self.cost = 0.0  # seconds that the last decoding took
         self._n_tokens = 0  # in the last result that was believed
         self._votes: dict[str, float] = {}

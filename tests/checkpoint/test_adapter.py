@@ -131,6 +131,8 @@ REFUSED: dict[str, tuple[str, dict]] = {
     "rank as text": ("cannot be merged.*r = 4", {"r": "4"}),
     "no rank": ("cannot be merged", {"r": 0}),
     "a huge rank": ("cannot be merged", {"r": 10**9}),
+    "no alpha": ("lora_alpha = 0 .*change nothing", {"lora_alpha": 0}),
+    "no alpha for one module": ("cannot be merged.*alpha_pattern", {"alpha_pattern": {"fc1": 0.0}}),
     "alpha is a list": ("cannot be merged", {"lora_alpha": [9]}),
     "modules are a number": ("cannot be merged", {"target_modules": 7}),
     "pattern of ranks is a list": ("cannot be merged", {"rank_pattern": ["fc1"]}),

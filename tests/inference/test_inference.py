@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 import subprocess
 import threading
@@ -19,6 +20,7 @@ from shared.checkpoint import Checkpoint
 from shared.checkpoint.embedded import embedded_base_transformers
 from shared.errors import Cancelled, UserError
 from shared.inference import Transcriber
+from shared.live import LiveTranscriber
 from shared.options import Choices, Options
 from shared.transcript import Transcript
 from shared.wer import pooled, word_errors
@@ -173,6 +175,17 @@ def test_initial_prompt_brings_a_name(base):
     plain = base.transcribe(clip.path, language="it").text
     prompted = base.transcribe(clip.path, language="it", initial_prompt="GRAZIE, ATTENDA, INTERLOCUTORE.").text
     assert plain != prompted and word_errors(clip.text, prompted, "it").wer < 0.4
+
+
+def test_a_prompt_that_is_longer_than_the_decoder_reads_is_told(base):
+    names = "GRAZIE, ATTENDA, INTERLOCUTORE."
+    long = "Uno, due, tre. " * 80 + names
+    found = base.transcribe(ITALIAN[0].path, language="it", initial_prompt=long)
+    (warning,) = found.warnings
+    assert re.search(r"only its last 223 of \d+ tokens.*from “.*(Uno|due|tre)", warning)
+    live = LiveTranscriber(base, Options("it", initial_prompt=long))
+    assert live.finish().transcript.warnings == found.warnings
+    assert not base.transcribe(ITALIAN[0].path, language="it", initial_prompt=names).warnings
 
 
 @pytest.mark.parametrize("engine", ["base", "base_torch"])
