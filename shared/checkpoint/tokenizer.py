@@ -156,7 +156,8 @@ class Tokens:
 def _languages(ids: dict[str, int], config: Path) -> dict[str, int]:
     """Code of each language and the token it is asked for by: Whisper's own, added ones, and those that borrow one."""
     found = {code: ids[f"<|{code}|>"] for code in LANGUAGES if f"<|{code}|>" in ids}
-    for token, number in sorted(ids.items(), key=lambda item: item[1]):
+    special = [(number, token) for token, number in ids.items() if token.startswith("<|")]
+    for number, token in sorted(special):
         match = LANGUAGE_TOKEN.fullmatch(token)
         if match and match[1] not in found:
             found[match[1]] = number
@@ -195,10 +196,16 @@ def tokenizer_file(folder: Path, root: Path | None = None) -> Path:
 
 def _opened(path: Path) -> Tokenizer:
     try:
-        return Tokenizer.from_file(str(path))
+        return _parsed(path.read_bytes())
     except Exception as error:  # the library raises no other kind
         raise UserError("The checkpoint's tokenizer is damaged", got=f"{path.name}: {str(error)[:120]}",
                         hint="fetch it again") from error
+
+
+@functools.lru_cache(maxsize=2)
+def _parsed(content: bytes) -> Tokenizer:
+    """Once for equal files: a fine-tuned checkpoint has its base's. Nothing here changes a tokenizer."""
+    return Tokenizer.from_buffer(content)
 
 
 @functools.lru_cache(maxsize=8)
