@@ -72,12 +72,15 @@ def test_a_signed_in_visitor_compares_their_own_checkpoint(hub, address):
     """And nobody else does, neither before nor after."""
     strangers = [({}, "may not be loaded here.*sign in"),
                  (cookie("another", STRANGER), "your account may not read it"),
-                 (cookie("visitor", VISITOR, "not the app's secret"), "may not be loaded here")]
+                 (cookie("visitor", VISITOR, "not the app's secret"), "may not be loaded here"),
+                 # What the visitor's browser sends for a page of another site.
+                 ({**cookie("visitor", VISITOR), "origin": "https://other.example"}, "may not be loaded here"),
+                 ({**cookie("visitor", VISITOR), "sec-fetch-site": "cross-site"}, "may not be loaded here")]
     for _ in range(2):
         for headers, why in strangers:
             with pytest.raises(AppError, match=why):
                 compared(address, headers)
-        found = compared(address, cookie("visitor", VISITOR))
+        found = compared(address, {**cookie("visitor", VISITOR), "origin": address, "sec-fetch-site": "same-origin"})
         assert found["sides"][1]["checkpoint"].startswith(MINE) and found["sides"][1]["text"]
         with pytest.raises(AppError, match="may not be loaded here"):
             compared(address, {}, found["sides"][1]["checkpoint"])

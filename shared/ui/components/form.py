@@ -78,7 +78,7 @@ def _parted(given: list[Any]) -> tuple[list[Any], gr.Request, Account | None]:
     """The controls' values, and who asks."""
     if not sign_in.is_offered():
         return given[:-1], given[-1], None
-    return given[:-3], given[-3], sign_in.account_of(*given[-2:])
+    return given[:-3], given[-3], sign_in.account_of(*given[-3:])
 
 
 def _names(kind: type) -> list[str]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import gradio as gr
 
@@ -29,11 +31,23 @@ def is_offered() -> bool:
                 and all(map(importlib.util.find_spec, NEEDED)))
 
 
-def account_of(profile: gr.OAuthProfile | None, token: gr.OAuthToken | None) -> Account | None:
-    """Who is signed in, by the two that Gradio gives. Both come from the cookie: a token alone names nobody."""
-    if profile is None or token is None:
+def account_of(request: gr.Request, profile: gr.OAuthProfile | None, token: gr.OAuthToken | None) -> Account | None:
+    """Who is signed in, by the two that Gradio gives. Both come from the cookie: a token alone names nobody.
+
+    A browser sends the cookie also with what a page of another site asks for here; such a page uses the app as a
+    stranger does, or it could use and read what only its reader may.
+    """
+    if profile is None or token is None or not _is_from_own_page(request.headers):
         return None
     return Account(profile.username, token.token)
+
+
+def _is_from_own_page(headers: Mapping[str, str]) -> bool:
+    """Whether a request comes from a page of this app, or from a program, which says nothing of pages."""
+    own = {headers.get("host", ""), *os.environ.get("SPACE_HOST", "").split(",")}
+    origin = headers.get("origin")
+    return (headers.get("sec-fetch-site") in (None, "same-origin", "none")
+            and (origin is None or urlsplit(origin).netloc in own - {""}))
 
 
 def button() -> None:
