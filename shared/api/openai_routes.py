@@ -6,6 +6,7 @@ limits and the rule which checkpoint answers are those of the apps. Documented i
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import hmac
 import json
@@ -20,10 +21,11 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from shared.api.lanes import SHORT_BYTES, lane_for
 from shared.api.names import KnownNames
 from shared.api.openai_forms import GRANULARITIES, RESPONSE_FORMATS, answer, events
 from shared.api.uploads import TooLarge, on_disk, read_form
-from shared.api.work import Busy, Queue
+from shared.api.work import MODEL, Busy, Queue
 from shared.checkpoint import Checkpoint
 from shared.errors import Cancelled, UserError
 from shared.languages import language_code
@@ -175,8 +177,10 @@ async def _answered(request: HttpRequest, task: str, inside: _Inside) -> Respons
         if asked.stream:
             streams = True  # the form is closed when the stream ends
             return await _streamed(request, form, asked, inside)
+        lane = await asyncio.to_thread(_lane, asked)
         inside.settings.arrived(request)
-        found = await waiting.run(functools.partial(_transcribe, serving, asked), request.is_disconnected, visitor)
+        found = await waiting.run(functools.partial(_transcribe, serving, asked), request.is_disconnected, visitor,
+                                  lane)
         body, kind = answer(found.transcript, asked.form, asked.granularities, task)
     except Busy as error:
         return _busy(error)
@@ -209,8 +213,10 @@ async def _streamed(request: HttpRequest, form: FormData, asked: _Asked, inside:
 
     async def sent() -> AsyncIterator[str]:
         try:
+            lane = await asyncio.to_thread(_lane, asked)
             inside.settings.arrived(request)
-            async for event in inside.waiting.stream(work, request.is_disconnected, inside.settings.visitor(request)):
+            visitor = inside.settings.visitor(request)
+            async for event in inside.waiting.stream(work, request.is_disconnected, visitor, lane):
                 yield _event(event)
         except (UserError, Cancelled) as error:
             yield _event({"type": "error", "error": _error_body(_words(error), None, None)})
@@ -219,6 +225,13 @@ async def _streamed(request: HttpRequest, form: FormData, asked: _Asked, inside:
         yield "data: [DONE]\n\n"
 
     return StreamingResponse(sent(), media_type="text/event-stream", headers={"cache-control": "no-cache"})
+
+
+def _lane(asked: _Asked) -> str:
+    if asked.upload.size is None or asked.upload.size > SHORT_BYTES:  # need not be copied to be looked at
+        return MODEL
+    with on_disk(asked.upload) as path:
+        return lane_for([path])
 
 
 def _transcribe(serving: Serving, asked: _Asked, cancel: threading.Event,

@@ -20,8 +20,10 @@ from shared.errors import Cancelled, UserError
 
 POLL_SECONDS = 0.1
 PLACES = 64  # that may wait, of all visitors
-MODEL, LINKS, LIVE = "model", "links", "live"
-AT_ONCE = {MODEL: 1, LINKS: 3, LIVE: 4}  # by lane; who downloads or records keeps nobody waiting
+MODEL, SHORT, LINKS, LIVE = "model", "short", "links", "live"
+# By lane. Short recordings do not wait behind long ones and are decoded together; who downloads or records keeps nobody
+# waiting.
+AT_ONCE = {MODEL: 1, SHORT: 16, LINKS: 3, LIVE: 4}
 T = TypeVar("T")
 
 
@@ -39,7 +41,7 @@ class Turn:
             work: called in a thread of its own, with the context variables of the caller (ZeroGPU finds the visitor's
                 quota there).
             visitor: who asked.
-            lane: MODEL, LINKS or LIVE.
+            lane: MODEL, SHORT, LINKS or LIVE.
         """
         self.visitor, self.lane = visitor, lane
         self._work, self._context = work, contextvars.copy_context()
@@ -119,14 +121,15 @@ class Queue:
                 return None
             return waiting.index(turn) + sum(one.lane == turn.lane for one in self._begun)
 
-    async def run(self, work: Callable[[threading.Event], T], gone: Callable[[], Awaitable[bool]], visitor: str = ""
-                  ) -> T:
+    async def run(self, work: Callable[[threading.Event], T], gone: Callable[[], Awaitable[bool]], visitor: str = "",
+                  lane: str = MODEL) -> T:
         """Do some work in a thread when its turn comes, and wait for it.
 
         Args:
             work: is given an event that is set when nobody waits for the result any more.
             gone: tells whether the client has left.
             visitor: who asks.
+            lane: where it waits.
 
         Returns:
             What `work` returns; what it raises is raised here.
@@ -145,7 +148,7 @@ class Queue:
             except BaseException as problem:
                 outcome.set_exception(problem)
 
-        turn = Turn(answer, visitor)
+        turn = Turn(answer, visitor, lane)
         self.enter(turn)
         future = asyncio.wrap_future(outcome)
         try:
@@ -162,12 +165,12 @@ class Queue:
                 future.add_done_callback(_unwaited)
 
     async def stream(self, work: Callable[[threading.Event, Callable[[Any], None]], None],
-                     gone: Callable[[], Awaitable[bool]], visitor: str = "") -> AsyncIterator[Any]:
+                     gone: Callable[[], Awaitable[bool]], visitor: str = "", lane: str = MODEL) -> AsyncIterator[Any]:
         """The same for work that gives its result in parts.
 
         Args:
             work: is given the event, and a function that takes each part.
-            gone, visitor: as in `run`.
+            gone, visitor, lane: as in `run`.
 
         Yields:
             The parts as they come.
@@ -177,7 +180,7 @@ class Queue:
             Cancelled: the client has left.
         """
         items: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        task = asyncio.ensure_future(self.run(lambda cancel: work(cancel, items.put), gone, visitor))
+        task = asyncio.ensure_future(self.run(lambda cancel: work(cancel, items.put), gone, visitor, lane))
         try:
             while not (task.done() and items.empty()):
                 with contextlib.suppress(queue.Empty):

@@ -8,8 +8,12 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
+from paths import DATA
+from speech import long_talk
 
+from shared.api import LANE_OF_SHORT, MODEL, SHORT, lane_for
 from shared.api.work import Queue
 from shared.errors import Cancelled
 
@@ -57,3 +61,42 @@ def test_a_fault_of_work_that_nobody_waits_for_is_reported(caplog):
     with caplog.at_level(logging.ERROR):
         assert asyncio.run(leave(ZeroDivisionError("a fault"), False)).is_set()
     assert "a fault" in caplog.text
+
+
+def test_one_short_recording_has_a_lane_of_its_own(tmp_path):
+    assert LANE_OF_SHORT == SHORT
+    long, unreadable, missing = tmp_path / "long.wav", tmp_path / "notes.mp3", tmp_path / "none.wav"
+    long_talk(long, 31)
+    unreadable.write_text("no sound")
+    clip = DATA / "en_austen-0890.ogg"
+    assert lane_for([clip]) == lane_for([str(DATA / "it_vm-nobodyavail.g722")]) == SHORT
+    for others in ([], [clip, clip], [long], [unreadable], [missing], [tmp_path]):
+        assert lane_for(others) == MODEL
+    long_talk(long, 29)
+    assert lane_for([long]) == SHORT
+    with long.open("ab") as file:  # more than a header may promise
+        file.write(np.zeros(21 << 20, np.uint8).tobytes())
+    assert lane_for([long]) == MODEL
+
+
+def test_what_is_short_does_not_wait_for_what_is_long():
+    queue, begun, end = Queue(), [], threading.Event()
+
+    def work(name: str) -> Callable[[threading.Event], None]:
+        return lambda cancel: (begun.append(name), end.wait(20))[0]
+
+    async def stays() -> bool:
+        return False
+
+    async def all_of_them() -> None:
+        long = [asyncio.create_task(queue.run(work(name), stays)) for name in ("long", "also long")]
+        await asyncio.sleep(0)
+        short = [asyncio.create_task(queue.run(work("short"), stays, lane=SHORT)) for _ in range(3)]
+        while len(begun) < 4:
+            await asyncio.sleep(0.01)
+        assert sorted(begun) == ["long", "short", "short", "short"]
+        end.set()
+        await asyncio.gather(*long, *short)
+
+    asyncio.run(all_of_them())
+    assert begun[-1] == "also long"

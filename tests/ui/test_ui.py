@@ -201,13 +201,17 @@ def test_two_visitors_with_the_same_file_at_once(app, tmp_path):
     assert app.received() == []
 
 
-def test_stop_ends_work_and_keeps_the_text_so_far(client, app, tmp_path):
+def test_a_short_recording_overtakes_a_long_one_and_stop_keeps_its_text_so_far(client, app, tmp_path):
     long = tmp_path / "long.wav"
     long_talk(long)
     running = client.submit(handle_file(str(long)), "it", *CHOICES[1:], api_name="/transcribe_microphone")
     while "passage" not in str(running.status().progress_data):
         assert not running.done(), running.exception()
         time.sleep(0.1)
+    # A short recording does not wait for it.
+    short = client.predict(handle_file(str(DATA / "en_austen-0890.ogg")), "en", *CHOICES[1:],
+                           api_name="/transcribe_microphone")
+    assert "ill-disposed" in short[0].lower() and not running.done()
     client.predict(api_name="/stop_microphone")
     text, transcript, files, html = running.result(timeout=60)
     assert "casella" in text and "casella" in Path(files[0]).read_text()

@@ -7,15 +7,18 @@ in the same order.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import typing
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import fields
+from itertools import chain
 from typing import Any, Protocol, TypeVar
 
 import gradio as gr
 
+from shared.api import lane_for
 from shared.checkpoint import Account
 from shared.ui.server import jobs, messages, sign_in
 from shared.ui.server.jobs import Job
@@ -35,24 +38,26 @@ class How(Protocol):
 
 
 def handler(kind: type[Asked], work: Callable[[Asked, Job], list[Any]], *, files: tuple[str, ...] = (),
-            lane: str = jobs.MODEL, page: str | None = None) -> Callable[..., Awaitable[list[Any]]]:
+            lane: str | None = None, page: str | None = None) -> Callable[..., Awaitable[list[Any]]]:
     """What Gradio calls: runs `work(request, job)` as a job of the visitor's, and waits for it.
 
     Args:
         kind: the dataclass of the request.
         work: gives the values of the event's outputs; called in a thread of its own.
         files: names of the fields that hold uploads; see `server.received` for how long they are kept.
-        lane: where it waits for its turn: one of `shared.api.AT_ONCE`.
+        lane: where it waits for its turn: one of `shared.api.AT_ONCE`; None goes by what the files are.
         page: short name of the page that can show the job again after a reload; None if none can.
     """
     async def run(*given: Any) -> list[Any]:
         *rest, bar = given
         values, request, account = _parted(rest)
         named = dict(zip(_names(kind), values, strict=True))
+        paths = _paths(named, files)
         with ExitStack() as held, messages.shown():
-            held.enter_context(received(_paths(named, files), page_of(request)))
+            held.enter_context(received(paths, page_of(request)))
+            waits_in = lane if lane is not None else await asyncio.to_thread(lane_for, [*chain(*paths.values())])
             asker = jobs.Asker.of(request, page, account)
-            running = jobs.submit(asker, lambda running: work(_made(kind, named), running), lane=lane,
+            running = jobs.submit(asker, lambda running: work(_made(kind, named), running), lane=waits_in,
                                   release=held.pop_all().close)
             return await jobs.awaited(running, bar)
 

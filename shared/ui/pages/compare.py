@@ -12,6 +12,7 @@ from typing import Any
 
 import gradio as gr
 
+from shared.api import LANE_OF_SHORT
 from shared.errors import UserError
 from shared.serving import Request, Serving
 from shared.ui.components import example_clips
@@ -135,7 +136,7 @@ def _compare_clips(serving: Serving, one: _OneClip, go: Go, chosen: CompareChoic
     clear = {panel.after: gr.Column(visible=False)}
     panel.runs([go.click], handler(AskedClip, compare, files=("clip",), page=panel.page),
                [one.clip, one.reference, *chosen.inputs], clear=clear, api_name="compare_clip")
-    panel.runs([one.examples.click], handler(AskedExample, compare_example, page=panel.page),
+    panel.runs([one.examples.click], handler(AskedExample, compare_example, lane=LANE_OF_SHORT, page=panel.page),
                [one.examples, *chosen.inputs], clear=clear, api_name="compare_example")
     # Here and not where a clip arrives: meanwhile its own text may have been typed.
     one.clip.clear(None, None, one.reference, js="() => ''", api_visibility="private")

@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from shared.api import LANE_OF_SHORT
 from shared.checkpoint import Account
 from shared.errors import Cancelled, UserError
 from shared.serving import ON_ZERO_GPU, Answer, Serving
@@ -101,7 +102,7 @@ def page(serving: Serving) -> None:
     panel.runs([recording.stop_recording, go.click],
                handler(AskedRecording, transcribe, files=("recording",), page=panel.page), [recording, *chosen.inputs],
                api_name="transcribe_microphone")
-    panel.runs([examples.click], handler(AskedExample, transcribe_example, page=panel.page),
+    panel.runs([examples.click], handler(AskedExample, transcribe_example, lane=LANE_OF_SHORT, page=panel.page),
                [examples, *chosen.inputs], api_name="transcribe_example")
     _live(serving, panel, _LiveControls(is_live, recording, go, start, live_text, again, chosen), transcribe)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 
+from shared.api import LANE_OF_SHORT
 from shared.errors import Cancelled, UserError
 from shared.serving import Serving
 from shared.ui.components import example_clips
@@ -96,7 +97,7 @@ def page(serving: Serving) -> None:
     hidden = {overview: gr.HTML(visible=False), many: gr.Row(visible=False)}
     panel.runs([go.click], handler(AskedFiles, transcribe, files=("files",), page=panel.page), [files, *chosen.inputs],
                outputs=own, clear=hidden, api_name="transcribe_files")
-    panel.runs([examples.click], handler(AskedExample, transcribe_example, page=panel.page),
+    panel.runs([examples.click], handler(AskedExample, transcribe_example, lane=LANE_OF_SHORT, page=panel.page),
                [examples, *chosen.inputs], outputs=own, clear=hidden, api_name="transcribe_file_example")
     panel.reopens(own, hidden)
     which.input(partial(_chosen, panel), [which, outcomes], panel.outputs, queue=False, api_visibility="private")

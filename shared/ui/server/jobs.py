@@ -27,8 +27,8 @@ from shared.ui.server import visitors
 from shared.ui.server.owners import owner_of, sessions_of
 from shared.ui.server.visitors import address_of, presence
 
-__all__ = ["LINKS", "LIVE", "MODEL", "Asker", "Job", "awaited", "forget", "latest", "leave", "place_of", "queue",
-           "stop", "stop_of", "submit"]
+__all__ = ["LINKS", "LIVE", "MODEL", "Asker", "Job", "awaited", "forget", "latest", "leave", "place_of",
+           "queue", "stop", "stop_of", "submit"]
 GONE_SECONDS = 8.0  # a program without a connection over which its result could go
 KEPT_SECONDS = 3600.0  # work that is over is remembered
 MAX_WAITING = 8  # of one visitor in the queue, beside what is being worked on
