@@ -67,6 +67,12 @@ class Clock:
         return call
 
 
+def clips_of_tests() -> list[tuple[Path, str]]:
+    """The clips that come with the project, and the language of each."""
+    with (DATA / "clips.csv").open(encoding="utf-8") as file:
+        return [(DATA / row["file"], row["language"]) for row in csv.DictReader(file)]
+
+
 def profiled(transcriber: Transcriber, path: Path, language: str) -> dict[str, float]:
     """Processor seconds of each step for one file, word times and subtitles included."""
     clock, engine, options = Clock(), transcriber.engine, Options(language=language, words=True)
@@ -106,10 +112,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--language", default="en", help="of the files named (en)")
     parser.add_argument("--engine", default="auto")
     asked = parser.parse_args(arguments)
-    with (DATA / "clips.csv").open(encoding="utf-8") as file:
-        clips = [(DATA / row["file"], row["language"]) for row in csv.DictReader(file)]
-    if asked.files:
-        clips = [(path, asked.language) for path in asked.files]
+    clips = [(path, asked.language) for path in asked.files] or clips_of_tests()
     torch.set_num_threads(1)
     transcriber = Transcriber(Checkpoint.parse(asked.checkpoint), engine=asked.engine, device="cpu")
     clips = [(path, language) for path, language in clips if language in transcriber.known_languages]
