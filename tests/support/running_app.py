@@ -15,6 +15,9 @@ from shared.ui.pages.suite import NAME, PAGES
 from shared.ui.server.launch import build, start
 from shared.ui.tools.programs import programs
 
+# Under UPLOADS as the test began: what a page sent stays some minutes after it was closed, and files of tests share a
+# process in an order that is nobody's choice.
+there_before: set[Path] = set()
 MAX_SECONDS, MAX_BYTES = 4 * 3600.0, 300_000_000
 
 
@@ -25,11 +28,10 @@ class RunningApp:
     results: Path = RESULTS
 
     def received(self) -> list[Path]:
-        """Files with something in them under Gradio's folder that are nobody's download."""
+        """Files with something in them under Gradio's folder that are nobody's download, since the test began."""
         kinds = {".txt", ".srt", ".vtt", ".tsv", ".json", ".docx", ".zip", ".csv", ".jsonl"}
         return [path for path in self.uploads.rglob("*")
-                if path.is_file() and path.suffix not in kinds and path.stat().st_size]
-
+                if path.is_file() and path.suffix not in kinds and path.stat().st_size and path not in there_before]
 
     def keeps_only(self, before: set[Path]) -> bool:
         """Whether what was received since is gone; a closed page is noticed after a moment."""

@@ -8,6 +8,14 @@ import functools
 import pytest
 
 
+@pytest.fixture(autouse=True)
+def only_of_this_test():
+    """What the tests before left under UPLOADS is not this one's."""
+    import running_app
+
+    running_app.there_before = {path for path in running_app.UPLOADS.rglob("*") if path.is_file()}
+
+
 @pytest.fixture(scope="module")
 def browsers():
     """`browsers()` is a Chromium without a microphone, the same for the whole file; `browsers(speech)` is a new one

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
+import subprocess
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -27,6 +28,7 @@ from running_app import running_app
 from speech import Clip, clips, joined
 from testset_world import italian, packed, references, table
 
+from shared.audio import ffmpeg_executable
 from shared.errors import Cancelled, UserError
 from shared.serving import Limits, zero_gpu
 from shared.system.temporary import temporary_root
@@ -272,9 +274,12 @@ def test_calls_from_several_clients_wait_for_one_another(address):
     assert len(texts) == 3 and len(set(texts)) == 1
 
 
-def test_pages_tools_endpoints_and_openais_routes_wait_in_one_queue(address):
+def test_pages_tools_endpoints_and_openais_routes_wait_in_one_queue(address, tmp_path):
     """Each of them once, behind a page's job: none begins before it is over, and then they come in their order."""
     gate, done, messages = threading.Event(), [], []
+    padded = tmp_path / "padded.wav"  # a shorter one would not wait
+    subprocess.run([ffmpeg_executable(), "-v", "error", "-i", str(SOUND), "-af", "apad=whole_dur=31", str(padded)],
+                   check=True)
     page = jobs.submit(jobs.Asker("page", "10.0.0.1", "owner", "upload"), lambda running: gate.wait(60))
 
     async def tell(progress: float, total: float | None, message: str | None) -> None:
@@ -286,7 +291,7 @@ def test_pages_tools_endpoints_and_openais_routes_wait_in_one_queue(address):
         done.append(("mcp", found.structuredContent["text"]))
 
     def by_openai() -> None:
-        with SOUND.open("rb") as file:
+        with padded.open("rb") as file:
             answer = httpx.post(f"{address}/v1/audio/transcriptions", files={"file": file},
                                 data={"model": "whisper-1", "language": "it"}, timeout=300)
         done.append(("openai", answer.json()["text"]))
