@@ -277,7 +277,7 @@ def test_calls_from_several_clients_wait_for_one_another(address):
 def test_pages_tools_endpoints_and_openais_routes_wait_in_one_queue(address, tmp_path):
     """Each of them once, behind a page's job: none begins before it is over, and then they come in their order."""
     gate, done, messages = threading.Event(), [], []
-    padded = tmp_path / "padded.wav"  # a shorter one would not wait
+    padded = tmp_path / "padded.wav"  # what is shorter does not wait for it
     subprocess.run([ffmpeg_executable(), "-v", "error", "-i", str(SOUND), "-af", "apad=whole_dur=31", str(padded)],
                    check=True)
     page = jobs.submit(jobs.Asker("page", "10.0.0.1", "owner", "upload"), lambda running: gate.wait(60))
@@ -287,7 +287,7 @@ def test_pages_tools_endpoints_and_openais_routes_wait_in_one_queue(address, tmp
 
     def by_mcp() -> None:
         found = in_session(address, lambda session: session.call_tool(
-            "transcribe", {"audio": str(SOUND), "language": "it"}, progress_callback=tell))
+            "transcribe", {"audio": str(padded), "language": "it"}, progress_callback=tell))
         done.append(("mcp", found.structuredContent["text"]))
 
     def by_openai() -> None:
@@ -297,7 +297,7 @@ def test_pages_tools_endpoints_and_openais_routes_wait_in_one_queue(address, tmp
         done.append(("openai", answer.json()["text"]))
 
     def by_endpoint() -> None:
-        found = Client(address, verbose=False).predict(str(SOUND), language="it", api_name="/transcribe")
+        found = Client(address, verbose=False).predict(str(padded), language="it", api_name="/transcribe")
         done.append(("endpoint", found["text"]))
 
     asking = []
@@ -312,6 +312,19 @@ def test_pages_tools_endpoints_and_openais_routes_wait_in_one_queue(address, tmp
         one.join(120)
     assert [name for name, _ in done] == ["mcp", "openai", "endpoint"] and page.outcome() is True
     assert len({text for _, text in done}) == 1
+
+
+def test_what_is_short_waits_for_no_long_one(address, tmp_path):
+    gate = threading.Event()
+    page = jobs.submit(jobs.Asker("page", "10.0.0.1", "owner", "upload"), lambda running: gate.wait(120))
+    try:
+        texts = [call(address, "transcribe", audio=str(SOUND), language="it").structuredContent["text"],
+                 Client(address, verbose=False).predict(handle_file(str(SOUND)), language="it",
+                                                        api_name="/transcribe")["text"]]
+    finally:
+        gate.set()
+    assert texts[0] == texts[1] and wer(texts[0]) < 0.3
+    assert not page.problem
 
 
 @pytest.fixture

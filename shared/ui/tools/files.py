@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 from shared import link as links
+from shared.api import MODEL, lane_for
 from shared.errors import UserError
 from shared.options import LOOPBACK
 from shared.serving import Limits
@@ -75,6 +76,13 @@ class Files:
         with temporary_folder("tool-") as folder:
             work.says("fetching the sound")
             yield self._sound(link, folder, work, start, end)
+
+    def lane(self, given: str) -> str:
+        """Where work on a sound waits in the queue; what is not on this machine yet waits as the long ones do."""
+        try:
+            return lane_for([self._path(given.strip())])
+        except UserError:  # told when it is opened
+            return MODEL
 
     def _sound(self, link: str, folder: Path, work: Job, start: float | None = None, end: float | None = None) -> Path:
         return links.download(link, folder, part=links.Part(start, end),

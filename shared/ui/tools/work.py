@@ -80,7 +80,10 @@ async def called(tool: Tool[Any], asked: Any, serving: Serving, files: Files, ca
 
     if tool.lane is None:
         return await asyncio.to_thread(work, Job(caller.asker))
-    running = jobs.submit(caller.asker, work, lane=tool.lane)
+    lane, audio = tool.lane, getattr(asked, "audio", None)
+    if lane == jobs.MODEL and audio is not None:
+        lane = await asyncio.to_thread(files.lane, audio)
+    running = jobs.submit(caller.asker, work, lane=lane)
     return await jobs.awaited(running, caller.bar, caller.gone)
 
 
