@@ -15,6 +15,7 @@ from shared.errors import UserError
 MAX_ENTRIES = 2000
 MAX_LETTERS = 100  # of one entry
 MAX_FILE_BYTES = 1_000_000  # far above MAX_ENTRIES entries of MAX_LETTERS letters as people write them
+MAX_TEXT = 40_000  # letters of a list in a field: MAX_ENTRIES words of usual length
 SEPARATORS = re.compile(r"[,;\n\r，、；]+")  # Chinese and Japanese commas too
 
 

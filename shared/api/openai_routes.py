@@ -28,6 +28,7 @@ from shared.api.uploads import TooLarge, on_disk, read_form
 from shared.api.work import MODEL, Busy, Queue
 from shared.checkpoint import Checkpoint
 from shared.errors import Cancelled, UserError
+from shared.hotwords import hotwords_of
 from shared.languages import language_code
 from shared.options import LOOPBACK, Options
 from shared.serving import Answer, Request, Serving
@@ -262,7 +263,8 @@ def _read(form: FormData, task: str, serving: Serving) -> _Asked:
     diarized = wanted == "diarized_json"
     options = Options(
         language=language_code(language) if language and language != "auto" else None, task=task,
-        words="word" in given, initial_prompt=_text(form, "prompt"), speakers=diarized)
+        words="word" in given, initial_prompt=_text(form, "prompt"), hotwords=hotwords_of(_text(form, "hotwords")),
+        speakers=diarized)
     options.check()
     return _Asked(upload, _checkpoint(_text(form, "model"), serving), options, wanted, tuple(given) or ("segment",),
                   (_text(form, "stream") or "").lower() in ("true", "1"))

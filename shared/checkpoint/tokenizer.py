@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -205,7 +206,21 @@ def _opened(path: Path) -> Tokenizer:
 @functools.lru_cache(maxsize=2)
 def _parsed(content: bytes) -> Tokenizer:
     """Once for equal files: a fine-tuned checkpoint has its base's. Nothing here changes a tokenizer."""
-    return Tokenizer.from_buffer(content)
+    return Tokenizer.from_str(_with_first_merge(content.decode("utf-8")))
+
+
+def _with_first_merge(text: str) -> str:
+    """A tokenizer.json whose merges are whole.
+
+    Copies of Whisper's tokenizer, the embedded one too, lack the first line of its merges, "Ġ t": token 256 has no
+    merge then, and " the" becomes two tokens, which the model never writes. Prompts and hotwords need its own.
+    """
+    opening = re.compile(r'"merges"\s*:\s*\[\s*').search(text)
+    if opening is None or not re.search(r'"(Ġ|\\u0120)t"\s*:', text):
+        return text
+    first, _ = json.JSONDecoder().raw_decode(text, opening.end())
+    missing = {"Ġ a": '"Ġ t"', ("Ġ", "a"): '["Ġ", "t"]'}.get(first if isinstance(first, str) else tuple(first))
+    return text if missing is None else f"{text[: opening.end()]}{missing}, {text[opening.end() :]}"
 
 
 @functools.lru_cache(maxsize=8)

@@ -23,6 +23,7 @@ from shared.engines.torch_decoding import NEVER, SHRINK_BELOW, Rules, prefill
 from shared.engines.torch_model import Memory, States, WhisperNetwork
 from shared.errors import Cancelled
 
+SMALLEST_GAIN = 1e-6  # bonuses are sums
 MAX_ASIDE = 6  # candidates on the side of one clip, the most promising
 
 
@@ -102,20 +103,33 @@ class HotwordSearch:
                                     device=device)
         self._tables: dict[int, tuple[Tensor, Tensor]] = {}
 
-    def run(self, states: States, beam_size: int) -> list[Decoded]:
-        """One `Decoded` for each clip. beam_size: 1 decodes the clips together. Raises Cancelled."""
-        if beam_size == 1:
-            return self._run(states, 1)
-        found = []
-        for row, length in enumerate(states.lengths):
-            found += self._run(States(states.hidden[row : row + 1, :length], (length,)), beam_size)
-        return found
+    def run(self, states: States, beam_size: int, plain: Sequence[Decoded]) -> list[Decoded]:
+        """One `Decoded` for each clip; beam_size 1 decodes the clips together. Raises Cancelled.
 
-    def _run(self, states: States, width: int) -> list[Decoded]:
+        plain: what the search finds without hotwords. It stays where no entry came in: rows that are computed beside
+        others are rounded otherwise in 8 bits, and a text may hang on that.
+        """
+        if beam_size == 1:
+            led = self._run(states, 1)
+        else:
+            rows = [States(states.hidden[row : row + 1, :length], (length,)) for row, length in
+                    enumerate(states.lengths)]
+            led = [one for row in rows for one in self._run(row, beam_size)]
+        return [other if earned > self._earned(one) + SMALLEST_GAIN else one
+                for one, (other, earned) in zip(plain, led, strict=True)]
+
+    def _earned(self, decoded: Decoded) -> float:
+        progress = Progress()
+        for token in [*decoded.tokens, *([self._ids.end] if decoded.finished else [])]:
+            progress = self._walker.after(progress, token)
+        return progress.earned
+
+    def _run(self, states: States, width: int) -> list[tuple[Decoded, float]]:
+        """For each clip the result and what its entries earned."""
         hidden, memory, no_speech = prefill(self._network, states, self._prompt, self._ids, self._max_tokens)
         clips = [_Clip(at, probability, [_Text((), 0.0, Progress(), at)]) for at, probability in enumerate(no_speech)]
         places = {clip.at: clip.at for clip in clips}
-        done: dict[int, Decoded] = {}
+        done: dict[int, tuple[Decoded, float]] = {}
         n_tokens = 0
         while True:
             if self._cancel is not None and self._cancel.is_set():
@@ -199,7 +213,8 @@ class HotwordSearch:
         found: list[_Text] = []
         for place, (text, row) in enumerate(zip(texts, rows, strict=True)):
             nodes = [(match.node, match.credit) for match in text.progress.matches if match.node.children]
-            if place < n_live or text.progress.due > 0:
+            is_over = step.tokens[row][0] == self._ids.end  # what would come behind the end was not spoken
+            if (place < n_live and not is_over) or text.progress.due > 0:
                 nodes += [(root, 0.0) for root in self._walker.roots(text.progress) if root.children]
             for node, credit in nodes:
                 tokens, reach = self._table(node)
@@ -240,8 +255,9 @@ class HotwordSearch:
             memory.pick(torch.tensor(rows, device=device), encoder=False)
         memory.share([places[clip.at] for clip in clips for _ in clip.texts])
 
-    def _result(self, clip: _Clip) -> Decoded:
+    def _result(self, clip: _Clip) -> tuple[Decoded, float]:
         finished = bool(clip.ended)
         winner = max(clip.ended or clip.live, key=lambda text: text.mean)
         ids = winner.ids[: self._max_tokens]
-        return Decoded(ids, winner.logprob / (len(winner.ids) + 1), clip.no_speech, finished)
+        decoded = Decoded(ids, winner.logprob / (len(winner.ids) + 1), clip.no_speech, finished)
+        return decoded, winner.progress.earned

@@ -30,6 +30,9 @@ class Bonus:
         return self.entry + self.token * n_tokens
 
 
+BONUS = Bonus()
+
+
 class Node:
     """A beginning of entries.
 
@@ -69,8 +72,9 @@ class HotwordTrie:
         has_spaces: the language parts words by spaces.
     """
 
-    def __init__(self, tokens: Tokens, entries: Sequence[str], *, has_spaces: bool = True, bonus: Bonus = Bonus()
+    def __init__(self, tokens: Tokens, entries: Sequence[str], *, has_spaces: bool = True, bonus: Bonus | None = None
                  ) -> None:
+        bonus = bonus or BONUS
         self.spaced, self.bare, self.rest = Node(), Node(), Node()
         self.vocabulary, self.has_spaces = vocabulary_of(tokens), has_spaces
         for entry in entries:

@@ -101,7 +101,10 @@ class TorchEngine:
     ) -> list[Decoded]:
         rules = self._rules(no_repeat_ngram)
         if hotwords is not None:
-            return HotwordSearch(self._network, rules, hotwords, prompt, max_tokens, cancel).run(states, beam_size)
+            plain = self.decode(states, prompt, beam_size=beam_size, max_tokens=max_tokens,
+                                no_repeat_ngram=no_repeat_ngram, cancel=cancel)
+            search = HotwordSearch(self._network, rules, hotwords, prompt, max_tokens, cancel)
+            return search.run(states, beam_size, plain)
         if beam_size == 1:
             static = None if no_repeat_ngram else self._static_decoder()
             if static is not None:

@@ -105,6 +105,15 @@ def test_a_prompt_is_taken(client):
     assert other != plain
 
 
+def test_hotwords_are_a_field_beside_openais(client):
+    clip = clips("en")[0]
+    led = client.audio.transcriptions.create(model="base", file=clip.path, language="en",
+                                             extra_body={"hotwords": "Gandalf, ill-disposed"}).text
+    assert "not an ill-disposed young man" in led
+    with pytest.raises(openai.BadRequestError, match="no letter"):
+        client.audio.transcriptions.create(model="base", file=clip.path, extra_body={"hotwords": "Gandalf, 7"})
+
+
 def test_text_comes_while_it_is_decoded(client):
     sound = wav(joined([clip.path for clip in clips("it")] * 4, pause=1.5).samples)
     begun, deltas, done = time.monotonic(), [], None

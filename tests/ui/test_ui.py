@@ -21,8 +21,10 @@ from running_app import running_app
 from speech import long_talk
 
 from shared.audio import ffmpeg_executable
+from shared.errors import UserError
 from shared.transcript import FORMATS, Segment, Transcript, Word
 from shared.ui.components import language
+from shared.ui.components.choices import DEFAULTS, How, restored
 from shared.ui.render.transcript import transcript_html
 from shared.ui.server.kept import safe_name, sweep
 from shared.ui.server.received import received
@@ -256,3 +258,14 @@ def test_the_list_of_languages_is_that_of_the_checkpoints(base):
     found = {one["value"]: one for one in language._choices([*base.known_languages, "ga"])}
     assert found["ga"]["name"] == "Irish" and found["ga"]["codes"] == ("ga",) and found["fr"]["own"] == "français"
     assert set(found) == {language.DETECT, "ga", *base.tokens.languages} and "yue" not in found
+
+
+def test_hotwords_are_a_choice_that_comes_back():
+    how = How.read({**DEFAULTS, "hotwords": " Gandalf,\nMines of Moria \n"})
+    assert how.options.hotwords == ("Gandalf", "Mines of Moria") and How.read(DEFAULTS).options.hotwords == ()
+    place = How.VALUES.index("hotwords")
+    assert restored({**DEFAULTS, "hotwords": "Gandalf"})[place] == "Gandalf"
+    older = {name: value for name, value in DEFAULTS.items() if name != "hotwords"}
+    assert restored({**older, "beam_size": 5})[How.VALUES.index("beam_size")] == 5
+    with pytest.raises(UserError, match="no letter"):
+        How.read({**DEFAULTS, "hotwords": "Gandalf, 112"})

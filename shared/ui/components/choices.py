@@ -15,6 +15,7 @@ import gradio as gr
 from gradio.context import Context
 
 from shared.errors import UserError
+from shared.hotwords import MAX_TEXT, hotwords_of
 from shared.languages import language_code
 from shared.options import ENGINES, Options
 from shared.serving import BASE, FINE_TUNED, Limits, Request
@@ -27,8 +28,8 @@ ENGINE_NAMES = {"auto": "Automatic", "torch": "PyTorch", "ctranslate2": "CTransl
 NO_SPEAKERS, FIND_SPEAKERS = "off", "find"
 AUTOMATIC = "auto"
 DEFAULTS: dict[str, Any] = {"language": DETECT, "task": "transcribe", "engine": "auto", "beam_size": 1,
-                            "vad_onset": Options().vad_onset, "initial_prompt": "", "speakers": NO_SPEAKERS,
-                            "checkpoint": AUTOMATIC}
+                            "vad_onset": Options().vad_onset, "initial_prompt": "", "hotwords": "",
+                            "speakers": NO_SPEAKERS, "checkpoint": AUTOMATIC}
 MOST_SPEAKERS = 8  # that can be chosen; more can be found
 
 
@@ -40,7 +41,8 @@ class How:
     """
 
     VALUES: ClassVar[tuple[str, ...]] = (
-        "language", "task", "engine", "beam_size", "vad_onset", "initial_prompt", "speakers", "checkpoint")
+        "language", "task", "engine", "beam_size", "vad_onset", "initial_prompt", "hotwords", "speakers",
+        "checkpoint")
 
     options: Options
     engine: str
@@ -54,6 +56,7 @@ class How:
         options = Options(
             language=language, task=values.get("task") or "transcribe", words=True, beam_size=int(values["beam_size"]),
             vad_onset=float(values["vad_onset"]), initial_prompt=(values["initial_prompt"] or "").strip() or None,
+            hotwords=hotwords_of((values.get("hotwords") or "").strip() or None),
             speakers=speakers != NO_SPEAKERS, n_speakers=int(speakers) if speakers.isdecimal() else None)
         options.check()
         if values["engine"] not in ENGINES:
@@ -102,7 +105,11 @@ class Choices:
             self.initial_prompt = gr.Textbox(
                 label="Names and special words", value="",
                 placeholder="Söderström, myocardial infarction, Kubernetes …",
-                info="Spelled as you want to read them; the model will lean towards them.", max_length=600)
+                info="Spelled as you want to read them; read as the text before the recording.", max_length=600)
+            self.hotwords = gr.Textbox(
+                label="Hotwords", value="", placeholder="Gandalf, Mines of Moria …", lines=2, max_lines=8,
+                info="A list of names and terms to lean towards, with commas or one a line. It may be long.",
+                max_length=MAX_TEXT)
             self.vad_onset = gr.Slider(
                 0.1, 0.9, value=Options().vad_onset, step=0.05, label="What counts as speech",
                 info="Lower if quiet speech is missed, higher if noise is read as words.")
@@ -117,9 +124,9 @@ class Choices:
         kept = gr.BrowserState({}, storage_key="whisper-spaces-choices", secret="not a secret")
         controls = self.inputs
         quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-        typed = self.initial_prompt.blur  # its `input` comes with every letter
-        chosen = [control.input for control in controls if control is not self.initial_prompt]
-        gr.on([*chosen, typed], lambda *values: dict(zip(How.VALUES, values, strict=True)), controls, kept,
+        # The `input` of a text field comes with every letter.
+        chosen = [control.blur if isinstance(control, gr.Textbox) else control.input for control in controls]
+        gr.on(chosen, lambda *values: dict(zip(How.VALUES, values, strict=True)), controls, kept,
               trigger_mode="always_last", **quiet)
         assert Context.root_block is not None, "rendered into a page"
         found = gr.JSON(visible=False)

@@ -38,7 +38,8 @@ class CompareHow:
     """How both checkpoints are to transcribe, and which two. base, fine_tuned: empty for the configured ones."""
 
     VALUES: ClassVar[tuple[str, ...]] = (
-        "language", "engine", "beam_size", "vad_onset", "initial_prompt", "base", "fine_tuned")
+        "language", "engine", "beam_size", "vad_onset", "initial_prompt", "hotwords", "base",
+        "fine_tuned")
 
     options: Options
     engine: str

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from shared.errors import UserError
+from shared.hotwords import MAX_ENTRIES, MAX_TEXT
 from shared.options import ENGINES, TASKS, Options
 from shared.ui.components.choices import AUTOMATIC, DETECT, FIND_SPEAKERS, MOST_SPEAKERS, NO_SPEAKERS
 from shared.ui.pages.compare_clip import MAX_LETTERS
@@ -48,6 +49,9 @@ class Reading(Arguments):
         "more noise."))
     initial_prompt: str = Field("", max_length=600, description=(
         "Names and special words that may occur, spelled as wanted; at most 600 letters."))
+    hotwords: str = Field("", max_length=MAX_TEXT, description=(
+        "Names and terms that decoding leans towards, spelled as wanted, parted by commas or line ends; at most "
+        f"{MAX_ENTRIES}. Only the engine torch follows them."))
 
 
 class Spoken(Reading):
