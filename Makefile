@@ -42,7 +42,8 @@ wheelhouse: $(VENV)/bin/python  ## a folder from which a machine without a netwo
 bundle: $(VENV)/.app  ## build the five Space repositories under bundles/
 	$(PY) spaces/deploy.py build
 
-deploy: $(VENV)/.app  ## put them on the Hub (APPS=suite OWNER=you FINE_TUNED=you/whisper@commit ARGS=--private)
+# The page without a server is bundled with a checkpoint that training's exporter converts.
+deploy: $(if $(filter browser,$(APPS)),$(VENV)/.train,$(VENV)/.app)  ## put them on the Hub (APPS=suite OWNER=you FINE_TUNED=you/whisper@commit ARGS=--private)
 	$(PY) spaces/deploy.py upload $(or $(APPS),suite) $(if $(OWNER),--owner $(OWNER)) $(if $(BASE),--base $(BASE)) $(if $(FINE_TUNED),--fine-tuned $(FINE_TUNED)) $(ARGS)
 
 FEATURES ?= feature_pipeline/configs/asterisk-it.yaml

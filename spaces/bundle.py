@@ -138,14 +138,7 @@ def card(app: str, base: Weights, fine_tuned: Weights) -> str:
 
     Keys: https://huggingface.co/docs/hub/spaces-config-reference
     """
-    made = SpaceCard((ROOT / "spaces" / app / "README.md").read_text(encoding="utf-8"))
-    for key in ("title", "emoji", "colorFrom", "colorTo", "short_description"):
-        if not made.data.get(key):
-            raise UserError("The card is not complete", got=f"no {key} in spaces/{app}/README.md", hint="add it")
-    n_characters = len(made.data["short_description"])
-    if n_characters > SHORT:
-        raise UserError("The card's short_description is too long", got=f"{n_characters} characters", limit=SHORT,
-                        hint=f"shorten it in spaces/{app}/README.md")
+    made = checked_card(app)
     weights = [item for item in dict.fromkeys((base, fine_tuned)) if item.on_hub]
     keys: dict[str, object] = {"sdk": "gradio", "sdk_version": gradio_version(), "python_version": PYTHON,
                                "app_file": "app.py", "startup_duration_timeout": STARTUP,
@@ -160,3 +153,16 @@ def card(app: str, base: Weights, fine_tuned: Weights) -> str:
                   "limit a recording; `ALLOWED_CHECKPOINTS` names Hub ids that visitors may load beside the two; with "
                   "`*` in it, visitors who sign in may name any that their own account can read.\n")
     return str(made)
+
+
+def checked_card(app: str) -> SpaceCard:
+    """The app's own text and titles. Raises UserError where one is missing or too long."""
+    made = SpaceCard((ROOT / "spaces" / app / "README.md").read_text(encoding="utf-8"))
+    for key in ("title", "emoji", "colorFrom", "colorTo", "short_description"):
+        if not made.data.get(key):
+            raise UserError("The card is not complete", got=f"no {key} in spaces/{app}/README.md", hint="add it")
+    n_characters = len(made.data["short_description"])
+    if n_characters > SHORT:
+        raise UserError("The card's short_description is too long", got=f"{n_characters} characters", limit=SHORT,
+                        hint=f"shorten it in spaces/{app}/README.md")
+    return made

@@ -15,17 +15,19 @@ from huggingface_hub.utils import validate_repo_id
 
 from shared.errors import UserError
 
-FREE_SPACES = 2  # that a free account can host: docs/apps.md
+FREE_SPACES = 2  # that a free account can host beside static ones: docs/apps.md
+SDKS = {"browser": "static"}  # of the apps that are not made with Gradio
 TOKENS = "https://huggingface.co/settings/tokens"
 
 
 @dataclass(frozen=True)
 class Target:
-    """A Space that is to be. exists: it is there already, and is changed."""
+    """A Space that is to be. exists: it is there already, and is changed. sdk: gradio or static."""
 
     app: str
     repo_id: str
     exists: bool
+    sdk: str
 
 
 def account(api: HfApi, owner: str | None) -> tuple[str, bool]:
@@ -57,8 +59,8 @@ def targets(api: HfApi, owner: str, prefix: str, apps: list[str], *, free: bool)
         UserError: a name is not valid or belongs to a Space of another kind, or the account may not host so many.
     """
     found = [_target(api, app, f"{owner}/{prefix}{app}") for app in apps]
-    new = [one.repo_id for one in found if not one.exists]
-    there = [space.id for space in api.list_spaces(author=owner)] if free and new else []
+    new = [one.repo_id for one in found if not one.exists and one.sdk != "static"]
+    there = [space.id for space in api.list_spaces(author=owner) if space.sdk != "static"] if free and new else []
     if free and new and len(there) + len(new) > FREE_SPACES:
         raise UserError("A free account cannot host so many Spaces",
                         got=f"{len(new)} new ({', '.join(new)}) beside {len(there)} ({', '.join(there) or 'none'})",
@@ -68,6 +70,7 @@ def targets(api: HfApi, owner: str, prefix: str, apps: list[str], *, free: bool)
 
 
 def _target(api: HfApi, app: str, repo_id: str) -> Target:
+    sdk = SDKS.get(app, "gradio")
     try:
         validate_repo_id(repo_id)
     except HFValidationError as error:
@@ -76,8 +79,8 @@ def _target(api: HfApi, app: str, repo_id: str) -> Target:
     try:
         info = api.space_info(repo_id)
     except RepositoryNotFoundError:
-        return Target(app, repo_id, exists=False)
-    if info.sdk not in (None, "gradio"):
+        return Target(app, repo_id, exists=False, sdk=sdk)
+    if info.sdk not in (None, sdk):
         raise UserError("There is a Space of another kind under this name", got=f"{repo_id}, made with {info.sdk}",
-                        limit="gradio", hint="choose another --prefix, or delete that Space")
-    return Target(app, repo_id, exists=True)
+                        limit=sdk, hint="choose another --prefix, or delete that Space")
+    return Target(app, repo_id, exists=True, sdk=sdk)

@@ -2,6 +2,7 @@
 
     python spaces/deploy.py build                                     # every app, under bundles/
     python spaces/deploy.py upload suite --fine-tuned you/whisper-sv  # one app, to your account
+    python spaces/deploy.py upload browser                            # the page without a server, a static Space
 
 Uploading needs a token with the write role: HF_TOKEN, or `hf auth login`. It checks the token, the names and how many
 Spaces the account may host, looks the checkpoints up, fixes their commits, says what it will do and asks; then it makes
@@ -21,6 +22,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # also from a checkout that is not installed
 
 import httpx2
+from browser_bundle import APP as BROWSER
+from browser_bundle import build_browser
 from bundle import APPS, Weights, build
 from checks import Target, account, targets
 from huggingface_hub import HfApi
@@ -32,6 +35,7 @@ from shared.system.command import reported
 from shared.units import megabytes
 
 BASE, FINE_TUNED = "openai/whisper-small", "KBLab/kb-whisper-small"  # as on a Space that names no others
+SMALL = ("embedded:whisper-base", "embedded:whisper-base-it")  # of the page whose visitors download both
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,8 +45,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
-    apps = list(APPS) if "all" in options.apps else options.apps
-    base, fine_tuned = _weights(options.base), _weights(options.fine_tuned)
+    apps = list(APPS) if "all" in options.apps else list(dict.fromkeys(options.apps))
+    if BROWSER in apps and len(apps) > 1:
+        raise UserError("The page without a server is deployed by itself", got=" ".join(apps),
+                        hint=f"its checkpoints are smaller ones: deploy {BROWSER} alone")
+    defaults = SMALL if BROWSER in apps else (BASE, FINE_TUNED)
+    base, fine_tuned = (_weights(given or default) for given, default in
+                        zip((options.base, options.fine_tuned), defaults, strict=True))
     wanted: list[Target] = []
     if options.action == "upload":
         with _explained("checking the token and the names"):
@@ -51,7 +60,8 @@ def _run(options: argparse.Namespace) -> None:
     if options.action == "upload" or options.pin:
         with _explained("looking the checkpoints up"):
             base, fine_tuned = look_up(base), look_up(fine_tuned)
-    folders = {app: build(app, options.out, base, fine_tuned) for app in apps}
+    folders = {app: build_browser(options.out, base, fine_tuned) if app == BROWSER
+               else build(app, options.out, base, fine_tuned) for app in apps}
     for folder in folders.values():
         print(f"Built {folder}", flush=True)
     if not wanted:
@@ -68,7 +78,8 @@ def _plan(target: Target, folder: Path, base: Weights, fine_tuned: Weights, opti
     """What will happen to one Space, for the person who is asked."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     seen = "private" if options.private else "as visible as it is now" if target.exists else "public"
-    return (f"{'Change' if target.exists else 'Make'} the Space {target.repo_id}: {seen}, on {options.hardware}, "
+    where = "static" if target.sdk == "static" else f"on {options.hardware}"
+    return (f"{'Change' if target.exists else 'Make'} the Space {target.repo_id}: {seen}, {where}, "
             f"{len(files)} files ({megabytes(sum(path.stat().st_size for path in files))}), base {base}, fine-tuned "
             f"{fine_tuned}" + ("; files of an older bundle are deleted" if target.exists else ""))
 
@@ -86,14 +97,15 @@ def _ask(yes: bool) -> None:
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Build the apps as Space repositories, and upload them.")
     parser.add_argument("action", choices=("build", "upload"))
-    parser.add_argument("apps", nargs="*", choices=(*APPS, "all"), default="all", metavar="app",
-                        help=f"{', '.join(APPS)}, or all (the default)")
+    parser.add_argument("apps", nargs="*", choices=(*APPS, BROWSER, "all"), default="all", metavar="app",
+                        help=f"{', '.join(APPS)}, all of them (the default), or {BROWSER}")
     parser.add_argument("--out", type=Path, default=Path("bundles"), help="where the bundles are written")
     parser.add_argument("--owner", help="user or organisation of the Spaces; the token's user if not given")
     parser.add_argument("--prefix", default="whisper-", help="the Space of an app is called PREFIX + its name")
     parser.add_argument("--hardware", choices=("zero-a10g", "cpu-basic"), default="zero-a10g")
-    parser.add_argument("--base", default=BASE, metavar="ID[@COMMIT]")
-    parser.add_argument("--fine-tuned", default=FINE_TUNED, metavar="ID[@COMMIT]")
+    parser.add_argument("--base", metavar="ID[@COMMIT]", help=f"{BASE} if not given; of {BROWSER} {SMALL[0]}")
+    parser.add_argument("--fine-tuned", metavar="ID[@COMMIT]",
+                        help=f"{FINE_TUNED} if not given; of {BROWSER} {SMALL[1]}")
     parser.add_argument("--allow", action="append", default=[], metavar="ID",
                         help="another checkpoint that visitors may load in compare; repeat it for more")
     parser.add_argument("--private", action="store_true", help="only you and your organisation see the Space")
@@ -133,10 +145,14 @@ def upload(folder: Path, target: Target, base: Weights, fine_tuned: Weights, opt
     """Make the Space what `folder` is; gives its address. Raises UserError with what to do about it."""
     api, app, repo_id = HfApi(), target.app, target.repo_id
     with _explained(f"uploading {app}"):
-        url = api.create_repo(repo_id, repo_type="space", space_sdk="gradio", exist_ok=True,
-                              private=options.private or None, space_hardware=options.hardware)
+        is_static = target.sdk == "static"
+        url = api.create_repo(repo_id, repo_type="space", space_sdk=target.sdk, exist_ok=True,
+                              private=options.private or None, space_hardware=None if is_static else options.hardware)
+        if options.private and not api.space_info(repo_id).private:
+            api.update_repo_settings(repo_id, repo_type="space", private=True)  # before anything is sent
         variables = {"BASE": str(base), "FINE_TUNED": str(fine_tuned), "ALLOWED_CHECKPOINTS": " ".join(options.allow)}
-        _configure(api, repo_id, options, {name: value for name, value in variables.items() if value})
+        if not is_static:
+            _configure(api, repo_id, options, {name: value for name, value in variables.items() if value})
         api.upload_folder(repo_id=repo_id, repo_type="space", folder_path=folder, delete_patterns="*",
                           commit_message=f"Bundle of {app}")
         check = api.verify_repo_checksums(repo_id, repo_type="space", local_dir=folder)
@@ -148,9 +164,7 @@ def upload(folder: Path, target: Target, base: Weights, fine_tuned: Weights, opt
 
 
 def _configure(api: HfApi, repo_id: str, options: argparse.Namespace, variables: dict[str, str]) -> None:
-    """Set what an existing Space may have otherwise: who sees it, hardware, variables."""
-    if options.private and not api.space_info(repo_id).private:
-        api.update_repo_settings(repo_id, repo_type="space", private=True)  # before anything is sent
+    """Set what an existing Space may have otherwise: hardware, variables."""
     if api.get_space_runtime(repo_id).requested_hardware != options.hardware:
         api.request_space_hardware(repo_id, options.hardware)
     present = {key: item.value for key, item in api.get_space_variables(repo_id).items()}

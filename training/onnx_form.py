@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +22,14 @@ import numpy as np
 import torch
 
 from shared.audio.features import frames_for, log_mel
-from shared.checkpoint import Facts, facts
+from shared.checkpoint import facts
 from shared.checkpoint.tokenizer import Tokens, tokenizer_file, tokens_of
 from shared.checkpoint.weights import read_json
+from shared.engines import Decoded
 from shared.errors import UserError
+from shared.inference import quality
 from shared.inference.context import POLICIES
+from shared.inference.window_decoder import TOKENS_PER_SECOND
 from shared.whisper_constants import (
     DECODER_POSITIONS,
     ENCODER_POSITIONS,
@@ -247,7 +249,6 @@ class OnnxRecogniser:
 
         self._model = read_json(folder / "model.json")
         self._tokens: Tokens = tokens_of(source)
-        self._facts: Facts = facts(source)
         self._encoder, self._decoder = (
             onnxruntime.InferenceSession(str(folder / f"{part}.onnx"), providers=["CPUExecutionProvider"])
             for part in ("encoder", "decoder"))
@@ -259,31 +260,47 @@ class OnnxRecogniser:
         return " ".join(part for part in parts if part)
 
     def _window(self, samples: np.ndarray, language: str, task: str, full: bool) -> str:
-        silence = self._model["silence"]
-        whole = full or silence is None
-        n_frames = N_FRAMES_FULL if whole else frames_for(len(samples) / SAMPLE_RATE + silence)
-        features = log_mel(samples, self._model["n_mels"], n_frames)
-        cross = self._encoder.run(None, {ENCODER_IN[0]: features})
-        prompt = self._tokens.prompt(language, task, timestamps=False)
-        ids = list(self.greedy(cross, prompt))
-        if len(ids) == self._model["max_tokens"] and not whole:  # cropped, it went on and on
+        silence, unsure = self._model["silence"], self._model["unsure_logprob"]
+        seconds = len(samples) / SAMPLE_RATE
+        n_frames = N_FRAMES_FULL if full or silence is None else frames_for(seconds + silence)
+        cross = self._encoder.run(None, {ENCODER_IN[0]: log_mel(samples, self._model["n_mels"], n_frames)})
+        decoded = self.decode(cross, self._tokens.prompt(language, task, timestamps=False), seconds)
+        text = self._tokens.text(decoded.tokens).strip()
+        is_cropped, is_silent = n_frames < N_FRAMES_FULL, quality.is_silent(decoded)
+        is_wrong = quality.looks_wrong(decoded, text) or (unsure is not None and decoded.avg_logprob < unsure)
+        if is_wrong and is_cropped and not is_silent:  # all it may have missed is context
             return self._window(samples, language, task, full=True)
-        return self._tokens.text(ids).strip()
+        return "" if is_silent else text
 
-    def greedy(self, cross: list[np.ndarray], prompt: list[int]) -> Iterator[int]:
-        """The likeliest token at each step, from what the encoder gave."""
+    def decode(self, cross: list[np.ndarray], prompt: list[int], seconds: float) -> Decoded:
+        """The likeliest token at each step, from what the encoder gave; seconds: of the clip."""
         layers, _, size, _ = cross[0].shape
         keys = values = np.zeros((0, layers, self._model["heads"], size), np.float32)
-        following, n = list(prompt), 0
-        while n < self._model["max_tokens"]:
+        limit = min(self._model["max_tokens"], int(16 + TOKENS_PER_SECOND * seconds))
+        at_start, at_end = prompt.index(self._model["start"]) + 1, self._model["end"]
+        ids: list[int] = []
+        no_speech = logprob = 0.0
+        following, token = prompt[:at_start], -1  # alone first: what follows the start tells whether there is speech
+        while token != at_end and len(ids) < limit:
             given = (np.array(following, np.int64), keys, values, *cross)
             logits, new_keys, new_values = self._decoder.run(None, dict(zip(DECODER_IN, given, strict=True)))
             keys, values = np.concatenate([keys, new_keys]), np.concatenate([values, new_values])
+            if len(keys) < len(prompt):
+                if self._model["no_speech"] is not None:
+                    no_speech = float(np.exp(_logprobs(logits)[self._model["no_speech"]]))
+                following = prompt[at_start:]
+                continue
             logits[self._model["never"]] = -np.inf
-            if n == 0:
+            if not ids:
                 logits[self._model["never_first"]] = -np.inf
-            token, n = int(logits.argmax()), n + 1
-            if token == self._model["end"]:
-                return
+            token = int(logits.argmax())
+            logprob += float(_logprobs(logits)[token])
+            if token != at_end:
+                ids.append(token)
             following = [token]
-            yield token
+        return Decoded(tuple(ids), logprob / (len(ids) + 1), no_speech, finished=token == at_end)
+
+
+def _logprobs(logits: np.ndarray) -> np.ndarray:
+    top = logits.max()
+    return logits - top - np.log(np.exp(logits - top).sum())

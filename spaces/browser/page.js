@@ -1,0 +1,172 @@
+// The page: what a person gives, and what comes back. The work is done in worker.js.
+
+import { record, samplesOf } from "./sound.js";
+import { SAMPLE_RATE } from "./mel.js";
+import { unit, wordErrors } from "./wer.js";
+
+const $ = (id) => document.getElementById(id);
+const worker = new Worker("worker.js", { type: "module" });
+const waiting = new Map(); // number of a question -> who asked it
+const state = { samples: null, recording: null, busy: false, models: [] };
+let asked = 0;
+
+worker.onmessage = ({ data }) => {
+  const { resolve, reject, progress } = waiting.get(data.id);
+  if ("progress" in data) return progress(data.progress);
+  waiting.delete(data.id);
+  if ("failed" in data) reject(new Error(data.failed));
+  else resolve(data.done);
+};
+worker.onerror = (event) => {
+  for (const { reject } of waiting.values()) reject(new Error(event.message || "The page's worker could not be started."));
+  waiting.clear();
+};
+
+function ask(kind, given, progress = () => {}) {
+  return new Promise((resolve, reject) => {
+    waiting.set(++asked, { resolve, reject, progress });
+    worker.postMessage({ id: asked, kind, ...given });
+  });
+}
+
+async function start() {
+  const response = await fetch("bundle.json");
+  if (!response.ok) throw new Error(`bundle.json could not be fetched (status ${response.status}).`);
+  const bundle = await response.json();
+  state.models = bundle.models;
+  const choices = bundle.models.map(({ key, title }) => [key, title]);
+  if (bundle.models.length > 1) choices.push(["both", "Both, side by side"]);
+  $("checkpoint").replaceChildren(...choices.map(([value, text]) => new Option(text, value)));
+  const names = new Intl.DisplayNames(["en"], { type: "language" });
+  const name = (code) => { try { return names.of(code) ?? code; } catch { return code; } };
+  const codes = [...bundle.models[0].languages].sort((a, b) => name(a).localeCompare(name(b)));
+  $("language").replaceChildren(new Option("Detect", ""), ...codes.map((code) => new Option(name(code), code)));
+  $("language").value = bundle.models[0].tuned_for?.[0] ?? "";
+  const size = (model) => Math.round(model.files.reduce((sum, file) => sum + file.bytes, 0) / 1e6);
+  $("about").textContent = `${bundle.models.map((model) => `${model.title}: ${model.id}, ${size(model)} MB`).join(". ")}. `
+    + "Fetched once, then kept by this browser; the page works without a network from then on.";
+  // In the background: the page works at once, and without it as well, only not without a network.
+  navigator.serviceWorker?.register("service-worker.js").catch((error) => console.warn(`Not kept for offline: ${error.message}`));
+}
+
+async function take(file) {
+  state.samples = null;
+  const samples = await samplesOf(file);
+  if (samples.length < SAMPLE_RATE / 10) throw new Error("That is shorter than a tenth of a second.");
+  state.samples = samples;
+  $("player").src = URL.createObjectURL(file);
+  $("player").hidden = false;
+  tell(`${(samples.length / SAMPLE_RATE).toFixed(1)} s of sound.`);
+}
+
+async function pressRecord() {
+  if (state.recording) {
+    const stopped = state.recording;
+    state.recording = null;
+    $("record").textContent = "Record";
+    $("record").setAttribute("aria-pressed", "false");
+    await take(await stopped.stop());
+  } else {
+    state.recording = await record();
+    $("record").textContent = "Stop";
+    $("record").setAttribute("aria-pressed", "true");
+    tell("Recording …");
+  }
+}
+
+async function transcribe() {
+  const chosen = $("checkpoint").value, reference = $("reference").value.trim(), language = $("language").value || null;
+  const models = state.models.filter(({ key }) => chosen === "both" || key === chosen);
+  const keep = state.models.flatMap(({ files }) => files);
+  const sides = [];
+  try {
+    for (const model of models) {
+      const { threads } = await ask("load", { model, keep }, ({ bytes, all }) => {
+        tell(`Fetching ${model.title}: ${Math.round(bytes / 1e6)} of ${Math.round(all / 1e6)} MB`, bytes / all);
+      });
+      tell(`Transcribing with ${model.title} …`);
+      const seconds = state.samples.length / SAMPLE_RATE;
+      const found = await ask("transcribe", { model, samples: state.samples, language, task: model.task }, (so) => {
+        tell(`${model.title}: ${so.seconds.toFixed(0)} of ${seconds.toFixed(0)} s read`, so.seconds / seconds);
+      });
+      sides.push({ model, threads, seconds, ...found });
+      $("result").replaceChildren(...sides.map((side) => sideOf(side, reference)));
+    }
+    tell("");
+  } finally {
+    $("progress").hidden = true;
+  }
+}
+
+// One checkpoint's text, and against the true text its word errors.
+function sideOf({ model, text, seconds, ms, threads, language, again }, reference) {
+  const side = element("div", "side");
+  side.dataset.model = model.key;
+  side.append(element("h2", "", model.title));
+  const written = element("p", "text", text || "No speech was found.");
+  written.lang = language;
+  written.dir = "auto";
+  side.append(written);
+  if (reference) {
+    const found = wordErrors(reference, text, model.text_language ?? (model.task === "translate" ? "en" : language));
+    const rate = found.errors / Math.max(found.referenceLength, 1);
+    side.append(element("p", "rate", `${(100 * rate).toFixed(1)} %`),
+      element("p", "facts", `${found.errors} of ${found.referenceLength} ${unit(language)}s wrong`), aligned(found, language));
+  }
+  side.append(element("p", "facts", `${seconds.toFixed(1)} s of ${language} in ${(ms / 1000).toFixed(1)} s, ${threads} `
+    + `thread${threads > 1 ? "s" : ""}${again ? "; read again with 30 s of context, as the first text looked wrong" : ""}`));
+  return side;
+}
+
+function aligned({ steps }, language) {
+  const parts = steps.flatMap((step) => {
+    const one = element("span", step.kind === "hit" ? "" : `step ${step.kind}`);
+    if (step.kind === "substitution") one.append(element("del", "", step.reference), element("ins", "", step.hypothesis));
+    else one.append(step.reference || step.hypothesis);
+    return [one, unit(language) === "word" ? " " : ""];
+  });
+  const paragraph = element("p", "diff");
+  paragraph.append(...parts);
+  return paragraph;
+}
+
+function element(name, kind, text = "") {
+  const made = document.createElement(name);
+  made.className = kind;
+  made.textContent = text;
+  return made;
+}
+
+function tell(text, fraction = null) {
+  $("why").textContent = text;
+  $("why").classList.remove("failed");
+  $("progress").hidden = fraction === null;
+  if (fraction !== null) $("progress").value = fraction;
+}
+
+// Whatever fails is said on the page; meanwhile nothing else can be begun.
+async function doing(work) {
+  if (state.busy) return;
+  state.busy = true;
+  show();
+  try {
+    await work();
+  } catch (error) {
+    tell(error.message);
+    $("why").classList.add("failed");
+  } finally {
+    state.busy = false;
+    show();
+  }
+}
+
+function show() {
+  $("go").disabled = state.busy || !state.samples || state.recording !== null;
+  $("record").disabled = state.busy;
+  $("file").disabled = state.busy || state.recording !== null;
+}
+
+$("file").addEventListener("change", ({ target }) => { if (target.files[0]) doing(() => take(target.files[0])); });
+$("record").addEventListener("click", () => doing(pressRecord));
+$("go").addEventListener("click", () => doing(transcribe));
+doing(start);

@@ -1,0 +1,146 @@
+// One checkpoint in onnxruntime-web: samples in, text out, by the rules of training/onnx_form.py.
+
+import { FULL_FRAMES, SAMPLE_RATE, framesFor, logMel } from "./mel.js";
+import { textOf } from "./vocabulary.js";
+
+const MIN_LOGPROB = -1.0; // of Whisper's reference decoder, as in shared/inference/quality.py
+const MIN_NO_SPEECH = 0.6;
+const MAX_COMPRESSION = 2.4;
+const TOKENS_PER_SECOND = 30; // no language is spoken at more
+
+export class Recogniser {
+  /**
+   * @param {object} ort - onnxruntime-web
+   * @param {object} encoder, decoder - its sessions
+   * @param {object} model - model.json
+   * @param {string[]} vocabulary - vocabulary.json
+   */
+  constructor(ort, encoder, decoder, model, vocabulary) {
+    Object.assign(this, { ort, encoder, decoder, model, vocabulary });
+  }
+
+  /**
+   * The text of at most 30 s of sound.
+   * @param {Float32Array} samples - at 16 kHz
+   * @param {string | null} language - its code; null: it is detected
+   * @param {{task?: string, full?: boolean}} how - full: pad to 30 s, as a stock checkpoint wants it
+   * @returns {Promise<{text: string, language: string, tokens: number, again: boolean, encodeMs: number,
+   *   decodeMs: number}>}
+   */
+  async recognise(samples, language, { task = "transcribe", full = false } = {}) {
+    const seconds = samples.length / SAMPLE_RATE;
+    const whole = full || this.model.silence === null;
+    const nFrames = whole ? FULL_FRAMES : framesFor(seconds + this.model.silence);
+    const begun = performance.now();
+    const cross = await this.encode(samples, nFrames);
+    const encoded = performance.now();
+    language ??= await this.detect(cross);
+    const decoded = await this.decode(cross, this.prompt(language, task), seconds);
+    const text = textOf(decoded.ids, this.vocabulary).trim();
+    const wrong = !decoded.finished || decoded.logprob < MIN_LOGPROB || await repeats(text)
+      || (nFrames < FULL_FRAMES && this.model.unsure_logprob !== null && decoded.logprob < this.model.unsure_logprob);
+    const silent = decoded.noSpeech > MIN_NO_SPEECH && decoded.logprob < MIN_LOGPROB;
+    if (wrong && !silent && nFrames < FULL_FRAMES) { // all it may have missed is context
+      return { ...await this.recognise(samples, language, { task, full: true }), again: true };
+    }
+    return { text: silent ? "" : text, language, tokens: decoded.ids.length, again: false,
+      encodeMs: encoded - begun, decodeMs: performance.now() - encoded };
+  }
+
+  async encode(samples, nFrames) {
+    const features = logMel(samples, this.model.n_mels, nFrames);
+    const found = await this.encoder.run({ features: this.tensor(features, [this.model.n_mels, nFrames]) });
+    return { cross_keys: found.cross_keys, cross_values: found.cross_values };
+  }
+
+  prompt(language, task) {
+    const { start, multilingual, languages, transcribe, translate, no_timestamps: noTimestamps } = this.model;
+    if (!multilingual) return [start, noTimestamps];
+    return [start, languages[language], task === "translate" ? translate : transcribe, noTimestamps];
+  }
+
+  /** @returns {Promise<string>} the likeliest language's code */
+  async detect(cross) {
+    if (!this.model.multilingual) return "en";
+    const cache = new Cache(this.model, 1);
+    const logits = await this.step([this.model.start], cache, cross);
+    const codes = Object.entries(this.model.languages);
+    return codes.reduce((best, one) => logits[one[1]] > logits[best[1]] ? one : best)[0];
+  }
+
+  /** Greedy, without timestamps. */
+  async decode(cross, prompt, seconds) {
+    const { never, never_first: neverFirst, end, max_tokens: most, start, no_speech: noSpeechId } = this.model;
+    const limit = Math.min(most, Math.floor(16 + TOKENS_PER_SECOND * seconds));
+    const cache = new Cache(this.model, prompt.length + limit);
+    const first = await this.step([start], cache, cross);
+    const noSpeech = noSpeechId === null ? 0 : Math.exp(logProbability(first, noSpeechId));
+    const ids = [];
+    let following = prompt.slice(1), logprob = 0;
+    for (;;) {
+      const logits = await this.step(following, cache, cross);
+      for (const id of never) logits[id] = -Infinity;
+      if (ids.length === 0) for (const id of neverFirst) logits[id] = -Infinity;
+      const token = likeliest(logits);
+      logprob += logProbability(logits, token);
+      if (token !== end) ids.push(token);
+      if (token === end || ids.length >= limit) {
+        return { ids, logprob: logprob / (ids.length + 1), noSpeech, finished: token === end };
+      }
+      following = [token];
+    }
+  }
+
+  /** The logits behind these tokens; their keys and values are laid into the cache. */
+  async step(ids, cache, cross) {
+    const shape = [cache.length, this.model.layers, this.model.heads, this.model.head_size];
+    const found = await this.decoder.run({
+      ids: new this.ort.Tensor("int64", BigInt64Array.from(ids, BigInt), [ids.length]),
+      past_keys: this.tensor(cache.keys.subarray(0, cache.length * cache.width), shape),
+      past_values: this.tensor(cache.values.subarray(0, cache.length * cache.width), shape),
+      ...cross,
+    });
+    cache.add(found.new_keys.data, found.new_values.data, ids.length);
+    return found.logits.data;
+  }
+
+  tensor(data, shape) {
+    return new this.ort.Tensor("float32", data, shape);
+  }
+}
+
+// Keys and values of the tokens so far, one token behind the other.
+class Cache {
+  constructor({ layers, heads, head_size: size }, room) {
+    this.width = layers * heads * size;
+    this.keys = new Float32Array(room * this.width);
+    this.values = new Float32Array(room * this.width);
+    this.length = 0;
+  }
+
+  add(keys, values, n) {
+    this.keys.set(keys, this.length * this.width);
+    this.values.set(values, this.length * this.width);
+    this.length += n;
+  }
+}
+
+function likeliest(logits) {
+  let best = 0;
+  for (let i = 1; i < logits.length; i++) if (logits[i] > logits[best]) best = i;
+  return best;
+}
+
+function logProbability(logits, id) {
+  let most = -Infinity, sum = 0;
+  for (const value of logits) if (value > most) most = value;
+  for (const value of logits) sum += Math.exp(value - most);
+  return logits[id] - most - Math.log(sum);
+}
+
+// Above 2.4 bytes for each byte of its zlib form, a text says the same over and over.
+async function repeats(text) {
+  const bytes = new TextEncoder().encode(text);
+  const packed = await new Response(new Blob([bytes]).stream().pipeThrough(new CompressionStream("deflate"))).arrayBuffer();
+  return bytes.length / packed.byteLength > MAX_COMPRESSION;
+}
