@@ -42,11 +42,13 @@ async function start() {
   const codes = [...bundle.models[0].languages].sort((a, b) => name(a).localeCompare(name(b)));
   $("language").replaceChildren(new Option("Detect", ""), ...codes.map((code) => new Option(name(code), code)));
   $("language").value = bundle.models[0].tuned_for?.[0] ?? "";
+  tell("Record something or choose a file.");
   const size = (model) => Math.round(model.files.reduce((sum, file) => sum + file.bytes, 0) / 1e6);
   $("about").textContent = `${bundle.models.map((model) => `${model.title}: ${model.id}, ${size(model)} MB`).join(". ")}. `
     + "Fetched once, then kept by this browser; the page works without a network from then on.";
   // In the background: the page works at once, and without it as well, only not without a network.
-  navigator.serviceWorker?.register("service-worker.js").catch((error) => console.warn(`Not kept for offline: ${error.message}`));
+  navigator.serviceWorker?.register("service-worker.js")
+    .catch((error) => console.warn(`The page is not kept for use without a network: ${error.message}`));
 }
 
 async function take(file) {
@@ -148,6 +150,7 @@ function tell(text, fraction = null) {
 async function doing(work) {
   if (state.busy) return;
   state.busy = true;
+  tell(""); // what failed before is over
   show();
   try {
     await work();

@@ -1,6 +1,6 @@
 // Keeps the page's own files, so that it opens without a network. Weights are kept by weights.js.
 
-const STORE = "whisper-page-VERSION"; // a new bundle has a new VERSION, and its files take the place of the old
+const STORE = "whisper-page-VERSION"; // stamped by the bundle; its files take the place of an older one's
 
 self.addEventListener("install", (event) => {
   event.waitUntil((async () => {

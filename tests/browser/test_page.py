@@ -55,8 +55,10 @@ def opened(context, address: str):
 
 def transcribed(page, path: Path, checkpoint: str = "fine-tuned", reference: str = "") -> str:
     """What stands in the result, or what the page says went wrong."""
+    page.evaluate("why.textContent = ''; why.classList.remove('failed')")  # what it said before is not about this one
     page.locator("#file").set_input_files(path)
-    page.locator("#go:enabled, .why.failed").first.wait_for()
+    page.locator(".why.failed, .why:has-text('s of sound')").wait_for()
+    page.locator("#file:enabled").wait_for(state="attached")
     if page.locator(".why.failed").count():
         return page.locator("#why").inner_text()
     page.locator("#checkpoint").select_option(checkpoint)
@@ -120,4 +122,4 @@ def test_what_goes_wrong_is_said_on_the_page(bundle, browser, tmp_path):
         assert not page.evaluate("crossOriginIsolated")
         assert "cannot read “clips.csv” as sound" in transcribed(page, DATA / "clips.csv")
         assert "decoder.onnx is damaged" in transcribed(page, CLIPS[0].path, "base")
-        assert "1 thread" in (transcribed(page, CLIPS[0].path) and page.locator("#result").inner_text())
+        assert "1 thread" in (transcribed(page, CLIPS[1].path) and page.locator("#result").inner_text())

@@ -1,0 +1,68 @@
+"""The page without a server as a static Space, put on the Hub by the real client."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+from hub_server import HubServer
+from huggingface_hub import HfApi, SpaceCard
+from paths import ROOT
+
+from shared.errors import UserError
+from shared.system.command import USER_ERROR
+
+HUB_FILES = ("config.json", "generation_config.json", "tokenizer.json", "model.safetensors")
+
+
+@pytest.fixture
+def main(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(ROOT / "spaces"))
+    return importlib.import_module("deploy").main
+
+
+def test_the_page_is_not_one_of_several_apps(main, hub: HubServer, capsys):
+    """Its checkpoints are others than those of the apps on a server."""
+    assert main(["upload", "suite", "browser", "--yes"]) == USER_ERROR
+    assert "deployed by itself" in capsys.readouterr().err and not hub.store.repos("space")
+
+
+def test_a_gradio_space_of_that_name_is_left_alone(main, hub: HubServer, capsys):
+    hub.add("space", "tester/whisper-browser", {"app.py": b""})
+    assert main(["upload", "browser", "--yes"]) == USER_ERROR
+    assert re.search("another kind.*gradio.*Limit: static", capsys.readouterr().err)
+
+
+@pytest.mark.slow
+def test_the_static_space_is_what_the_bundle_is(main, hub: HubServer, tmp_path: Path, capsys):
+    pytest.importorskip("onnxscript")
+    from training_world import random_base  # here: it imports torch and transformers
+
+    try:
+        importlib.import_module("browser_bundle").onnxruntime_web()
+    except UserError as error:
+        pytest.skip(f"SKIPPED: onnxruntime-web is not here and cannot be fetched: {error}")
+    model = random_base(tmp_path / "model", writes="ciao")
+    commit = hub.add("model", "tester/small", {name: (model / name).read_bytes() for name in HUB_FILES})
+    for name in ("one", "two"):  # as many as a free account may host, which static ones are not counted among
+        hub.add("space", f"tester/{name}", {"app.py": b""})
+    chosen = ["--base", "tester/small", "--fine-tuned", "tester/small"]
+    code = main(["upload", "browser", "--out", str(tmp_path / "bundles"), *chosen, "--yes", "--private"])
+    printed = capsys.readouterr()
+    assert code == 0, printed.err
+    assert "Make the Space tester/whisper-browser: private, static, " in printed.out
+    info = HfApi().space_info("tester/whisper-browser")
+    assert info.sdk == "static" and info.private
+    there = hub.read("space", "tester/whisper-browser")
+    card = SpaceCard(there["README.md"].decode()).data
+    assert (card.sdk, card.app_file, card.models) == ("static", "index.html", ["tester/small"])
+    assert card.custom_headers["cross-origin-embedder-policy"] == "require-corp"
+    assert {"index.html", "page.js", "worker.js", "service-worker.js", "ort/ort-wasm-simd-threaded.wasm"} < set(there)
+    bundle = json.loads(there["bundle.json"])
+    assert [model["id"] for model in bundle["models"]] == [f"tester/small@{commit}"] * 2
+    assert {name for name in bundle["page"] if name != "./"} <= set(there)
+    assert all(len(there[file["path"]]) == file["bytes"] for model in bundle["models"] for file in model["files"])
+    assert b"VERSION" not in there["service-worker.js"] and not [name for name in there if name.endswith(".py")]
