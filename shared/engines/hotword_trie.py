@@ -23,8 +23,8 @@ from shared.checkpoint.tokenizer import Tokens
 class Bonus:
     """What a complete entry adds to the log-probability of a text: so much, and so much for each of its tokens."""
 
-    entry: float = 3.0
-    token: float = 0.5
+    entry: float = 4.0
+    token: float = 1.0
 
     def of(self, n_tokens: int) -> float:
         return self.entry + self.token * n_tokens

@@ -101,10 +101,10 @@ def states(engine):
 PROMPTS = {timestamps: TOKENS.prompt("en", "transcribe", timestamps=timestamps) for timestamps in (False, True)}
 
 
-@pytest.mark.parametrize(("beam_size", "timestamps"), [(1, False), (1, True), (3, True)])
+@pytest.mark.parametrize(("beam_size", "timestamps"), [(1, True), (2, False)])
 def test_a_list_of_words_that_do_not_occur_changes_nothing(engine, states, beam_size, timestamps):
     states = states if beam_size == 1 else engine.row(states, 0)
-    how = {"prompt": PROMPTS[timestamps], "beam_size": beam_size, "max_tokens": 40}
+    how = {"prompt": PROMPTS[timestamps], "beam_size": beam_size, "max_tokens": 30}
     plain, led = engine.decode(states, **how), engine.decode(states, hotwords=HotwordTrie(TOKENS, ABSENT), **how)
     assert [row.tokens for row in led] == [row.tokens for row in plain]
     for one, other in zip(plain, led, strict=True):
@@ -112,16 +112,17 @@ def test_a_list_of_words_that_do_not_occur_changes_nothing(engine, states, beam_
         assert other.no_speech_prob == pytest.approx(one.no_speech_prob, abs=1e-5)
 
 
-@pytest.mark.parametrize("beam_size", [1, 3])
+@pytest.mark.parametrize("beam_size", [1, 2])
 def test_a_word_that_the_model_gets_wrong_is_found(engine, states, beam_size):
-    """Beside another clip, whose text stays; the confidence told is the model's own, without the bonus."""
+    """In greedy search beside another clip, whose text stays; the confidence is the model's own, without the bonus."""
     prompt = PROMPTS[False]
+    states = states if beam_size == 1 else engine.row(states, 0)
     trie = HotwordTrie(TOKENS, [*ABSENT, "ill-disposed"])
-    plain = engine.decode(states, prompt, beam_size=beam_size, max_tokens=40)
-    led = engine.decode(states, prompt, beam_size=beam_size, max_tokens=40, hotwords=trie)
+    plain = engine.decode(states, prompt, beam_size=beam_size, max_tokens=30)
+    led = engine.decode(states, prompt, beam_size=beam_size, max_tokens=30, hotwords=trie)
     texts = [(TOKENS.text(a.tokens), TOKENS.text(b.tokens)) for a, b in zip(plain, led, strict=True)]
     assert "ill-disposed" not in texts[0][0] and "not an ill-disposed young man" in texts[0][1]
-    assert texts[1][0] == texts[1][1]
+    assert [plain for plain, _ in texts[1:]] == [found for _, found in texts[1:]]
     assert led[0].avg_logprob == pytest.approx(mean_logprob(engine, states, prompt, led[0].tokens), abs=1e-3)
 
 
