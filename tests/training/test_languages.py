@@ -20,6 +20,7 @@ from training_world import random_base
 
 from shared.errors import UserError
 from training.languages import load, outcomes, table
+from training.languages.work import splits
 
 SHIPPED = ROOT / "training/configs/languages.yaml"
 CLIPS = {"it": ["it_priv-introsaved.flac", "it_vm-mailboxfull.flac", "it_vm-tmpexists.flac"],
@@ -103,6 +104,11 @@ def test_two_languages_killed_and_taken_up_again_and_one_that_is_broken(recipe, 
     assert table(load(recipe.name), found) == text
     other = outcomes(load(recipe.name, ["passes=7"]))
     assert not any(one.done for one in other)  # other settings are another piece of work
+
+
+def test_a_data_set_that_is_gone_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"data set is gone.*nowhere"):
+        splits(str(tmp_path / "nowhere"))
 
 
 def test_the_recipe_that_is_shipped_is_legal(monkeypatch):

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from feature_pipeline.settings import plain
+from feature_pipeline.settings import plain, read
 from shared.system.files import write_text
 from training.languages.recipe import Recipe
 
@@ -23,6 +23,8 @@ class Outcome:
         done: whether its scores are there.
         problem: why it failed; empty if it did not.
         seconds: wall-clock time of each command, over all starts, without those that were killed.
+        n_clips: number of clips in the train split.
+        hours: of audio in the train split, as a number of hours.
         settings: of the recipe, as far as they concern the language; with others it is not done.
     """
 
@@ -30,6 +32,8 @@ class Outcome:
     done: bool = False
     problem: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
+    n_clips: int = 0
+    hours: float = 0.0
     settings: dict[str, Any] = field(default_factory=dict)
 
 
@@ -55,10 +59,10 @@ def _settings(recipe: Recipe, language: str) -> dict[str, Any]:
 
 def outcome_of(recipe: Recipe, language: str) -> Outcome:
     now = json.loads(json.dumps(_settings(recipe, language)))
-    try:
-        found = Outcome(**json.loads((recipe.folder / "outcomes" / f"{language}.json").read_text(encoding="utf-8")))
-    except FileNotFoundError:
+    path = recipe.folder / "outcomes" / f"{language}.json"
+    if not path.is_file():
         return Outcome(language, settings=now)
+    found = read(Outcome, json.loads(path.read_text(encoding="utf-8")), path.name)
     there = (recipe.folder / language / "evaluation" / "scores.json").is_file()
     return replace(found, done=found.done and found.settings == now and there, settings=now)
 

@@ -1,4 +1,4 @@
-"""What came out for each language, as a table in Markdown: from run.json, scores.json and the data set's manifest."""
+"""What came out for each language, as a table in Markdown: from run.json and scores.json."""
 
 from __future__ import annotations
 
@@ -46,11 +46,9 @@ def table(recipe: Recipe, found: Sequence[Outcome]) -> str:
 def _row(recipe: Recipe, outcome: Outcome, scores: dict[str, Any]) -> list[str]:
     run = recipe.folder / outcome.language
     config = json.loads((run / "run.json").read_text(encoding="utf-8"))["config"]
-    trained = json.loads(Path(config["data"][0]["path"], "manifest.json").read_text(encoding="utf-8")
-                         )["splits"]["train"]
     base = scores["systems"]["base"]
     return [f"{language_name(outcome.language)} ({outcome.language})",
-            f"{trained['rows']} clips, {spoken_time(3600 * trained['hours'])}", str(config["steps"]["max_steps"]),
+            f"{outcome.n_clips} clips, {spoken_time(3600 * outcome.hours)}", str(config["steps"]["max_steps"]),
             f"{base['clips']} clips, {base['words']} words", _rate(base), _rate(scores["systems"]["fine-tuned"]),
             _difference(scores["differences"]["fine-tuned against base"]), spoken_time(sum(outcome.seconds.values()))]
 

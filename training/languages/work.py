@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 from filelock import FileLock, Timeout
@@ -74,7 +75,8 @@ def _worked(recipe: Recipe, outcome: Outcome, say: Say) -> Outcome:
             if code:
                 raise UserError(f"{step}: {problem(messages, words[0], code)}")
             note(recipe, outcome)
-        outcome = replace(outcome, done=True)
+        trained = _trained(recipe.features(language).out)
+        outcome = replace(outcome, done=True, n_clips=trained["rows"], hours=trained["hours"])
     except UserError as error:
         outcome = replace(outcome, problem=str(error))
     note(recipe, outcome)
@@ -95,15 +97,22 @@ def _commands(recipe: Recipe, language: str) -> Iterator[tuple[str, list[str]]]:
         place = features.load(other).out
         evaluation += [f"canary={place}", f"canary_split={','.join(splits(place))}"]
     path = recipe.folder / f"{language}.yaml"
-    settings.save(recipe.run(language, splits(data).get("train", 0)), path)
+    settings.save(recipe.run(language, _trained(data)["rows"]), path)
     yield TRAINING, ["training.finetune", str(path)]
     yield EVALUATION, evaluation
 
 
-def splits(data: str) -> dict[str, int]:
-    """The splits of a data set on disk with their numbers of clips."""
-    manifest = json.loads(Path(data, "manifest.json").read_text(encoding="utf-8"))
-    return {name: part["rows"] for name, part in manifest["splits"].items() if part["rows"]}
+def _trained(data: str) -> dict[str, Any]:
+    return splits(data).get("train", {"rows": 0, "hours": 0.0})
+
+
+def splits(data: str) -> dict[str, dict[str, Any]]:
+    """The splits of a data set on disk that have clips, with their `rows` and `hours`. Raises UserError."""
+    path = Path(data, "manifest.json")
+    if not path.is_file():
+        raise UserError("The data set is gone", got=data, hint="remove the run too, and both are made anew")
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    return {name: part for name, part in manifest["splits"].items() if part["rows"]}
 
 
 def _done(folder: Path, language: str, words: list[str]) -> tuple[int, str]:
