@@ -13,7 +13,7 @@ from shared.checkpoint import Checkpoint, Download, configured
 from shared.cli.options import Model
 from shared.inference import Progress, Transcriber
 from shared.options import Options
-from shared.serving import Answer, Request, Serving
+from shared.serving import Answer, Request, Serving, refusal
 from shared.system.command import tell
 
 
@@ -61,7 +61,7 @@ class Answering:
 
         def choose(language: str) -> Transcriber:
             tuned = serving.fine_tuned
-            if tuned is None or serving.refusal(tuned, replace(options, language=language)) is not None:
+            if tuned is None or refusal(tuned, replace(options, language=language)) is not None:
                 return serving.base
             return tuned
 

@@ -1,5 +1,6 @@
 from shared.checkpoint import BASE, FINE_TUNED
 from shared.serving.answering import Serving, ServingInBackground, describe_engine
+from shared.serving.choice import refusal
 from shared.serving.process import serving, unload_minutes
 from shared.serving.request import Answer, Limits, Request
 from shared.serving.zero_gpu import ON_ZERO_GPU
@@ -14,6 +15,7 @@ __all__ = [
     "Serving",
     "ServingInBackground",
     "describe_engine",
+    "refusal",
     "serving",
     "unload_minutes",
 ]

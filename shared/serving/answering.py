@@ -34,7 +34,6 @@ class Serving:
     """The two configured checkpoints and a few that visitors named, loaded once. Calls may come from any thread."""
 
     loads_at_once = True  # whether the weights are in memory when it is made
-    refusal = staticmethod(refusal)
 
     def __init__(self, base: Checkpoint | str, fine_tuned: Checkpoint | str, *, engine: str = "auto",
                  device: str = "auto", compute_type: str = "auto", limits: Limits | None = None,

@@ -20,7 +20,7 @@ from shared.checkpoint.tokenizer import Tokens
 from shared.errors import UserError
 from shared.inference import Transcriber
 from shared.options import Options
-from shared.serving import Serving
+from shared.serving import refusal
 from training import evaluation
 from training.card import write_card
 from training.config import Config, Data, Method
@@ -86,8 +86,8 @@ def test_a_run_that_translates_says_so_and_is_served_so(world, tmp_path):
     for engine in ("torch", "ctranslate2"):
         tuned = Transcriber(Checkpoint.parse(str(run / "model")), engine=engine, device="cpu")
         assert tuned.facts.task == "translate"
-        assert Serving.refusal(tuned, Options("it", "translate")) is None
-        assert "base model transcribed" in Serving.refusal(tuned, Options("it", "transcribe"))
+        assert refusal(tuned, Options("it", "translate")) is None
+        assert "base model transcribed" in refusal(tuned, Options("it", "transcribe"))
     evaluation.evaluate(run, evaluation.Options(full_context=False, canary=str(world[1])), say=quiet)
     lines = {path.name.split("-")[1]: json.loads(path.read_text().splitlines()[0])
              for path in (run / "evaluation").glob("hypotheses-*.jsonl") if "canary" not in path.name}
@@ -124,7 +124,7 @@ def test_several_languages_and_sets_are_written_down_and_scored_apart(world, eng
     page = (run / "evaluation" / "report.html").read_text()
     assert "WER % by language" in page and "WER % by set" in page
     tuned = Transcriber(Checkpoint.parse(str(run / "model")), engine="torch", device="cpu")
-    assert [Serving.refusal(tuned, Options(code)) is None for code in ("it", "en", "fr")] == [True, True, False]
+    assert [refusal(tuned, Options(code)) is None for code in ("it", "en", "fr")] == [True, True, False]
 
 
 def test_as_many_validation_clips_of_each_set(world, english, tmp_path):

@@ -23,7 +23,7 @@ from shared.errors import Cancelled, UserError
 from shared.inference import Transcriber
 from shared.live import LiveTranscriber, Update
 from shared.options import Options
-from shared.serving import ON_ZERO_GPU, Answer, Request, Serving
+from shared.serving import ON_ZERO_GPU, Answer, Request, Serving, refusal
 from shared.ui.server.live_sound import LiveSound
 from shared.ui.server.messages import without_paths
 from shared.ui.server.visitors import address_of
@@ -123,7 +123,7 @@ class LiveSession:
         serving, tuned = self._serving, self._serving.fine_tuned
         self._notice = serving.problem
         if tuned is not None:
-            self._notice = serving.refusal(tuned, replace(self._options, language=language))
+            self._notice = refusal(tuned, replace(self._options, language=language))
         chosen = tuned if tuned is not None and self._notice is None else serving.base
         return serving.transcriber(chosen.checkpoint, self._engine)
 

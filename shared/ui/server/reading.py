@@ -11,7 +11,7 @@ from pathlib import Path
 
 from shared.audio import MediaInfo, with_header
 from shared.errors import Cancelled
-from shared.serving import Answer, Request, Serving
+from shared.serving import Answer, Request, Serving, refusal
 from shared.transcript import Transcript
 from shared.ui.server import results
 from shared.ui.server.jobs import Job
@@ -82,7 +82,7 @@ def _so_far(serving: Serving, request: Request, work: Job, seconds: float) -> An
     if request.checkpoint is not None:
         return Answer(transcript, serving.named(request.checkpoint, request.account), None, seconds)
     tuned = serving.fine_tuned
-    notice = serving.problem if tuned is None else serving.refusal(
+    notice = serving.problem if tuned is None else refusal(
         tuned, replace(request.options, language=language))
     chosen = serving.base if tuned is None or notice else tuned
     return Answer(transcript, chosen.checkpoint, notice, seconds)
