@@ -32,7 +32,7 @@ pytestmark = pytest.mark.slow
 
 CLIP, MINE, SECRET = clips("it")[0], "visitor/private-adapter", "the app's secret"
 VISITOR, STRANGER = "hf_of_the_visitor", "hf_of_another"
-HOW = ["it", "auto", 1, 0.5, "", "", MINE]  # CompareHow.VALUES
+HOW = ["it", "auto", 1, 0.5, "", "", "", MINE]  # CompareHow.VALUES
 
 
 def cookie(name: str, token: str, secret: str = SECRET) -> dict[str, str]:

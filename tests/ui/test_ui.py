@@ -33,7 +33,7 @@ from shared.wer import word_errors
 MAILBOX = "Spiacente, ma la casella di posta dell'utente non può accettare ulteriori messaggi."
 GREETING = "C'è un saluto temporaneo, che viene usato al posto del tuo messaggio di benvenuto standard."
 AUSTEN = "He was not an ill-disposed young man,"
-CHOICES = ("detect", "transcribe", "auto", 1, 0.5, "")
+CHOICES = ("detect", "transcribe", "auto", 1, 0.5, "", "")
 ACTIONS = {"/transcribe_microphone", "/transcribe_example", "/stop_microphone",
            "/transcribe_files", "/transcribe_file_example", "/stop_upload"}
 

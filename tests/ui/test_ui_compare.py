@@ -32,7 +32,7 @@ from shared.ui.server.launch import Page, announce, build, start
 from shared.wer import word_errors
 
 MAILBOX = clips("it")[1]
-HOW = ("it", "auto", 1, 0.5, "", "", "")
+HOW = ("it", "auto", 1, 0.5, "", "", "", "")
 COLUMNS = ("", "")
 
 
@@ -126,10 +126,10 @@ def test_an_example_has_its_known_text(client):
 
 
 def test_another_checkpoint_on_either_side(client, italian):
-    data, _ = ask(client, MAILBOX.path, "", how=(*HOW[:5], str(italian), "embedded:whisper-base"))
+    data, _ = ask(client, MAILBOX.path, "", how=(*HOW[:6], str(italian), "embedded:whisper-base"))
     assert [side["checkpoint"] for side in data["sides"]] == [italian.name, "embedded:whisper-base"]
     with pytest.raises(AppError, match="names no checkpoint"):
-        ask(client, MAILBOX.path, "", how=(*HOW[:5], "no such thing", ""))
+        ask(client, MAILBOX.path, "", how=(*HOW[:6], "no such thing", ""))
 
 
 @pytest.mark.parametrize(("reference", "message"), [("…!", "holds no words"), ("a " * 11_000, "is too long")])
@@ -289,7 +289,7 @@ def test_on_a_space_only_what_the_owner_allows(italian):
         client = PageClient(address, verbose=False)
         for name in ("/etc", "KBLab/kb-whisper-large"):
             with pytest.raises((AppError, ValueError), match=r"may not be loaded here|not in the list of choices"):
-                ask(client, MAILBOX.path, "", how=(*HOW[:5], name, ""))
+                ask(client, MAILBOX.path, "", how=(*HOW[:6], name, ""))
     finally:
         demo.close()
 
