@@ -1,6 +1,7 @@
 from shared.checkpoint import BASE, FINE_TUNED
-from shared.serving.answering import Serving, ServingInBackground, describe_engine
+from shared.serving.answering import Serving, ServingInBackground
 from shared.serving.choice import refusal
+from shared.serving.pair import describe_engine
 from shared.serving.process import serving, unload_minutes
 from shared.serving.request import Answer, Limits, Request
 from shared.serving.zero_gpu import ON_ZERO_GPU

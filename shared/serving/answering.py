@@ -1,4 +1,4 @@
-"""What an app answers with: a base checkpoint, a fine-tuned one, and which of the two serves a request.
+"""Which of the two checkpoints of an app serves a request, and its answer.
 
 Enters: a Request. Leaves: an Answer that says which checkpoint gave it and why. Knows nothing of pages.
 """
@@ -8,151 +8,23 @@ from __future__ import annotations
 import functools
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 
 from shared.audio import AudioSource, with_header
-from shared.checkpoint import BASE, FINE_TUNED, Account, Checkpoint, Download
+from shared.checkpoint import Checkpoint
 from shared.engines import BIASED
-from shared.errors import UserError
 from shared.inference import OnText, Progress, Transcriber
 from shared.languages import language_name
-from shared.serving.choice import chooser, not_available, refusal, task_refusal, tuned_for
-from shared.serving.loaded import LOADED
-from shared.serving.private import PRIVATE_SECONDS, opened_for
-from shared.serving.request import Answer, Limits, Request
-from shared.serving.zero_gpu import ON_ZERO_GPU, detect, recognise
-from shared.system.memory import give_back
+from shared.serving.choice import chooser, refusal, task_refusal, tuned_for
+from shared.serving.pair import Pair
+from shared.serving.request import Answer, Request
+from shared.serving.zero_gpu import detect, recognise
 from shared.transcript import Transcript
 
-MAX_VISITOR_BYTES = 4 << 30  # largest checkpoint that a visitor may have a Space fetch: large-v3 in float16 is 3.1 GB
 
-
-class Serving:
-    """The two configured checkpoints and a few that visitors named, loaded once. Calls may come from any thread."""
-
-    loads_at_once = True  # whether the weights are in memory when it is made
-
-    def __init__(self, base: Checkpoint | str, fine_tuned: Checkpoint | str, *, engine: str = "auto",
-                 device: str = "auto", compute_type: str = "auto", limits: Limits | None = None,
-                 progress: Callable[[float, str], None] | None = None) -> None:
-        """Load the base checkpoint and, where it can be had, the fine-tuned one.
-
-        Args:
-            base, fine_tuned: as `Checkpoint.parse` reads them.
-            engine: for every checkpoint, unless a request names another.
-            device, compute_type: as `Transcriber` takes them.
-            limits: none unless given.
-            progress: called with (fraction 0 … 1, message) while downloading and converting.
-
-        Raises:
-            UserError: the base checkpoint cannot be had. Without the fine-tuned one `problem` says why.
-        """
-        self.limits = limits or Limits()
-        self._engine, self._device, self._compute_type, self._progress = engine, device, compute_type, progress
-        self._loaded = LOADED
-        self._n_uses, self._uses_lock = 0, threading.Lock()
-        self.base = self._loaded.get(_parsed(base), engine, self._build)
-        self.fine_tuned: Transcriber | None = None
-        self.problem: str | None = None
-        try:
-            self.fine_tuned = self._loaded.get(_parsed(fine_tuned), engine, self._build)
-        except UserError as error:
-            self.problem = not_available(fine_tuned, error)
-        if self.loads_at_once or ON_ZERO_GPU:  # which forks what is in memory
-            self.load()
-
-    def load(self) -> None:
-        """Bring the weights of both into memory.
-
-        Without those of the fine-tuned one `problem` says why, and the base answers.
-
-        Raises:
-            UserError: the weights of the base cannot be read.
-        """
-        self.base.load()
-        if self.fine_tuned is not None:
-            try:
-                self.fine_tuned.load()
-            except UserError as error:
-                self.problem = not_available(self.fine_tuned.asked, error)
-                self.fine_tuned = None
-
-    @property
-    def is_loaded(self) -> bool:
-        """Whether the weights of the configured checkpoints are in memory."""
-        return all(one.is_loaded for one in (self.base, self.fine_tuned) if one is not None)
-
-    @contextmanager
-    def in_use(self) -> Iterator[None]:
-        """While the block runs nothing is unloaded."""
-        with self._uses_lock:
-            self._n_uses += 1
-        try:
-            yield
-        finally:
-            with self._uses_lock:
-                self._n_uses -= 1
-
-    def unload(self, idle_seconds: float = 0.0) -> int:
-        """Let go of weights that were not used for so long; the next request loads them again.
-
-        Args:
-            idle_seconds: how long; 0: all that are not in use.
-
-        Returns:
-            How many checkpoints went.
-        """
-        if ON_ZERO_GPU:
-            return 0
-        with self._uses_lock:
-            gone = 0 if self._n_uses else sum(one.unload(idle_seconds) for one in self._loaded.each())
-        if gone:
-            give_back()
-        return gone
-
-    def unload_when_idle(self, minutes: float) -> None:
-        """From now on, let go of weights that were not used for a while.
-
-        Args:
-            minutes: how many; 0: never.
-        """
-        def watch() -> None:
-            while True:
-                time.sleep(min(minutes * 60 / 4, 30.0) if minutes > 0 else 30.0)
-                if minutes > 0:
-                    self.unload(minutes * 60)
-                self.forget_private(PRIVATE_SECONDS)
-
-        if minutes > 0 or self.limits.signed_in:
-            threading.Thread(target=watch, name="unload", daemon=True).start()
-
-    def forget_private(self, idle_seconds: float = 0.0) -> int:
-        """Let go of what visitors' accounts had loaded, files included.
-
-        Args:
-            idle_seconds: only what was not used for so long; 0: all.
-
-        Returns:
-            How many checkpoints went.
-        """
-        gone = self._loaded.forget_private(idle_seconds)
-        if gone:
-            give_back()
-        return gone
-
-    def line(self) -> str:
-        """Which checkpoints are in use and where they came from, in one line."""
-        tuned = self.fine_tuned.checkpoint.describe() if self.fine_tuned else "not available"
-        return f"Fine-tuned: {tuned} · Base: {self.base.checkpoint.describe()} · Engine: {describe_engine(self.base)}"
-
-    @property
-    def known_languages(self) -> tuple[str, ...]:
-        """Codes that may be asked for: what one of the two has a token for, added ones included."""
-        pair = [one for one in (self.base, self.fine_tuned) if one is not None]
-        return tuple(dict.fromkeys(code for one in pair for code in one.known_languages))
+class Serving(Pair):
+    """Answers with the pair, or with a checkpoint that a request names. Calls may come from any thread."""
 
     def transcribe(self, request: Request, *, progress: Progress | None = None, on_text: OnText | None = None,
                    cancel: threading.Event | None = None) -> Answer:
@@ -232,33 +104,6 @@ class Serving:
             notice = f"{tuned_for(tuned)}; what is {' and '.join(of_base)} was answered by the base model."
         return Answer(transcript, chosen.checkpoint, notice, time.monotonic() - begun)
 
-    def named(self, name: str, account: Account | None = None) -> Checkpoint:
-        """The checkpoint that a visitor names.
-
-        Args:
-            name: BASE, FINE_TUNED, or any that the owner allows.
-            account: the visitor's, where they signed in.
-
-        Returns:
-            The checkpoint; it is not loaded.
-
-        Raises:
-            UserError: it is not allowed, not available, or names no checkpoint.
-        """
-        if name == BASE:
-            return self.base.checkpoint
-        if name == FINE_TUNED:
-            if self.fine_tuned is None:
-                raise UserError("The fine-tuned model is not available", hint="choose Automatic or Base")
-            return self.fine_tuned.checkpoint
-        allowed = self.limits.allowed
-        if allowed is not None and name not in allowed:  # before it is looked at: folders here are nobody's business
-            if account is not None and self.limits.signed_in:
-                return Checkpoint.on_hub(name)
-            raise UserError("This checkpoint may not be loaded here", got=name[:80],
-                            limit=", ".join((BASE, FINE_TUNED, *allowed)), hint=self._elsewhere)
-        return Checkpoint.parse(name)
-
     def transcribe_with(self, checkpoint: Checkpoint, request: Request, *, progress: Progress | None = None,
                         on_text: OnText | None = None, cancel: threading.Event | None = None) -> Answer:
         """Answer with exactly this checkpoint, loading it if need be.
@@ -300,59 +145,6 @@ class Serving:
             return "en"
         return detect(self.base, windows, cancel)
 
-    def transcriber(self, checkpoint: Checkpoint, engine: str = "auto", account: Account | None = None
-                    ) -> Transcriber:
-        """The loaded checkpoint; one that a visitor named is fetched first, if the owner allows it.
-
-        Other calls go on meanwhile: only those for the same checkpoint wait for the download.
-
-        Args:
-            checkpoint: which one.
-            engine: "auto", "torch" or "ctranslate2".
-            account: of the visitor who names it. What the owner does not allow everybody is read with its token.
-
-        Returns:
-            One Transcriber for the whole process, or for the account.
-
-        Raises:
-            UserError: it is not allowed, cannot be had, or the engine cannot open it.
-        """
-        if engine == "auto":
-            engine = self._engine
-        pair = [known for known in (self.base, self.fine_tuned) if known is not None]
-        for known in pair:
-            if checkpoint in (known.checkpoint, known.asked):
-                if engine in ("auto", known.plan.name):
-                    return known
-                return self._loaded.get(known.checkpoint, engine, self._build, keep=pair)
-        if account is not None and self._is_for(account, checkpoint):
-            return self._loaded.get(checkpoint, engine, functools.partial(self._build_for_account, account), keep=pair,
-                                    account=account)
-        self._check_allowed(checkpoint)
-        build = self._build if checkpoint.model_id in self.limits.listed else self._build_for_visitor
-        return self._loaded.get(checkpoint, engine, build, keep=pair)
-
-    def _is_for(self, account: Account, checkpoint: Checkpoint) -> bool:
-        """Whether it is the account that lets the checkpoint be read, not the owner."""
-        return self.limits.signed_in and checkpoint.origin == "Hub" and not self._is_allowed(checkpoint)
-
-    def _is_allowed(self, checkpoint: Checkpoint) -> bool:
-        allowed = self.limits.allowed
-        return allowed is None or str(checkpoint) in allowed or checkpoint.model_id in allowed
-
-    def _check_allowed(self, checkpoint: Checkpoint) -> None:
-        if self._is_allowed(checkpoint):
-            return
-        raise UserError("This checkpoint may not be loaded here", got=str(checkpoint),
-                        limit=", ".join(self.limits.allowed or ()) or "only the two configured ones",
-                        hint=self._elsewhere)
-
-    @property
-    def _elsewhere(self) -> str:
-        """What a visitor can do who wants another checkpoint."""
-        sign_in = "sign in to use your own, " if self.limits.signed_in else ""
-        return f"choose one of those, {sign_in}or run the suite on your own machine"
-
     def _run(self, chosen: Transcriber, request: Request, progress: Progress | None, on_text: OnText | None,
              cancel: threading.Event | None) -> Transcript:
         with self.in_use():
@@ -363,39 +155,7 @@ class Serving:
         return AudioSource(request.source, cancel, start=request.start, end=request.end, track=request.track,
                            max_seconds=self.limits.max_seconds, max_bytes=self.limits.max_bytes)
 
-    def _build(self, checkpoint: Checkpoint, engine: str) -> Transcriber:
-        return Transcriber(checkpoint, engine=engine, device=self._device, compute_type=self._compute_type,
-                           download=Download(progress=self._progress), lazy=True)
-
-    def _build_for_visitor(self, checkpoint: Checkpoint, engine: str) -> Transcriber:
-        limit = None if self.limits.allowed is None else MAX_VISITOR_BYTES
-        return Transcriber(checkpoint, engine=engine, device=self._device, compute_type=self._compute_type,
-                           download=Download(limit, token=False, progress=self._progress))
-
-
-    def _build_for_account(self, account: Account, checkpoint: Checkpoint, engine: str) -> Transcriber:
-        return opened_for(account, MAX_VISITOR_BYTES, lambda download: Transcriber(
-            checkpoint, engine=engine, device=self._device, compute_type=self._compute_type, download=download))
-
-
 class ServingInBackground(Serving):
     """The same, ready at once: weights come into memory by `load`, or with the first request that needs them."""
 
     loads_at_once = False
-
-
-def _parsed(checkpoint: Checkpoint | str) -> Checkpoint:
-    return Checkpoint.parse(checkpoint) if isinstance(checkpoint, str) else checkpoint
-
-
-def describe_engine(transcriber: Transcriber) -> str:
-    """The engine in words.
-
-    Args:
-        transcriber: loaded or not.
-
-    Returns:
-        As in "torch int8 on CPU".
-    """
-    engine = transcriber.plan
-    return f"{engine.name} {engine.compute_type} on {'GPU' if engine.device == 'cuda' else 'CPU'}"
