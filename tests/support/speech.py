@@ -35,12 +35,21 @@ def long_talk(path: Path, seconds: float = 200.0) -> None:
     """Write a WAV of Italian prompts. No clip follows itself: what repeats is decoded again with a beam, slowly."""
     spoken = [clip.path for clip in clips("it")]
     length = joined(spoken).duration
-    audio = joined(spoken * math.ceil(seconds / length))
+    _write(path, joined(spoken * math.ceil(seconds / length)).samples[: int(seconds * 16_000)])
+
+
+def not_short(path: Path, clip: Path) -> None:
+    """Write a WAV of a clip with silence after it, 31 s in all: it waits for its turn as long recordings do."""
+    samples = load_audio(clip).samples
+    _write(path, np.pad(samples, (0, 31 * 16_000 - len(samples))))
+
+
+def _write(path: Path, samples: np.ndarray) -> None:
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(16_000)
-        file.writeframes((audio.samples[: int(seconds * 16_000)] * 32767).astype("<i2").tobytes())
+        file.writeframes((samples * 32767).astype("<i2").tobytes())
 
 
 def joined(paths: list[Path], pause: float = 0.8, seed: int = 0) -> Waveform:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import subprocess
 import threading
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from browser import BOTH, MARKS, PATIENCE_MS, choose, download, playwright, speak, text_of, visit
 from paths import DATA
 from running_app import running_app
-from speech import long_talk
+from speech import long_talk, not_short
 
 from shared.audio import ffmpeg_executable
 from shared.ui import RESULTS
@@ -148,8 +147,8 @@ def test_a_comparison_is_found_again_and_listed(app, browsers, tmp_path, monkeyp
     """While it is worked on, and after: reload, another page, the list; with the clip and its text in their fields."""
     gate, before = threading.Event(), set(app.received())
     waits = jobs.submit(jobs.Asker("other", "10.0.0.9"), lambda running: gate.wait(120))  # so that it takes a while
-    clip = tmp_path / "mailbox.flac"
-    shutil.copy(DATA / "it_vm-mailboxfull.flac", clip)
+    clip = tmp_path / "mailbox.wav"
+    not_short(clip, DATA / "it_vm-mailboxfull.flac")
     reference = "Spiacente, ma la casella di posta dell'utente non può accettare ulteriori messaggi."
     verdict = "#compare-result .verdict"
     with visit(browsers(), f"{app.address}/compare") as page:
@@ -232,11 +231,13 @@ def test_what_is_chosen_while_a_page_opens_stays(app, browsers):
         assert page.get_by_label("Spoken language").first.input_value() == "Swedish"
 
 
-def test_a_stopped_comparison_gives_its_place_back(app, browsers):
+def test_a_stopped_comparison_gives_its_place_back(app, browsers, tmp_path):
+    not_short(tmp_path / "mailbox.wav", DATA / "it_vm-mailboxfull.flac")
     with visit(browsers(), f"{app.address}/compare", "phone") as page:
         gate = threading.Event()
         jobs.submit(jobs.Asker("other", "10.0.0.9"), lambda running: gate.wait(120))
-        page.get_by_text("Italian: a greeting").click()
+        page.locator("#compare-clip input[type=file]").set_input_files(tmp_path / "mailbox.wav")
+        page.locator("#compare-go").click()
         page.locator("#compare-work").get_by_text("waiting for 1 before you").wait_for()
         page.locator("#compare-stop").click()
         page.locator(".toast-body").filter(has_text="Stopped").wait_for()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
-import subprocess
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -25,10 +24,9 @@ from mcp.types import CallToolResult
 from media_server import serves
 from paths import DATA
 from running_app import running_app
-from speech import Clip, clips, joined
+from speech import Clip, clips, joined, not_short
 from testset_world import italian, packed, references, table
 
-from shared.audio import ffmpeg_executable
 from shared.errors import Cancelled, UserError
 from shared.serving import Limits, zero_gpu
 from shared.system.temporary import temporary_root
@@ -278,8 +276,7 @@ def test_pages_tools_endpoints_and_openais_routes_wait_in_one_queue(address, tmp
     """Each of them once, behind a page's job: none begins before it is over, and then they come in their order."""
     gate, done, messages = threading.Event(), [], []
     padded = tmp_path / "padded.wav"  # what is shorter does not wait for it
-    subprocess.run([ffmpeg_executable(), "-v", "error", "-i", str(SOUND), "-af", "apad=whole_dur=31", str(padded)],
-                   check=True)
+    not_short(padded, SOUND)
     page = jobs.submit(jobs.Asker("page", "10.0.0.1", "owner", "upload"), lambda running: gate.wait(60))
 
     async def tell(progress: float, total: float | None, message: str | None) -> None:
