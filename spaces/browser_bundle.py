@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
-import subprocess
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +20,7 @@ from huggingface_hub import SpaceCard
 
 from shared.checkpoint import WITH_ROOM, Checkpoint, files
 from shared.errors import UserError
+from shared.system import processes
 from shared.system.files import digests, made_once, whole_folder
 
 APP = "browser"
@@ -32,7 +33,7 @@ ORT_FILES = {  # SHA-256 of what the page loads of it: the build for WASM
     "ort-wasm-simd-threaded.mjs": "e13f7f94fc51b4ca72b12faeb1ee95f4ace6dfbc8939bc718aabdc0a27c4299b",
     "ort-wasm-simd-threaded.wasm": "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
 }
-NPM_SECONDS = 600
+NPM = processes.Limits(memory=4 << 30, written=1 << 30, seconds=600)
 # With these a page may use threads; a static Space sends what its card asks for:
 # https://huggingface.co/docs/hub/spaces-config-reference
 HEADERS = {"cross-origin-embedder-policy": "require-corp", "cross-origin-opener-policy": "same-origin",
@@ -86,11 +87,13 @@ def onnxruntime_web() -> Path:
 
     def fetch(folder: Path) -> None:
         npm = shutil.which("npm") or _wheels_npm()
-        done = subprocess.run([npm, "pack", f"onnxruntime-web@{ORT}", "--ignore-scripts", "--silent"], cwd=folder,
-                              capture_output=True, text=True, timeout=NPM_SECONDS)
+        settings = {name: value for name, value in os.environ.items()
+                    if name in ("HOME", "USERPROFILE") or name.lower().startswith("npm_config_")}
+        done = processes.run([npm, "pack", f"onnxruntime-web@{ORT}", "--ignore-scripts", "--silent"], NPM, cwd=folder,
+                             extra={**settings, **processes.network()})
         packed = folder / f"onnxruntime-web-{ORT}.tgz"
-        if done.returncode or not packed.is_file():
-            raise UserError("npm could not fetch onnxruntime-web", got=" ".join(done.stderr.split())[-200:],
+        if done.code or not packed.is_file():
+            raise UserError("npm could not fetch onnxruntime-web", got=" ".join(done.messages.split())[-200:],
                             hint="check the network; it is needed once")
         with tarfile.open(packed) as archive:
             for name in ORT_FILES:
