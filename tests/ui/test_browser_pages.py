@@ -122,9 +122,13 @@ def test_a_test_set(app, archive, screen, browsers):
         assert page.locator(".toast-body img[src*=evil]").count() == 0
         page.get_by_label("A zip of clips").check()
         page.locator("#compare-stop").wait_for(state="hidden")
-        page.wait_for_timeout(1000)  # the page puts its fields back after an error
-        page.locator("#compare-zip input[type=file]").set_input_files(archive)
-        page.get_by_text("set.zip").first.wait_for()
+        chosen = page.get_by_text("set.zip").first
+        for _ in range(4):  # the page puts its fields back after an error, and what was chosen before then is gone
+            page.locator("#compare-zip input[type=file]").set_input_files(archive)
+            page.wait_for_timeout(2000)
+            if chosen.is_visible():
+                break
+        chosen.wait_for()
         page.locator("#compare-set-go").click()
         page.get_by_text("of 4 clips read").first.wait_for(timeout=PATIENCE_MS)
         result = page.locator("#compare-result")
