@@ -6,8 +6,9 @@
 
 Uploading needs a token with the write role: HF_TOKEN, or `hf auth login`. It checks the token, the names and how many
 Spaces the account may host, looks the checkpoints up, fixes their commits, says what it will do and asks; then it makes
-the Space if it is not there, sets its hardware and its variables (BASE, FINE_TUNED, ALLOWED_CHECKPOINTS), sends the
-bundle, deletes files of an older one, and compares what is there with what was sent.
+the Space if it is not there, sets its hardware and its variables (BASE, FINE_TUNED, ALLOWED_CHECKPOINTS; of the
+suite BROWSER_PAGE, where the owner has the page without a server), sends the bundle, deletes files of an older one, and
+compares what is there with what was sent.
 Anything short of that ends with one line and exit code 2.
 """
 
@@ -72,6 +73,9 @@ def _run(options: argparse.Namespace) -> None:
     addresses = [upload(folders[target.app], target, base, fine_tuned, options) for target in wanted]
     for address in addresses:
         print(f"Uploaded {address}", flush=True)
+    if BROWSER in apps and not options.private:
+        print(f"Two places link to it once they are made again: the suite's front page (make deploy APPS=suite) and "
+              f"the model's card (python -m training.publish RUN {fine_tuned.model_id})", flush=True)
 
 
 def _plan(target: Target, folder: Path, base: Weights, fine_tuned: Weights, options: argparse.Namespace) -> str:
@@ -150,7 +154,8 @@ def upload(folder: Path, target: Target, base: Weights, fine_tuned: Weights, opt
                               private=options.private or None, space_hardware=None if is_static else options.hardware)
         if options.private and not api.space_info(repo_id).private:
             api.update_repo_settings(repo_id, repo_type="space", private=True)  # before anything is sent
-        variables = {"BASE": str(base), "FINE_TUNED": str(fine_tuned), "ALLOWED_CHECKPOINTS": " ".join(options.allow)}
+        variables = {"BASE": str(base), "FINE_TUNED": str(fine_tuned), "ALLOWED_CHECKPOINTS": " ".join(options.allow),
+                     "BROWSER_PAGE": static_page(api, target, options.prefix) if app == "suite" else ""}
         if not is_static:
             _configure(api, repo_id, options, {name: value for name, value in variables.items() if value})
         api.upload_folder(repo_id=repo_id, repo_type="space", folder_path=folder, delete_patterns="*",
@@ -161,6 +166,16 @@ def upload(folder: Path, target: Target, base: Weights, fine_tuned: Weights, opt
     if wrong:
         raise UserError("The Space differs from what was sent", got=", ".join(wrong), hint="upload again")
     return str(url)
+
+
+def static_page(api: HfApi, suite: Target, prefix: str) -> str:
+    """The id of the owner's public page without a server; empty where there is none."""
+    repo_id = f"{suite.repo_id.partition('/')[0]}/{prefix}{BROWSER}"
+    try:
+        info = api.space_info(repo_id)
+    except RepositoryNotFoundError:
+        return ""
+    return repo_id if info.sdk == "static" and not info.private else ""
 
 
 def _configure(api: HfApi, repo_id: str, options: argparse.Namespace, variables: dict[str, str]) -> None:

@@ -17,8 +17,15 @@ from training.facts import Facts
 from training.hub_metadata import front_matter
 
 
-def write_card(facts: Facts, name: str, *, adapter: bool = False) -> str:
-    """name: what the checkpoint is called, a Hub id or a short name. adapter: a card for the LoRA adapter alone."""
+def write_card(facts: Facts, name: str, *, adapter: bool = False, page: str | None = None) -> str:
+    """The card as Markdown.
+
+    Args:
+        facts: of the run.
+        name: what the checkpoint is called, a Hub id or a short name.
+        adapter: a card for the LoRA adapter alone.
+        page: the address where the checkpoint runs in the visitor's browser, if there is one.
+    """
     head = yaml.safe_dump(front_matter(facts, name, adapter=adapter), sort_keys=False, allow_unicode=True)
     config = facts.config
     what = f"a LoRA adapter for `{config.base}`" if adapter else f"a fine-tuned version of `{config.base}`"
@@ -26,7 +33,8 @@ def write_card(facts: Facts, name: str, *, adapter: bool = False) -> str:
         f"---\n{head}---\n\n# {name}\n",
         f"{facts.does}: {what}, trained on {_data_line(facts)}.\n",
         "## Results\n", _table(facts), _differences(facts), _parts(facts), _conditions(facts),
-        "## Use\n", _use(facts, name, adapter),
+        "## Use\n", *([f"[In your browser]({page}), without a server: no sound leaves it.\n"] if page else []),
+        _use(facts, name, adapter),
         "## What it is bad at\n", _limits(facts),
         "## Training\n", _training(facts),
         "## Data and licence\n", _licence(facts),

@@ -47,7 +47,10 @@ def publish(run: str | Path, repo_id: str, *, private: bool = False,
     model = run / "model"
     _check_evaluated(model, facts)
     say(f"on reloading it gives: {first_text(model, facts)}")
-    (model / "README.md").write_text(write_card(facts, repo_id), encoding="utf-8")
+    page = browser_page(repo_id)
+    if page is not None:
+        say(f"the card links to {page}, where it runs in the visitor's browser")
+    (model / "README.md").write_text(write_card(facts, repo_id, page=page), encoding="utf-8")
     shutil.copyfile(run / "config.yaml", model / "config.yaml")
     shutil.copyfile(run / "evaluation" / "scores.json", model / "scores.json")
     for n, source in enumerate(facts.config.data):
@@ -81,6 +84,23 @@ def check_published(published: Checkpoint, model: Path) -> None:
     if wrong:
         raise UserError("What the Hub gives back is not the model that was sent",
                         got=f"{published}: {', '.join(wrong)}", hint="publish it again, or into a new repository")
+
+
+def browser_page(repo_id: str) -> str | None:
+    """The address of the owner's static Space that runs this checkpoint in a browser, if there is one.
+
+    Raises UserError where the Hub cannot be asked.
+    """
+    try:
+        for space in HfApi().list_spaces(author=repo_id.partition("/")[0], full=True):
+            card = space.card_data
+            used = space.models or (card.get("models") if card is not None else None) or ()
+            if space.sdk == "static" and not space.private and repo_id in used:
+                return f"https://huggingface.co/spaces/{space.id}"
+    except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
+        raise UserError("The Hub does not say which Spaces use the checkpoint", got=str(error)[:120],
+                        hint="check the network, then try again: nothing was sent yet") from error
+    return None
 
 
 def first_text(model: Path, facts: Facts) -> str:

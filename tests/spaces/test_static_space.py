@@ -36,6 +36,18 @@ def test_a_gradio_space_of_that_name_is_left_alone(main, hub: HubServer, capsys)
     assert re.search("another kind.*gradio.*Limit: static", capsys.readouterr().err)
 
 
+@pytest.mark.parametrize(("there", "private", "offered"), [("static", False, True), ("static", True, False),
+                                                           ("gradio", False, False), (None, False, False)])
+def test_the_suite_offers_the_owners_public_page(main, hub: HubServer, tmp_path: Path, there, private, offered):
+    if there:
+        HfApi().create_repo("tester/whisper-browser", repo_type="space", space_sdk=there, private=private)
+    pair = ["--base", "embedded:whisper-base", "--fine-tuned", "embedded:whisper-base-it"]
+    assert main(["upload", "suite", "--out", str(tmp_path), *pair, "--yes", "--hardware", "cpu-basic"]) == 0
+    variables = {key: item.value for key, item in HfApi().get_space_variables("tester/whisper-suite").items()}
+    assert variables == {"BASE": "embedded:whisper-base", "FINE_TUNED": "embedded:whisper-base-it",
+                         **({"BROWSER_PAGE": "tester/whisper-browser"} if offered else {})}
+
+
 @pytest.mark.slow
 def test_the_static_space_is_what_the_bundle_is(main, hub: HubServer, tmp_path: Path, capsys):
     pytest.importorskip("onnxscript")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from huggingface_hub import HfApi
 from paths import DATA
 from safetensors.torch import load_file, save_file
 from training_world import random_base, small_data
@@ -134,6 +135,19 @@ def test_publishing_gives_a_checkpoint_that_the_apps_open_at_that_commit(small, 
             "data-manifest-0.json"} <= on_hub.keys()
     resolved, folder = files(Checkpoint.parse(str(checkpoint)), "transformers")
     assert resolved == checkpoint and facts(folder).languages == ("it",)
+
+
+@pytest.mark.parametrize(("sdk", "private", "models", "linked"), [
+    ("static", False, "tester/linked", True), ("static", False, "tester/other", False),
+    ("static", True, "tester/linked", False), ("gradio", False, "tester/linked", False)])
+def test_the_card_links_to_the_page_that_runs_the_checkpoint_in_a_browser(small, hub, sdk, private, models, linked):
+    card = f"---\ntitle: page\nsdk: {sdk}\nmodels:\n- {models}\n---\n"
+    api = HfApi()
+    api.create_repo("tester/page", repo_type="space", space_sdk=sdk, private=private)
+    api.upload_file(path_or_fileobj=card.encode(), path_in_repo="README.md", repo_id="tester/page", repo_type="space")
+    revision = publish(small, "tester/linked", say=lambda text: None).revision
+    text = hub.read("model", "tester/linked", revision)["README.md"].decode()
+    assert ("[In your browser](https://huggingface.co/spaces/tester/page), without a server" in text) == linked
 
 
 def test_publishing_removes_what_a_loader_would_take_in_its_place(small, hub):

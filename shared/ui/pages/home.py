@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import re
+from collections.abc import Mapping, Sequence
 from html import escape
 
 import gradio as gr
 
 from shared.checkpoint import Measured
+from shared.errors import UserError
 from shared.inference import Transcriber
 from shared.languages import language_name
 from shared.serving import Serving
@@ -26,20 +29,47 @@ TO_DO = (
     ("links", "Links", "Paste a link to a video; only its sound is fetched."),
     ("compare", "Compare", "Base against fine-tuned, each word against the true text."),
 )
+WITHOUT_A_SERVER = ("browser", "Without a server", "Both checkpoints in your browser; no sound leaves your machine.")
+ON_OWN_MACHINE = ('<p class="small">Without a server: <code>make deploy APPS=browser</code> makes a page that runs '
+                  "both checkpoints in the visitor's browser; <code>BROWSER_PAGE</code> puts its address here.</p>")
 
 
 def page(serving: Serving, others: Sequence[Page] = ()) -> None:
-    """Render the page into the Blocks that is open. others: pages besides TO_DO that get a card."""
+    """Render the page into the Blocks that is open. others: pages besides TO_DO that get a card.
+
+    Raises UserError where BROWSER_PAGE is neither an address nor a Space.
+    """
     to_do = (*TO_DO, *((other.path, other.title, other.about) for other in others))
-    gr.HTML(f'<header class="hero"><h1>Whisper Spaces</h1><p>{escape(LEAD)}</p></header>{_cards(to_do)}'
+    gr.HTML(f'<header class="hero"><h1>Whisper Spaces</h1><p>{escape(LEAD)}</p></header>{_cards(to_do, browser_page())}'
             f"{_checkpoints(serving)}", elem_id="home")
     footing(serving)
 
 
-def _cards(to_do: Sequence[tuple[str, str, str]]) -> str:
-    cards = "".join(f'<li><a class="task" href="./{path}">{icon(path)}<h2>{title}</h2><p>{escape(text)}</p></a></li>'
-                    for path, title, text in to_do)
-    return f'<nav aria-label="What to do"><ul class="tasks">{cards}</ul></nav>'
+def browser_page(environment: Mapping[str, str] = os.environ) -> str | None:
+    """The address of the page without a server that BROWSER_PAGE names: itself, or the id of its Space.
+
+    Raises UserError for anything else.
+    """
+    named = environment.get("BROWSER_PAGE", "").strip()
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", named, re.ASCII):
+        return f"https://huggingface.co/spaces/{named}"
+    if named and not re.fullmatch(r"https?://\S+", named):
+        raise UserError("BROWSER_PAGE names no page", got=named, limit="an address, or owner/name of a Space",
+                        hint="make one with `make deploy APPS=browser`, or leave BROWSER_PAGE empty")
+    return named or None
+
+
+def _cards(to_do: Sequence[tuple[str, str, str]], without_a_server: str | None) -> str:
+    """without_a_server: the address of that page, if there is one; its card opens it in a tab of its own."""
+    cards = [_card(f'href="./{path}"', path, title, text) for path, title, text in to_do]
+    if without_a_server is not None:
+        cards.append(_card(f'href="{escape(without_a_server)}" target="_blank" rel="noopener"', *WITHOUT_A_SERVER))
+    hint = "" if without_a_server is not None or os.environ.get("SPACE_ID") else ON_OWN_MACHINE
+    return f'<nav aria-label="What to do"><ul class="tasks">{"".join(cards)}</ul>{hint}</nav>'
+
+
+def _card(link: str, name: str, title: str, text: str) -> str:
+    return f'<li><a class="task" {link}>{icon(name)}<h2>{title}</h2><p>{escape(text)}</p></a></li>'
 
 
 def _checkpoints(serving: Serving) -> str:

@@ -10,6 +10,8 @@ PATHS = {
     "links": '<path d="M10 14a4 4 0 0 0 5.7 0l3.1-3.1a4 4 0 0 0-5.7-5.7L12 6.3"/>'
              '<path d="M14 10a4 4 0 0 0-5.7 0l-3.1 3.1a4 4 0 0 0 5.7 5.7l1.1-1.1"/>',
     "compare": '<path d="M5 7.5h14M5 16.5h8"/><circle cx="19" cy="16.5" r="1.6"/><path d="M5 4.8v5.4M5 13.8v5.4"/>',
+    "browser": '<rect x="3" y="4.5" width="18" height="15" rx="2"/><path d="M3 9h18M6 6.8h.01M8.5 6.8h.01"/>'
+               '<path d="M9 13v3M12 11.7v5.6M15 13v3"/>',
     "train": '<path d="M4 4v16h16"/><path d="M7.5 8c2.5 5.5 5.5 7.6 11.5 8"/><circle cx="19" cy="16" r="1.3"/>',
 }
 

@@ -61,7 +61,7 @@ def launch(title: str, pages: Sequence[Page]) -> None:
     machine), UNLOAD_MINUTES (after which an unused model leaves memory, 0: never; see `unload_minutes`), ALLOWED_HOSTS
     (see shared.link; on one's own machine any public host), ALLOWED_CHECKPOINTS (Hub ids that compare may load,
     separated by spaces; on one's own machine any; `*` on a Space with `hf_oauth`: whatever the account of a visitor
-    who signed in may read), ALLOWED_DATASETS.
+    who signed in may read), ALLOWED_DATASETS, BROWSER_PAGE (the page without a server that the front page offers).
     What is in the last two lists is read with this machine's Hub token; nothing else that a visitor names is.
     """
     on_space = bool(os.environ.get("SPACE_ID"))
@@ -75,12 +75,12 @@ def launch(title: str, pages: Sequence[Page]) -> None:
                     tuple(name.partition("@")[0] for name in named), datasets)
     try:
         minutes, served = unload_minutes(), serving(limits, _on_stderr)
+        announce(served)
+        if reads_own_files():
+            os.environ.setdefault("ALLOWED_HOSTS", "*")  # its user may open any public address anyway
+        demo = build(title, pages, served)
     except UserError as error:
         sys.exit(str(error))
-    announce(served)
-    if reads_own_files():
-        os.environ.setdefault("ALLOWED_HOSTS", "*")  # its user may open any public address anyway
-    demo = build(title, pages, served)
     threading.Thread(target=_load_behind, args=(served, demo, minutes), name="load", daemon=True).start()
     max_total = int(float(os.environ.get("MAX_TOTAL_MB") or max_mb * TOTAL) * 1e6) or None
     start(demo, max_bytes=max_bytes, max_total_bytes=max_total, server_name="0.0.0.0" if on_space else "127.0.0.1",
