@@ -70,7 +70,7 @@ def to_hub(folder: Path, repo: str, private: bool) -> str:
         commit = api.upload_folder(
             repo_id=repo, repo_type="dataset", folder_path=folder, ignore_patterns=[".*/**"],
             delete_patterns=["data/*.parquet"], commit_message=f"Data set {folder.name}")
-    except (HfHubHTTPError, LocalTokenNotFoundError) as error:
+    except (HfHubHTTPError, LocalTokenNotFoundError, ValueError) as error:  # ValueError: a name or a card it refuses
         reason = str(error).strip().splitlines()[-1]
         raise UserError("The Hub did not take the data set", got=f"{repo}: {reason}",
                         hint="log in with `hf auth login` as someone who may write there, or set HF_TOKEN") from None

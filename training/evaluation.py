@@ -127,6 +127,13 @@ def evaluate(run: str | Path, options: Options = Options(), *, say: Callable[[st
     return scores
 
 
+def rate_as_served(plan: Plan, options: Options = Options()) -> float:
+    """The normalised WER in % that `evaluate` gives of one system, by the same code; keeps no texts."""
+    transcriber = _transcriber(plan, options)
+    lines = [_line(transcriber, row, plan, options) for row in plan.rows]
+    return _system(_counted(lines), lines, options)["wer"]
+
+
 def _file_name(system: str) -> str:
     return system.replace(", ", "-").replace(" ", "-")
 
@@ -152,8 +159,7 @@ def _transcribed(path: Path, plan: Plan, options: Options, say: Callable[[str], 
     todo = [i for i, row_id in enumerate(rows["id"]) if row_id not in lines]
     about = path.with_suffix(".json")
     if todo:
-        transcriber = Transcriber(plan.checkpoint, engine=options.engine, device=options.device,
-                                  compute_type=options.compute_type, full_context=plan.full)
+        transcriber = _transcriber(plan, options)
         engine = transcriber.engine
         write_text(about, json.dumps({"checkpoint": str(transcriber.checkpoint), "engine": engine.name,
                                  "device": engine.device, "compute_type": engine.compute_type,
@@ -167,6 +173,11 @@ def _transcribed(path: Path, plan: Plan, options: Options, say: Callable[[str], 
                 if done % 50 == 49:
                     say(f"  {len(lines)} of {len(rows)}")
     return [lines[row_id] for row_id in rows["id"]], json.loads(about.read_text(encoding="utf-8"))
+
+
+def _transcriber(plan: Plan, options: Options) -> Transcriber:
+    return Transcriber(plan.checkpoint, engine=options.engine, device=options.device,
+                       compute_type=options.compute_type, full_context=plan.full)
 
 
 def _line(transcriber: Transcriber, row: dict[str, Any], plan: Plan, options: Options) -> Line:
@@ -193,9 +204,7 @@ def _lines(path: Path) -> Iterator[Line]:
 
 
 def _scores(lines_of: dict[str, list[Line]], options: Options) -> dict[str, Any]:
-    counted = {name: [wer.utterance_errors(line.reference, line.hypothesis, line.text_language)
-                      for line in lines]
-               for name, lines in lines_of.items()}
+    counted = {name: _counted(lines) for name, lines in lines_of.items()}
     systems = {name: _system(counted[name], lines_of[name], options) for name in lines_of}
     pairs = [("fine-tuned", "base"), ("fine-tuned, full context", "base"), ("fine-tuned", "fine-tuned, full context"),
              ("fine-tuned, canary", "base, canary")]
@@ -208,6 +217,10 @@ def _scores(lines_of: dict[str, list[Line]], options: Options) -> dict[str, Any]
                 "difference": 100 * found.difference, "low": _percent(found.low), "high": _percent(found.high),
                 "verdict": found.verdict}
     return {"systems": systems, "differences": differences}
+
+
+def _counted(lines: Sequence[Line]) -> list[wer.UtteranceErrors]:
+    return [wer.utterance_errors(line.reference, line.hypothesis, line.text_language) for line in lines]
 
 
 def _system(counted: Sequence[wer.UtteranceErrors], lines: Sequence[Line], options: Options) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 Enters: a run's folder. Leaves RUN/export/: ctranslate2-int8/, ctranslate2-float16/, ggml-model.bin and export.json;
 where asked for onnx-float32/, onnx-float16/ and onnx-int8/. With checkpoint=base the same of the run's base, in
 RUN/export-base/. Every form is opened in the real program (faster-whisper, whisper.cpp by pywhispercpp, onnxruntime)
-and its WER on real clips is held against the original's; one that is worse by more than a bound is an error, and its
-file is removed.
+and its WER on real clips is held against the original's in float32 at 30 s, as those programs read; one that is worse
+by more than a bound is an error, and its file is removed. The original is also scored as it is served: on the same
+clips that is the number of `training.evaluation` and of the card.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import datasets
 import numpy as np
 
 from feature_pipeline.settings import Many, options_of
@@ -34,6 +36,7 @@ from training import config as settings
 from training.card import write_card
 from training.config import Config
 from training.data import open_sets
+from training.evaluation import Plan, rate_as_served
 from training.facts import gather
 from training.ggml import write_ggml
 from training.model import small_adapter
@@ -69,10 +72,14 @@ def export(run: str | Path, options: Options = Options(), *, say: Callable[[str]
         raise UserError("faster-whisper and whisper.cpp know only Whisper's own languages",
                         got=f"added tokens: {', '.join(config.added_tokens)}",
                         hint="serve the run's model with this project, or train with add_tokens=false")
-    clips = list(_clips(config, options))
+    rows = open_sets(config, options.split, options.max_clips)
+    is_base = options.checkpoint == "base"
+    served = rate_as_served(Plan(Checkpoint.parse(config.base if is_base else str(model)), rows, is_base, config))
+    say(f"{'as served':24s}{served:7.2f} % WER on {len(rows)} clips")
+    clips = list(_clips(rows, config))
     original = _rate(_original(model, config), clips)
-    say(f"{'original (torch)':24s}{original:7.2f} % WER on {len(clips)} clips")
-    found = {"original": original, "clips": len(clips), "split": options.split}
+    say(f"{'original, float32, 30 s':24s}{original:7.2f} % WER")
+    found = {"served": served, "original": original, "clips": len(clips), "split": options.split}
     folder = run / ("export" if options.checkpoint == "fine-tuned" else "export-base")
     folder.mkdir(exist_ok=True)
     for form, path in _all_written(forms, model, folder, room=model != run / "model" and config.base in WITH_ROOM):
@@ -208,9 +215,9 @@ def check_in_whisper_cpp(path: Path) -> None:
                         hint="export the other forms: forms=[ctranslate2-int8,ctranslate2-float16]")
 
 
-def _clips(config: Config, options: Options) -> Iterator[tuple[np.ndarray, str, str, str]]:
+def _clips(rows: datasets.Dataset, config: Config) -> Iterator[tuple[np.ndarray, str, str, str]]:
     """(samples, text, language of the speech, language of the text) of the clips to compare on."""
-    for row in open_sets(config, options.split, options.max_clips):
+    for row in rows:
         samples = load_audio(row["audio"]["bytes"]).samples
         yield samples, row["text"], row["language"], config.text_of(row["language"])
 

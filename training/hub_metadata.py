@@ -20,6 +20,7 @@ from huggingface_hub.errors import HfHubHTTPError, RemoteEntryNotFoundError
 from feature_pipeline.licences import licence_fields
 from shared.checkpoint import Checkpoint
 from shared.errors import UserError
+from shared.languages import iso_639
 from training.data import set_name
 from training.facts import Facts
 
@@ -49,7 +50,7 @@ def front_matter(facts: Facts, name: str, *, adapter: bool = False) -> dict[str,
     """
     hub_sets, base = list(_hub_sets(facts)), base_model(facts.config.base)
     return {
-        "language": facts.languages, **licence_fields(facts.licence),
+        "language": [iso_639(code) for code in facts.languages], **licence_fields(facts.licence),
         **({"base_model": base, "base_model_relation": "adapter" if adapter else "finetune"} if base else {}),
         "library_name": "peft" if adapter else "transformers", "pipeline_tag": "automatic-speech-recognition",
         "tags": ["whisper", "automatic-speech-recognition", *(["lora"] if adapter else [])], "metrics": ["wer", "cer"],
@@ -83,7 +84,7 @@ def eval_results(facts: Facts) -> dict[str, str]:
         for task in _tasks(one, options["split"]):
             entry = EvalResultEntry(
                 dataset_id=one.repo, task_id=task, value=round(part["wer"], 2), dataset_revision=one.commit,
-                notes=f"WER in %, normalised, {part['clips']} clips, beam {options['beam_size']}")
+                notes=f"WER in %, whisper-spaces' normaliser, {part['clips']} clips, beam {options['beam_size']}")
             name = f"{OURS}{one.repo.replace('/', '--')}-{task}.yaml"
             found[name] = yaml.safe_dump(eval_result_entries_to_yaml([entry]), sort_keys=False)
     return found

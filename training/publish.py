@@ -127,6 +127,9 @@ def _push(model: Path, repo_id: str, private: bool, facts: Facts) -> str:
         return done.oid
     except HFValidationError as error:
         raise UserError("This is not a name on the Hub", got=repo_id, hint="write it as user/name") from error
+    except ValueError as error:  # what its client makes of a card that the Hub does not accept
+        raise UserError("The Hub does not accept the card", got=" ".join(str(error).split())[:300],
+                        hint="correct it in the run's config.yaml or the data set's manifest.json") from error
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else None
         if status in (401, 403):

@@ -8,6 +8,7 @@ import yaml
 
 from feature_pipeline.config import Config
 from feature_pipeline.licences import licence_fields
+from shared.languages import iso_639
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
@@ -53,7 +54,7 @@ def card(facts: dict[str, Any], config: Config) -> str:
 
 
 def _front_matter(facts: dict[str, Any], n_rows: int) -> dict[str, Any]:
-    languages = sorted({language for source in facts["sources"] for language in source["languages"]})
+    languages = sorted({iso_639(language) for source in facts["sources"] for language in source["languages"]})
     return {
         "pretty_name": facts["title"],
         **licence_fields(facts["licence"]),

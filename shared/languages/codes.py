@@ -55,6 +55,18 @@ def _spoken() -> dict[str, Names]:
             for codes, _, names in lines}
 
 
+def iso_639(code: str) -> str:
+    """The code by which others list a language, such as the Hub.
+
+    Args:
+        code: as `language_code` returns it.
+
+    Returns:
+        ISO 639-1 where there is one, else ISO 639-3: the same, but for Whisper's "jw", which is "jv".
+    """
+    return "jv" if code == "jw" else code
+
+
 def language_name(code: str) -> str:
     """The English name of a language.
 

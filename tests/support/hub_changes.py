@@ -29,6 +29,8 @@ from hub_routes import (
 )
 from hub_store import Conflict, Missing, Repo, is_lfs
 
+from feature_pipeline.licences import HUB_LICENCES
+
 if TYPE_CHECKING:
     from hub_server import HubServer
 
@@ -106,7 +108,7 @@ def delete_ref(hub: HubServer, request: Request, kind: str, repo_id: str, what: 
 def validate_card(hub: HubServer, request: Request) -> Response:
     """The checks of a card's front matter that the client asks for before it uploads a README.md.
 
-    Rules: https://huggingface.co/docs/hub/spaces-config-reference
+    Rules: https://huggingface.co/docs/hub/spaces-config-reference, and `_card_errors`.
     """
     asked = request.json()
     match = re.match(r"---\n(.*?)\n---", asked["content"], re.DOTALL)
@@ -122,8 +124,40 @@ def validate_card(hub: HubServer, request: Request) -> Response:
                    if key in card and card[key] not in COLOURS]
         if len(card.get("short_description") or "") > 60:
             errors.append('"short_description" length must be less than or equal to 60 characters long')
+    elif not errors:
+        errors = _card_errors(card)
     warnings = [] if card or errors else [{"message": "empty or missing yaml metadata in repo card"}]
     return as_json({"errors": [{"message": text} for text in errors], "warnings": warnings}, 400 if errors else 200)
+
+
+def _card_errors(card: dict) -> list[str]:
+    """What the Hub says of the front matter of a model or a data set.
+
+    `datasets`, `license` and `model-index` are verified: https://github.com/huggingface/hub-docs/blob/main/modelcard.md
+    Messages as people report them, among others in https://github.com/huggingface/autotrain-advanced/issues/648 and
+    https://github.com/huu4ontocord/MDEL/issues/34.
+    """
+    errors = [f'"language[{n}]" with value "{code}" is not valid. It must be an ISO 639-1, 639-2 or 639-3 code'
+              for n, code in enumerate(_listed(card.get("language"))) if not re.fullmatch("[a-z]{2,3}", str(code))]
+    if card.get("license") not in HUB_LICENCES | {None} or (card.get("license") == "other") != ("license_name" in card):
+        errors.append('"license" must be one of those listed; "license_name" is for "other"')
+    errors += [f'"{key}" with value "{name}" is not valid. Use an id from https://hf.co'
+               for key in ("base_model", "datasets") for name in _listed(card.get(key))
+               if not re.fullmatch(r"([\w.-]+/)?[\w.-]+", str(name))]
+    if card.get("base_model_relation", "finetune") not in ("finetune", "adapter", "merge", "quantized"):
+        errors.append('"base_model_relation" must be one of [adapter, merge, quantized, finetune]')
+    for n, result in enumerate(result for entry in card.get("model-index", ()) for result in entry["results"]):
+        at, data = f"model-index[0].results[{n}]", result.get("dataset", {})
+        errors += [f'"{at}.dataset.{key}" must be a string' for key in ("type", "name", "config", "split", "revision")
+                   if not isinstance(data.get(key, "" if key not in ("type", "name") else None), str)]
+        errors += [f'"{at}.metrics[{i}].value" is required' for i, metric in enumerate(result.get("metrics", ()))
+                   if metric.get("value") is None]
+        errors += [] if result.get("task", {}).get("type") and result.get("metrics") else [f'"{at}" is incomplete']
+    return errors
+
+
+def _listed(value: object) -> list:
+    return [] if value is None else value if isinstance(value, list) else [value]
 
 
 # uploading

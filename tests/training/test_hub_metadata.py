@@ -9,13 +9,16 @@ from pathlib import Path
 
 import pytest
 import yaml
-from huggingface_hub import parse_eval_result_entries
+from huggingface_hub import ModelCard, parse_eval_result_entries
 from huggingface_hub.repocard_data import model_index_to_eval_results
+from huggingface_hub.utils import validate_repo_id
 from training_world import random_base, small_data
 
 from feature_pipeline.licences import HUB_LICENCES, licence_fields
+from shared.checkpoint import MODELS
 from shared.errors import UserError
 from training import config as settings
+from training.card import write_card
 from training.config import Config, Data
 from training.facts import Facts, gather
 from training.hub_metadata import base_model, eval_results, front_matter
@@ -68,6 +71,47 @@ def test_the_card_names_the_data_set_of_the_hub_and_no_folder(run):
     assert (result.dataset_type, result.dataset_config, result.dataset_split) == ("speech/read", "it", "test")
     assert (result.metric_type, result.metric_value) == ("wer", 12.34)
     assert len(result.dataset_revision) == 40
+
+
+def parsed(card: str) -> ModelCard:
+    """As huggingface_hub reads it: every check that its client makes by itself."""
+    read = ModelCard(card, ignore_metadata_errors=False)
+    for name in (*(read.data.datasets or ()), *([read.data.base_model] if read.data.base_model else ())):
+        validate_repo_id(name)
+    return read
+
+
+@pytest.mark.parametrize("adapter", [False, True])
+def test_the_client_and_the_hub_accept_the_whole_card(run, hub, adapter):
+    facts = gather(run)
+    facts = replace(facts, config=replace(facts.config, base="embedded:whisper-base"))
+    card = parsed(write_card(facts, "tester/small", adapter=adapter))
+    assert card.data.base_model == "openai/whisper-base" and card.data.datasets == ["speech/read"]
+    assert card.data.base_model_relation == ("adapter" if adapter else "finetune")
+    assert [(one.metric_type, one.metric_value) for one in card.data.eval_results] == [("wer", 12.34), ("cer", 3.21)]
+    card.validate()
+
+
+def test_the_card_of_the_shipped_adapter_is_accepted(hub):
+    card = parsed((MODELS / "whisper-base-it" / "README.md").read_text(encoding="utf-8"))
+    assert card.data.base_model_relation == "adapter"
+    card.validate()
+
+
+def test_languages_have_the_codes_by_which_the_hub_lists_them(run):
+    facts = gather(run)
+    facts = replace(facts, run=facts.run | {"finetuned_languages": ["jw", "no", "yue"]})
+    assert parsed(write_card(facts, "tester/small")).data.language == ["jv", "no", "yue"]
+
+
+def test_a_card_that_the_hub_does_not_accept_is_reported(run, hub):
+    (manifest,) = (run.parent / "set").glob("manifest.json")
+    broken = json.loads(manifest.read_text())
+    broken["sources"][0]["config"] = 5  # a subset called 5: YAML makes a number of it
+    manifest.write_text(json.dumps(broken))
+    with pytest.raises(UserError, match=r"does not accept the card.*dataset\.config"):
+        publish(run, "tester/small", say=lambda text: None)
+    assert "README.md" not in hub.read("model", "tester/small", "main")
 
 
 @pytest.mark.parametrize(("base", "named"), [
