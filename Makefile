@@ -50,9 +50,16 @@ FEATURES ?= feature_pipeline/configs/asterisk-it.yaml
 features: $(VENV)/.app  ## build a data set (FEATURES=feature_pipeline/configs/….yaml; the Italian prompts by default)
 	$(PY) -m feature_pipeline.build $(FEATURES)
 
+# WHERE=hf-jobs: on a rented GPU of Hugging Face, the machine FLAVOR, for at most HOURS.
 TRAIN ?= training/configs/italian-lora.yaml
-train: $(VENV)/.train features  ## fine-tune (TRAIN=training/configs/….yaml; the Italian adapter by default)
-	$(PY) -m training.finetune $(TRAIN)
+CONFIG ?= $(TRAIN)
+WHERE ?= here
+FLAVOR ?= t4-small
+HOURS ?= 6
+train_here = training.finetune $(CONFIG) $(ARGS)
+train_hf-jobs = training.jobs $(CONFIG) --flavor $(FLAVOR) --hours $(HOURS) $(if $(OWNER),--owner $(OWNER)) $(ARGS)
+train: $(VENV)/.train features  ## fine-tune (CONFIG=training/configs/….yaml; WHERE=hf-jobs FLAVOR=t4-small on a rented GPU)
+	$(PY) -m $(or $(train_$(WHERE)),$(error WHERE is here or hf-jobs, not $(WHERE)))
 
 languages: $(VENV)/.train  ## fine-tune for each of nine languages and table the results; goes on where it was (LANGUAGES=da,el)
 	$(PY) -m training.languages training/configs/languages.yaml $(if $(LANGUAGES),languages=[$(LANGUAGES)])

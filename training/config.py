@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -155,6 +155,22 @@ def of(values: dict) -> Config:
 def save(config: Config, path: Path) -> None:
     """Write the effective settings, every key written out, so that `load` gives them back."""
     path.write_text(yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def same_run(config: Config, before: Config) -> Config:
+    """The config with the batch size that the run was fitted to when it began. Raises UserError if it is another run's.
+
+    before: what the run's folder has.
+    """
+    fitted = replace(config.steps, batch_size=before.steps.batch_size, accumulation=before.steps.accumulation)
+    config = replace(config, steps=fitted)
+    if config != before:
+        now = plain(config)
+        changed = sorted(key for key, value in plain(before).items() if value != now[key])
+        raise UserError("The folder holds a run with other settings",
+                        got=f"{config.folder}: {', '.join(changed)} differ",
+                        hint="give the run another name, or remove the folder")
+    return config
 
 
 # What each number may be: with others a run ends in a library's error, learns nothing, or learns nonsense.

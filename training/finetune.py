@@ -14,7 +14,6 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -124,7 +123,7 @@ def train(config: Config, *, say: Callable[[str], None] = print) -> Path:
     set_seed(config.seed)
     folder = config.folder
     if (folder / "model" / COMPLETE).is_file():
-        _check_same(config, settings.load(folder / "config.yaml"))
+        settings.same_run(config, settings.load(folder / "config.yaml"))
         say(f"{folder} is done already")
         return folder
     _check_possible(config)
@@ -152,20 +151,7 @@ def _begun(config: Config) -> tuple[Config, bool]:
     """The config with the batch size a begun run was fitted to, and whether there is a checkpoint to go on from."""
     if not list(config.folder.glob(f"checkpoint-*/{COMPLETE}")):
         return config, False
-    return _check_same(config, settings.load(config.folder / "config.yaml")), True
-
-
-def _check_same(config: Config, before: Config) -> Config:
-    """The config with the batch size that the run was fitted to. Raises UserError where it is another run's."""
-    fitted = replace(config.steps, batch_size=before.steps.batch_size, accumulation=before.steps.accumulation)
-    config = replace(config, steps=fitted)
-    if config != before:
-        now = settings.plain(config)
-        changed = sorted(key for key, value in settings.plain(before).items() if value != now[key])
-        raise UserError("The folder holds a run with other settings",
-                        got=f"{config.folder}: {', '.join(changed)} differ",
-                        hint="give the run another name, or remove the folder")
-    return config
+    return settings.same_run(config, settings.load(config.folder / "config.yaml")), True
 
 
 def _check_possible(config: Config) -> None:

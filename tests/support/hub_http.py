@@ -148,6 +148,9 @@ class Handler(BaseHTTPRequestHandler):
             return Response(json.dumps({"error": refused.message}).encode(), refused.status, headers)
 
     def _send(self, request: Request, response: Response, fault: Fault | None) -> None:
+        if not isinstance(response.body, bytes | Path):
+            self._send_as_it_comes(request, response)
+            return
         size = response.body.stat().st_size if isinstance(response.body, Path) else len(response.body)
         start, end, status = 0, size, response.status
         asked = re.fullmatch(r"bytes=(\d*)-(\d*)", request.headers.get("range", ""))
@@ -171,6 +174,17 @@ class Handler(BaseHTTPRequestHandler):
         if limit is not None:
             self.server.hub.stopping.wait(fault.delay)
             self._break_off()
+
+    def _send_as_it_comes(self, request: Request, response: Response) -> None:
+        self._log(request, response.status, 0)
+        self.send_response(response.status)
+        for name, value in (response.headers | {"Transfer-Encoding": "chunked"}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        for piece in response.body:
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            self.wfile.flush()
+        self.wfile.write(b"0\r\n\r\n")
 
     def _send_body(self, body: bytes | Path, start: int, n_bytes: int) -> None:
         if isinstance(body, bytes):

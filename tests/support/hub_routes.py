@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -54,7 +54,7 @@ class Request:
 
 @dataclass
 class Response:
-    body: bytes | Path = b""
+    body: bytes | Path | Iterator[bytes] = b""  # an iterator: sent piece by piece, as it comes
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
 

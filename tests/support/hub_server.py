@@ -7,7 +7,7 @@
         hub.downloads("tester/whisper")                               # the files whose content was sent
 
 Repositories lie under a folder (a temporary one unless named), see `hub_store`; what is answered where is in
-`hub_routes` and `hub_changes`, over the wire of `hub_http`.
+`hub_routes`, `hub_changes` and `hub_jobs`, over the wire of `hub_http`.
 
 The client decides at its import whether it uses Xet storage, which this is not: HF_HUB_DISABLE_XET=1 must be set by
 then, as `environment` does for another process and conftest.py for this one.
@@ -30,6 +30,7 @@ from pathlib import Path
 
 import hub_changes  # noqa: F401 - registers its routes
 from hub_http import Fault, Handler, Http, Logged
+from hub_jobs import Machines
 from hub_routes import User
 from hub_store import Conflict, Store
 
@@ -46,6 +47,7 @@ class HubServer:
     def __init__(self, root: str | os.PathLike | None = None, *, port: int = 0, part_bytes: int = 64 * 2**20):
         self._temporary = tempfile.TemporaryDirectory(prefix="hub-") if root is None else None
         self.store = Store(Path(root or self._temporary.name))
+        self.machines = Machines(self.store.root)
         self.part_bytes = part_bytes
         self.parts: dict[tuple[str, int], str] = {}
         self.token, self.read_token, self.outsider_token = (f"hf_{secrets.token_hex(16)}" for _ in range(3))
@@ -75,6 +77,7 @@ class HubServer:
     def stop(self) -> None:
         """Stop answering; a temporary root goes too."""
         self.stopping.set()
+        self.machines.reset()
         if self._thread.is_alive():
             self._http.shutdown()
         self._http.server_close()
@@ -88,8 +91,9 @@ class HubServer:
         self.stop()
 
     def reset(self) -> None:
-        """Forget repositories, faults and the log."""
+        """Forget repositories, buckets, jobs, faults and the log."""
         self.store.reset()
+        self.machines.reset()
         self.faults.clear()
         self.requests.clear()
 

@@ -1,0 +1,4 @@
+from training.jobs.options import Options
+from training.jobs.work import train
+
+__all__ = ["Options", "train"]
