@@ -15,7 +15,8 @@ class Options:
 
     Attributes:
         flavor: the machine, by its name on the Hub: t4-small, l4x1, a10g-small …
-        hours: after so long the job is ended, and what it costs is at most that of this time; above 0, at most 240.
+        hours: after so long the job is ended (0.5: 30 minutes), and it costs at most what this time costs; above 0, at
+            most 240.
         owner: user or organisation that pays and keeps the files; None: the token's user.
     """
 
