@@ -7,36 +7,29 @@ limits and the rule which checkpoint answers are those of the apps. Documented i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import hmac
 import json
 import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
-from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from shared.api.lanes import SHORT_BYTES, lane_for
 from shared.api.names import KnownNames
-from shared.api.openai_forms import GRANULARITIES, RESPONSE_FORMATS, answer, events
-from shared.api.uploads import TooLarge, on_disk, read_form
+from shared.api.openai_forms import answer, events
+from shared.api.openai_request import AUTOMATIC, Asked, ModelNotFound, names, read
+from shared.api.uploads import TooLarge, read_form
 from shared.api.work import MODEL, Busy, Queue
-from shared.checkpoint import Checkpoint
 from shared.errors import Cancelled, UserError
-from shared.hotwords import hotwords_of
-from shared.languages import language_code
-from shared.options import LOOPBACK, Options
+from shared.options import LOOPBACK
 from shared.serving import Answer, Request, Serving
 from shared.transcript import Transcript, separator
-
-# Names by which clients ask OpenAI for a transcription: here they mean "whichever checkpoint serves the language".
-AUTOMATIC = ("whisper-1", "auto", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-4o-transcribe-diarize",
-             "gpt-transcribe")
 
 
 def _address(request: HttpRequest) -> str:
@@ -64,28 +57,12 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """What a form asks for, checked."""
-
-    upload: UploadFile
-    checkpoint: Checkpoint | None
-    options: Options
-    form: str
-    granularities: tuple[str, ...]
-    stream: bool
-
-
-@dataclass(frozen=True)
 class _Inside:
     """What the routes have in common."""
 
     serving: Serving
     waiting: Queue
     settings: Settings
-
-
-class ModelNotFound(UserError):
-    """The form names a model that there is not."""
 
 
 def routes(serving: Serving, settings: Settings, waiting: Queue) -> APIRouter:
@@ -109,11 +86,11 @@ def routes(serving: Serving, settings: Settings, waiting: Queue) -> APIRouter:
 
     @router.get("/v1/models")
     async def models(request: HttpRequest) -> Response:
-        return refused(request) or JSONResponse({"object": "list", "data": [_model(name) for name in _names(serving)]})
+        return refused(request) or JSONResponse({"object": "list", "data": [_model(name) for name in names(serving)]})
 
     @router.get("/v1/models/{name:path}")
     async def model(request: HttpRequest, name: str) -> Response:
-        if name not in (*_names(serving), *AUTOMATIC):
+        if name not in (*names(serving), *AUTOMATIC):
             return refused(request) or _error(404, f"The model `{name}` does not exist", "model", "model_not_found")
         return refused(request) or JSONResponse(_model(name))
 
@@ -172,12 +149,14 @@ async def _answered(request: HttpRequest, task: str, inside: _Inside) -> Respons
         return _busy(error)
     except (UserError, Cancelled) as error:
         return _failed(error)
-    streams = False
+    closing, streams = contextlib.AsyncExitStack(), False
+    closing.push_async_callback(form.close)
     try:
-        asked = _read(form, task, serving)
+        asked = read(form, task, serving)
+        closing.callback(asked.file.close)
         if asked.stream:
             streams = True  # the form is closed when the stream ends
-            return await _streamed(request, form, asked, inside)
+            return await _streamed(request, closing, asked, inside)
         lane = await asyncio.to_thread(_lane, asked)
         inside.settings.arrived(request)
         found = await waiting.run(functools.partial(_transcribe, serving, asked), request.is_disconnected, visitor,
@@ -189,13 +168,14 @@ async def _answered(request: HttpRequest, task: str, inside: _Inside) -> Respons
         return _failed(error)
     finally:
         if not streams:
-            await form.close()
+            await closing.aclose()
     headers = _headers(found)
     return JSONResponse(body, headers=headers) if kind == "application/json" else Response(
         body, headers=headers, media_type=kind)
 
 
-async def _streamed(request: HttpRequest, form: FormData, asked: _Asked, inside: _Inside) -> Response:
+async def _streamed(request: HttpRequest, closing: contextlib.AsyncExitStack, asked: Asked, inside: _Inside
+                    ) -> Response:
     """Server-sent events: text as it is decoded, then the whole. An error after the first event is an event too."""
 
     def work(cancel: threading.Event, put: Callable[[Any], None]) -> None:
@@ -222,80 +202,24 @@ async def _streamed(request: HttpRequest, form: FormData, asked: _Asked, inside:
         except (UserError, Cancelled) as error:
             yield _event({"type": "error", "error": _error_body(_words(error), None, None)})
         finally:
-            await form.close()
+            await closing.aclose()
         yield "data: [DONE]\n\n"
 
     return StreamingResponse(sent(), media_type="text/event-stream", headers={"cache-control": "no-cache"})
 
 
-def _lane(asked: _Asked) -> str:
-    if asked.upload.size is None or asked.upload.size > SHORT_BYTES:  # need not be copied to be looked at
+def _lane(asked: Asked) -> str:
+    if asked.file.size > SHORT_BYTES:  # need not be copied to be looked at
         return MODEL
-    with on_disk(asked.upload) as path:
-        return lane_for([path])
+    return lane_for([asked.file.path()])
 
 
-def _transcribe(serving: Serving, asked: _Asked, cancel: threading.Event,
+def _transcribe(serving: Serving, asked: Asked, cancel: threading.Event,
                 on_text: Callable[[Transcript], None] | None = None) -> Answer:
-    with on_disk(asked.upload) as path:
-        request = Request(Path(path), asked.options)
-        if asked.checkpoint is None:
-            return serving.transcribe(request, cancel=cancel, on_text=on_text)
-        return serving.transcribe_with(asked.checkpoint, request, cancel=cancel, on_text=on_text)
-
-
-def _read(form: FormData, task: str, serving: Serving) -> _Asked:
-    """What the fields of a form mean. Raises UserError."""
-    upload = form.get("file")
-    if not isinstance(upload, UploadFile):
-        raise UserError("There is no file in the form", hint="send the recording in the field `file`")
-    wanted = _text(form, "response_format") or "json"
-    if wanted not in RESPONSE_FORMATS:
-        raise UserError("There is no such response_format", got=wanted, limit=", ".join(RESPONSE_FORMATS),
-                        hint="choose one of those")
-    # The client sends the list as timestamp_granularities[]; others leave the brackets out.
-    given = [str(value) for name in ("timestamp_granularities[]", "timestamp_granularities")
-             for value in form.getlist(name)]
-    if unknown := set(given) - set(GRANULARITIES):
-        raise UserError("There is no such timestamp granularity", got=", ".join(sorted(unknown)),
-                        limit=", ".join(GRANULARITIES), hint="choose among those")
-    language = _text(form, "language")
-    diarized = wanted == "diarized_json"
-    options = Options(
-        language=language_code(language) if language and language != "auto" else None, task=task,
-        words="word" in given, initial_prompt=_text(form, "prompt"), hotwords=hotwords_of(_text(form, "hotwords")),
-        speakers=diarized)
-    options.check()
-    return _Asked(upload, _checkpoint(_text(form, "model"), serving), options, wanted, tuple(given) or ("segment",),
-                  (_text(form, "stream") or "").lower() in ("true", "1"))
-
-
-def _text(form: FormData, name: str) -> str | None:
-    value = form.get(name)
-    return value.strip() or None if isinstance(value, str) else None
-
-
-def _checkpoint(name: str | None, serving: Serving) -> Checkpoint | None:
-    """None: whichever serves the language. Raises ModelNotFound."""
-    if name is None or name in AUTOMATIC:
-        return None
-    known = _known(serving)
-    if name not in known:
-        raise ModelNotFound(f"The model `{name}` does not exist", limit=", ".join(_names(serving)),
-                            hint="choose one of those")
-    return known[name]
-
-
-def _known(serving: Serving) -> dict[str, Checkpoint]:
-    known = {"base": serving.base.checkpoint, serving.base.checkpoint.name: serving.base.checkpoint}
-    if serving.fine_tuned is not None:
-        tuned = serving.fine_tuned.checkpoint
-        known |= {"fine-tuned": tuned, tuned.name: tuned}
-    return known
-
-
-def _names(serving: Serving) -> list[str]:
-    return ["whisper-1", *_known(serving)]
+    request = Request(asked.file.path(), asked.options)
+    if asked.checkpoint is None:
+        return serving.transcribe(request, cancel=cancel, on_text=on_text)
+    return serving.transcribe_with(asked.checkpoint, request, cancel=cancel, on_text=on_text)
 
 
 def _model(name: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 from starlette.datastructures import FormData, UploadFile
@@ -61,16 +61,33 @@ async def read_form(request: Request, max_bytes: int | None) -> FormData:
         raise Cancelled from error
 
 
-@contextlib.contextmanager
-def on_disk(upload: UploadFile) -> Iterator[Path]:
-    """The file under a name of ours, with the ending of its own where that is one of sound or video."""
-    suffix = Path(upload.filename or "").suffix.lower()
-    with temporary_folder("api-") as folder:
+class FileOfForm:
+    """A form's file under a name of ours on disk, copied when it is first asked for, until it is closed."""
+
+    def __init__(self, upload: UploadFile) -> None:
+        self._upload, self._closing, self._path = upload, contextlib.ExitStack(), Path()
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self._upload.size or 0
+
+    def path(self) -> Path:
+        """With the ending of the client's own name where that is one of sound or video. Not for two threads at once."""
+        if self._path.name:
+            return self._path
+        suffix = Path(self._upload.filename or "").suffix.lower()
+        folder = self._closing.enter_context(temporary_folder("api-"))
         path = folder / f"audio{suffix if suffix in MEDIA_SUFFIXES else '.media'}"
         with path.open("wb") as out:
-            upload.file.seek(0)
-            shutil.copyfileobj(upload.file, out)
-        yield path
+            self._upload.file.seek(0)
+            shutil.copyfileobj(self._upload.file, out)
+        self._path = path
+        return path
+
+    def close(self) -> None:
+        """Remove the copy. The work that reads it has ended."""
+        self._closing.close()
 
 
 def _check(n_bytes: int, limit: int | None) -> None:

@@ -24,6 +24,7 @@ from shared.audio.ffmpeg import (
     without_program,
 )
 from shared.audio.not_media import what_it_is
+from shared.audio.recent import Recent
 from shared.audio.structure import Structure, structure
 from shared.errors import TruncatedAudio, UserError
 from shared.system import processes
@@ -39,6 +40,7 @@ _PROTECTED = ("enca", "drms", "aavd", "aaxc")  # sample entries of encrypted MP4
 _CHANNELS = {"mono": 1, "stereo": 2, "quad": 4, "hexagonal": 6, "octagonal": 8, "cube": 8, "hexadecagonal": 16,
              "downmix": 2, "binaural": 2}
 FORMATS_HINT = "send WAV, MP3, M4A, FLAC, OGG, WEBM, MP4, MOV or MKV"
+_headers = Recent["MediaInfo"](64)  # a request looks at a file before it waits, and reads it when its turn comes
 _CLOCK = r"(\d+):(\d+):(\d+(?:\.\d+)?)"
 
 
@@ -146,6 +148,10 @@ def probe(path: str | os.PathLike, *, max_bytes: int | None = None) -> MediaInfo
         UserError: missing, empty, too large, not to be read, not media, or names other files.
     """
     path = checked_path(path, max_bytes)
+    return _headers.get(path, _probed)
+
+
+def _probed(path: Path) -> MediaInfo:
     shape = structure(path)
     options = [{"ignore_length": "1"}] if _reads_on(path, shape) else None
     done = processes.run(probe_command([path], options), processes.Limits(memory=MEMORY_BYTES, seconds=PROBE_SECONDS))
@@ -154,7 +160,7 @@ def probe(path: str | os.PathLike, *, max_bytes: int | None = None) -> MediaInfo
                         hint="convert it to WAV, MP3 or MP4 and try again")
     if "Input #0" not in done.messages:
         if _may_not_open(done.messages) and without_program(ffmpeg_executable()):
-            return probe(path, max_bytes=max_bytes)
+            return _probed(path)
         raise explain(done.messages, path, done.code)
     return _parsed(done.messages, path, shape)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import threading
 import time
@@ -12,6 +14,7 @@ from speech import clips
 
 from shared.audio import SAMPLE_RATE, ffmpeg_executable, load_audio, probe, stream_audio
 from shared.errors import Cancelled, TruncatedAudio, UserError
+from shared.system import processes
 from shared.units import spoken_time
 
 CLIP = clips("it")[0].path
@@ -172,3 +175,22 @@ def our_ffmpegs(path) -> list[int]:
                                            (3723, "1 h 02 min")])
 def test_spoken_time(seconds, text):
     assert spoken_time(seconds) == text
+
+
+def test_a_header_is_read_again_only_once_the_file_was_written(tmp_path, monkeypatch):
+    starts = []
+    run = processes.run
+    monkeypatch.setattr(processes, "run", lambda *given: starts.append(given) or run(*given))
+    path = tmp_path / "a.wav"
+    shutil.copyfile(CLIP, path)
+    first = probe(path)
+    assert probe(path) == first and len(starts) == 1
+    content = path.read_bytes()
+    times = path.stat()
+    path.write_bytes(content[: len(content) // 2] + bytes(len(content) - len(content) // 2))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # as some programs that write tags do
+    probe(path)
+    assert len(starts) == 2
+    path.unlink()
+    with pytest.raises(UserError, match="no such file"):
+        probe(path)
