@@ -1,14 +1,16 @@
 """python -m benchmarks.browser BUNDLE CLIP …: the page without a server, a clip as it is beside padded to 30 s.
 
-Enters: a folder that `python spaces/deploy.py build browser` made, and sound files. Leaves: a line for each clip with
-the processor seconds of the whole browser (median of the rounds, one thread) and the two texts. Processor seconds,
-because a machine that does something else changes them least. Needs Chromium and playwright.
+Enters: a folder that `python spaces/deploy.py build browser` made, and sound files. Leaves: what a first visit fetches,
+for each clip the processor seconds of the whole browser (medians of rounds taken in turn, one thread) and the two
+texts, and the most memory that the page's process had. Processor seconds, because a machine that does something else
+changes them least. Needs Linux, Chromium and playwright.
 """
 
 from __future__ import annotations
 
 import argparse
 import base64
+import json
 import shutil
 import statistics
 import sys
@@ -38,7 +40,7 @@ ASK = """async ([kind, given]) => {
       if ("failed" in data) reject(new Error(data.failed));
       if ("done" in data) resolve(data.done);
     };
-    window.worker.postMessage({...given, id: 1, kind, model, samples: new Float32Array(bytes.buffer)});
+    window.worker.postMessage({...given, id: 1, kind, model, vad: bundle.vad, samples: new Float32Array(bytes.buffer)});
   });
 }"""
 
@@ -74,16 +76,40 @@ def processor_seconds() -> float:
     return total
 
 
-def measure(page: Any, samples: str, language: str, model: str, full: bool) -> tuple[float, str]:
-    """Median processor seconds and the text. samples: float32 as base64."""
-    spent, text = [], ""
+def measure(page: Any, samples: str, language: str, model: str) -> tuple[tuple[float, str], tuple[float, str]]:
+    """(median processor seconds, text) of the clip as it is and of it padded. samples: float32 as base64."""
+    spent: dict[bool, list[float]] = {False: [], True: []}
+    texts = {}
     for _ in range(ROUNDS + 1):
-        before = processor_seconds()
-        found = page.evaluate(ASK, ["transcribe", {"model": model, "samples": samples, "language": language,
-                                                   "task": "transcribe", "full": full}])
-        spent.append(processor_seconds() - before)
-        text = found["text"]
-    return statistics.median(spent[1:]), text  # the first round compiles
+        for full in spent:
+            before = processor_seconds()
+            found = page.evaluate(ASK, ["transcribe", {"model": model, "samples": samples, "language": language,
+                                                       "task": "transcribe", "full": full}])
+            spent[full].append(processor_seconds() - before)
+            texts[full] = found["text"]
+    own, padded = ((statistics.median(spent[full][1:]), texts[full]) for full in spent)  # the first round compiles
+    return own, padded
+
+
+def first_visit(folder: Path, model: str) -> tuple[int, int]:
+    """Bytes of the page with its libraries, and of one checkpoint with the speech detector."""
+    bundle = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+    page = sum((folder / name).stat().st_size for name in bundle["page"] if name != "./")
+    chosen = next(one for one in bundle["models"] if one["key"] == model)
+    return page, sum(file["bytes"] for file in [*chosen["files"], bundle["vad"]])
+
+
+def peak_memory() -> int:
+    """Bytes that the largest of the browser's page processes ever had in memory."""
+    peaks = [0]
+    for child in psutil.Process().children(recursive=True):
+        try:
+            if "--type=renderer" in child.cmdline():
+                status = Path(f"/proc/{child.pid}/status").read_text(encoding="utf-8")
+                peaks.append(1024 * int(status.partition("VmHWM:")[2].split()[0]))
+        except (psutil.Error, OSError):  # it ended meanwhile
+            continue
+    return max(peaks)
 
 
 def run(bundle: Path, clips: list[Path], language: str, model: str) -> None:
@@ -95,13 +121,16 @@ def run(bundle: Path, clips: list[Path], language: str, model: str) -> None:
         page.set_default_timeout(PATIENCE_MS)
         page.goto(address)
         page.evaluate(ASK, ["load", {"model": model}])
+        fetched, weights = first_visit(bundle, model)
+        print(f"first visit: {fetched / 1e6:.1f} MB of page, {weights / 1e6:.1f} MB of weights; most memory of the "
+              f"page's process while they were opened: {peak_memory() / 1e6:.0f} MB", flush=True)
         for clip in clips:
             sound = load_audio(clip)
             samples = base64.b64encode(sound.samples.astype("<f4").tobytes()).decode()
-            own, text = measure(page, samples, language, model, False)
-            padded, other = measure(page, samples, language, model, True)
+            (own, text), (padded, other) = measure(page, samples, language, model)
             print(f"{clip.name}: {sound.duration:.1f} s of sound, {own:.2f} s, padded to 30 s {padded:.2f} s, "
                   f"{padded / own:.1f} times\n  {text}\n  {other}", flush=True)
+        print(f"most memory of the page's process: {peak_memory() / 1e6:.0f} MB", flush=True)
         browser.close()
 
 

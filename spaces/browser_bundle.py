@@ -1,4 +1,4 @@
-"""The page that needs no server as a static Space: its files, onnxruntime-web, and both checkpoints as ONNX in 8 bits.
+"""The page that needs no server as a static Space: its files, onnxruntime-web, and both checkpoints in 8 bits.
 
 Enters: the checkpoints. Leaves: a folder that any web server can offer. The checkpoints are fetched or taken from where
 they are, and converted once; onnxruntime-web is fetched with npm, once, and compared with the digests below.
@@ -18,6 +18,7 @@ from typing import Any
 from bundle import ROOT, Weights, checked_card
 from huggingface_hub import SpaceCard
 
+from shared.audio.vad import silero_file
 from shared.checkpoint import WITH_ROOM, Checkpoint, files
 from shared.errors import UserError
 from shared.system import processes
@@ -26,7 +27,7 @@ from shared.system.files import digests, made_once, whole_folder
 APP = "browser"
 SOURCE = ROOT / "spaces" / APP
 ICON = ROOT / "shared" / "ui" / "static" / "icon.svg"
-PRECISION = "int8"
+VAD = "silero_vad_16k_sequence.onnx"  # of the package silero-vad, MIT License
 ORT = "1.30.0"  # https://www.npmjs.com/package/onnxruntime-web, MIT License, Copyright Microsoft
 ORT_FILES = {  # SHA-256 of what the page loads of it: the build for WASM
     "ort.wasm.min.mjs": "219e6a1fc8a9938268d18efca3c91d310bd2f4a59bbd13744df5b2b7fc6cee3b",
@@ -43,7 +44,7 @@ HEADERS = {"cross-origin-embedder-policy": "require-corp", "cross-origin-opener-
 def build_browser(out: Path, base: Weights, fine_tuned: Weights) -> Path:
     """Write the static Space to out/browser, in place of an older one. Raises UserError."""
     chosen = {"fine-tuned": ("Fine-tuned", fine_tuned), "base": ("Base", base)}
-    converted = {key: onnx_folder(str(weights)) for key, (_, weights) in chosen.items()}
+    folders = {key: converted(str(weights)) for key, (_, weights) in chosen.items()}
     folder = Path(out) / APP
     with whole_folder(folder) as unfinished:
         shutil.copytree(SOURCE, unfinished, ignore=shutil.ignore_patterns("README.md", ".*", "__pycache__"))
@@ -55,16 +56,17 @@ def build_browser(out: Path, base: Weights, fine_tuned: Weights) -> Path:
             shutil.copyfile(onnxruntime_web() / name, unfinished / "ort" / name)
         page = sorted(path.relative_to(unfinished).as_posix() for path in unfinished.rglob("*") if path.is_file())
         page = ["./", "bundle.json", *(name for name in page if name not in ("service-worker.js", "LICENSE", "NOTICE"))]
-        models = [_model(key, title, weights, converted[key], unfinished)
+        vad = _speech_detector(unfinished)
+        models = [_model(key, title, weights, folders[key], unfinished)
                   for key, (title, weights) in chosen.items()]
-        text = json.dumps({"page": page, "models": models}, ensure_ascii=False)
+        text = json.dumps({"page": page, "vad": vad, "models": models}, ensure_ascii=False)
         (unfinished / "bundle.json").write_text(text, encoding="utf-8")
         (unfinished / "README.md").write_text(_card(base, fine_tuned), encoding="utf-8")
         _stamp(unfinished, [name for name in page if name != "./"])
     return folder
 
 
-def onnx_folder(checkpoint: str) -> Path:
+def converted(checkpoint: str) -> Path:
     """The checkpoint as the page reads it, converted once. Raises UserError."""
     found, source = files(Checkpoint.parse(checkpoint), "transformers")
     weights = digests(path for path in source.iterdir() if path.suffix in (".json", ".safetensors"))
@@ -72,14 +74,14 @@ def onnx_folder(checkpoint: str) -> Path:
 
     def convert(folder: Path) -> None:
         try:
-            from training.onnx_form import write_onnx
+            from training.browser_form import write_browser
         except ImportError as error:
             raise UserError("The browser's checkpoint is made by the package training", got=f"no {error.name}",
                             hint="pip install -e '.[train]'") from error
-        print(f"Converting {checkpoint} to ONNX, once", flush=True)
-        write_onnx(source, folder, (PRECISION,), room=found.model_id in WITH_ROOM)
+        print(f"Converting {checkpoint} for browsers, once", flush=True)
+        write_browser(source, folder, room=found.model_id in WITH_ROOM)
 
-    return made_once(f"onnx-{key}", convert) / PRECISION
+    return made_once(f"browser-{key}", convert)
 
 
 def onnxruntime_web() -> Path:
@@ -120,10 +122,23 @@ def _model(key: str, title: str, weights: Weights, source: Path, folder: Path) -
     target = folder / "models" / key
     shutil.copytree(source, target)
     about = json.loads((source / "model.json").read_text(encoding="utf-8"))
-    found = [{"name": path.name, "path": path.relative_to(folder).as_posix(), "bytes": path.stat().st_size,
-              "sha256": hashlib.sha256(path.read_bytes()).hexdigest()} for path in sorted(target.iterdir())]
+    found = [_file(path, folder) for path in sorted(target.iterdir())]
     return {"key": key, "title": title, "id": str(weights), "files": found, "languages": sorted(about["languages"]),
             "tuned_for": about["tuned_for"], "task": about["task"], "text_language": about["text_language"]}
+
+
+def _speech_detector(folder: Path) -> dict[str, Any]:
+    """Copy Silero VAD in the form that reads many frames at once; it gives the server's probabilities."""
+    target = folder / "models" / VAD
+    target.parent.mkdir(exist_ok=True)
+    shutil.copyfile(silero_file(VAD), target)
+    return _file(target, folder)
+
+
+def _file(path: Path, folder: Path) -> dict[str, Any]:
+    """A file that the page fetches by itself, and how it knows that it is the right one."""
+    return {"name": path.name, "path": path.relative_to(folder).as_posix(), "bytes": path.stat().st_size,
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
 def _card(base: Weights, fine_tuned: Weights) -> str:

@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # also from a c
 import httpx2
 from browser_bundle import APP as BROWSER
 from browser_bundle import build_browser
+from browser_check import TestSet, check_conversion
 from bundle import APPS, Weights, build
 from checks import Target, account, targets
 from huggingface_hub import HfApi
@@ -46,10 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
-    apps = list(APPS) if "all" in options.apps else list(dict.fromkeys(options.apps))
-    if BROWSER in apps and len(apps) > 1:
-        raise UserError("The page without a server is deployed by itself", got=" ".join(apps),
-                        hint=f"its checkpoints are smaller ones: deploy {BROWSER} alone")
+    apps = _apps(options)
     defaults = SMALL if BROWSER in apps else (BASE, FINE_TUNED)
     base, fine_tuned = (_weights(given or default) for given, default in
                         zip((options.base, options.fine_tuned), defaults, strict=True))
@@ -65,6 +63,9 @@ def _run(options: argparse.Namespace) -> None:
                else build(app, options.out, base, fine_tuned) for app in apps}
     for folder in folders.values():
         print(f"Built {folder}", flush=True)
+    if options.test_set:
+        test = TestSet(options.test_set, options.language, options.bound)
+        check_conversion(folders[BROWSER], {"fine-tuned": fine_tuned, "base": base}, test)
     if not wanted:
         return
     for target in wanted:
@@ -76,6 +77,18 @@ def _run(options: argparse.Namespace) -> None:
     if BROWSER in apps and not options.private:
         print(f"Two places link to it once they are made again: the suite's front page (make deploy APPS=suite) and "
               f"the model's card (python -m training.publish RUN {fine_tuned.model_id})", flush=True)
+
+
+def _apps(options: argparse.Namespace) -> list[str]:
+    """The apps asked for, each once. Raises UserError for what does not go together."""
+    apps = list(APPS) if "all" in options.apps else list(dict.fromkeys(options.apps))
+    if BROWSER in apps and len(apps) > 1:
+        raise UserError("The page without a server is deployed by itself", got=" ".join(apps),
+                        hint=f"its checkpoints are smaller ones: deploy {BROWSER} alone")
+    if options.test_set and BROWSER not in apps:
+        raise UserError("Only the page without a server is compared with its checkpoints", got=" ".join(apps),
+                        hint=f"leave --test-set out, or deploy {BROWSER}")
+    return apps
 
 
 def _plan(target: Target, folder: Path, base: Weights, fine_tuned: Weights, options: argparse.Namespace) -> str:
@@ -112,6 +125,11 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
                         help=f"{FINE_TUNED} if not given; of {BROWSER} {SMALL[1]}")
     parser.add_argument("--allow", action="append", default=[], metavar="ID",
                         help="another checkpoint that visitors may load in compare; repeat it for more")
+    parser.add_argument("--test-set", metavar="ZIP|OWNER/NAME",
+                        help=f"clips on which {BROWSER}'s converted checkpoints are compared with the originals; "
+                        "nothing is sent where one is worse by more than --bound")
+    parser.add_argument("--language", metavar="CODE", help="of the test set; what FINE_TUNED was tuned for by default")
+    parser.add_argument("--bound", type=float, default=2.0, metavar="POINTS", help="of word error rate, 2 if not given")
     parser.add_argument("--private", action="store_true", help="only you and your organisation see the Space")
     parser.add_argument("--more-spaces", action="store_true", help="the account may host more than two")
     parser.add_argument("--yes", action="store_true", help="do it without asking")

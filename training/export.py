@@ -1,11 +1,11 @@
 """python -m training.export RUN [key=value ...]: a run's model for other programs, each form proven.
 
 Enters: a run's folder. Leaves RUN/export/: ctranslate2-int8/, ctranslate2-float16/, ggml-model.bin and export.json;
-where asked for onnx-float32/, onnx-float16/ and onnx-int8/. With checkpoint=base the same of the run's base, in
-RUN/export-base/. Every form is opened in the real program (faster-whisper, whisper.cpp by pywhispercpp, onnxruntime)
-and its WER on real clips is held against the original's in float32 at 30 s, as those programs read; one that is worse
-by more than a bound is an error, and its file is removed. The original is also scored as it is served: on the same
-clips that is the number of `training.evaluation` and of the card.
+where asked for ggml-model-q5_1.bin, onnx-float32/, onnx-float16/ and onnx-int8/. With checkpoint=base the same of the
+run's base, in RUN/export-base/. Every form is opened in the real program (faster-whisper, whisper.cpp by pywhispercpp,
+onnxruntime) and its WER on real clips is held against the original's in float32 at 30 s, as those programs read; one
+that is worse by more than a bound is an error, and its file is removed. The original is also scored as it is served: on
+the same clips that is the number of `training.evaluation` and of the card.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ from training.model import small_adapter
 from training.onnx_form import PRECISIONS, OnnxRecogniser, write_onnx
 
 ONNX = tuple(f"onnx-{precision}" for precision in PRECISIONS)
-FORMS = ("ctranslate2-int8", "ctranslate2-float16", "ggml", "adapter", *ONNX)
+GGML = {"ggml": "ggml-model.bin", "ggml-q5_1": "ggml-model-q5_1.bin"}
+FORMS = ("ctranslate2-int8", "ctranslate2-float16", "ggml", "ggml-q5_1", "adapter", *ONNX)
 Recognise = Callable[[np.ndarray, str], str]  # samples, language of the speech -> text
 CHILD_SECONDS = 600  # a large model takes its time to load
 CHILD_MEMORY = 4 << 30  # bytes beside the weights: Python and whisper.cpp's buffers
@@ -122,14 +123,14 @@ def _all_written(forms: list[str], model: Path, folder: Path, *, room: bool) -> 
 
 def _written(form: str, model: Path, folder: Path, graph: Path) -> Path:
     """The form's file or folder; it appears whole or not at all."""
-    path = folder / ("ggml-model.bin" if form == "ggml" else form)
+    path = folder / GGML.get(form, form)
     draft = folder / f".{path.name}.draft"
     if draft.is_dir():
         shutil.rmtree(draft)
     if form in ONNX:
         graph.replace(draft)
-    elif form == "ggml":
-        write_ggml(model, draft)
+    elif form in GGML:
+        write_ggml(model, draft, five_bits=form == "ggml-q5_1")
     elif form == "adapter":
         _write_adapter(model.parent, draft)
     else:
@@ -155,7 +156,7 @@ def _opened(form: str, path: Path, model: Path, config: Config) -> Recognise:
         return lambda samples, language: recogniser.text(samples, language, config.task)
     if form == "adapter":
         return _original(path, config, engine="auto", compute_type="auto", full=False)
-    if form == "ggml":
+    if form in GGML:
         return _in_whisper_cpp(path, config)
     return _in_faster_whisper(path, form.rpartition("-")[2], config)
 

@@ -2,6 +2,9 @@
 
 Enters: a folder in transformers' form. Leaves: the file. Format: whisper.cpp, `whisper_model_load` in src/whisper.cpp:
 magic, eleven sizes, mel filters, tokens, then tensors under the names of openai/whisper, dimensions reversed.
+
+Matrices in float16 or in 5 bits, `q5_1`: blocks of 32 weights with a scale and a least value of their own, 24 bytes
+(`block_q5_1` of ggml/src/ggml-common.h; the rounding is `quantize_row_q5_1_ref`).
 """
 
 from __future__ import annotations
@@ -21,7 +24,10 @@ from shared.errors import UserError
 from shared.whisper_constants import DECODER_POSITIONS, ENCODER_POSITIONS
 
 MAGIC = 0x67676D6C
-FLOAT32, FLOAT16 = 0, 1
+FLOAT32, FLOAT16, Q5_1 = 0, 1, 7  # ggml_type
+FILE_FLOAT16, FILE_Q5_1 = 1, 9  # ggml_ftype
+FORMAT_OF_BLOCKS = 2 * 1000  # GGML_QNT_VERSION times its factor: added to the ftype of a file with blocks
+BLOCK = 32  # weights
 N_TEXT_TOKENS = {51864: 50256, 51865: 50257, 51866: 50257}  # without the special ones, which whisper.cpp knows itself
 OUTER = {
     "encoder.embed_positions.weight": "encoder.positional_embedding",
@@ -38,17 +44,23 @@ INNER = {
 }
 
 
-def write_ggml(folder: Path, path: Path) -> None:
-    """Matrices in float16; vectors and positions in float32, as whisper.cpp expects them."""
+def write_ggml(folder: Path, path: Path, *, five_bits: bool = False) -> None:
+    """Matrices in float16, or in 5 bits; vectors and positions in float32, as whisper.cpp expects them.
+
+    Raises UserError for a shape that whisper.cpp has no room for.
+    """
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     _check_shape(config)
+    if five_bits and config["d_model"] % BLOCK:
+        raise UserError("A model of this width cannot be written in blocks", got=config["d_model"],
+                        limit=f"a multiple of {BLOCK}", hint="export the form ggml, in float16")
     tokens = _tokens(folder / "tokenizer.json", N_TEXT_TOKENS[config["vocab_size"]])
     filters = mel_filters(config["num_mel_bins"])
     sizes = [config[key] for key in (
         "vocab_size", "max_source_positions", "d_model", "encoder_attention_heads", "encoder_layers",
         "max_target_positions", "d_model", "decoder_attention_heads", "decoder_layers", "num_mel_bins")]
     with path.open("wb") as file:
-        file.write(struct.pack("<12i", MAGIC, *sizes, FLOAT16))
+        file.write(struct.pack("<12i", MAGIC, *sizes, FORMAT_OF_BLOCKS + FILE_Q5_1 if five_bits else FILE_FLOAT16))
         file.write(struct.pack("<2i", *filters.shape) + filters.tobytes())
         file.write(struct.pack("<i", len(tokens)))
         for token in tokens:
@@ -56,7 +68,7 @@ def write_ggml(folder: Path, path: Path) -> None:
         for part in weight_files(folder):
             for name, tensor in load_file(part).items():
                 if name != "proj_out.weight":  # tied to the token embedding
-                    _write_tensor(file, openai_name(name), tensor.float().numpy())
+                    _write_tensor(file, openai_name(name), tensor.float().numpy(), five_bits)
 
 
 def _check_shape(config: dict[str, Any]) -> None:
@@ -95,14 +107,38 @@ def openai_name(name: str) -> str:
     return name  # the two convolutions
 
 
-def _write_tensor(file: BinaryIO, name: str, values: np.ndarray) -> None:
+def _write_tensor(file: BinaryIO, name: str, values: np.ndarray, five_bits: bool) -> None:
     if re.search(r"conv\d\.bias", name):
         values = values[:, None]
-    half = values.ndim > 1 and "positional" not in name and not name.endswith("bias")
+    kind = FLOAT32
+    if values.ndim > 1 and "positional" not in name and not name.endswith("bias"):
+        kind = Q5_1 if five_bits and values.ndim == 2 else FLOAT16  # whisper.cpp reads convolutions in float16
     encoded = name.encode()
-    file.write(struct.pack("<3i", values.ndim, len(encoded), FLOAT16 if half else FLOAT32))
+    file.write(struct.pack("<3i", values.ndim, len(encoded), kind))
     file.write(struct.pack(f"<{values.ndim}i", *reversed(values.shape)) + encoded)
-    file.write(np.ascontiguousarray(values, dtype=np.float16 if half else np.float32).tobytes())
+    if kind == Q5_1:
+        file.write(in_five_bits(values))
+    else:
+        file.write(np.ascontiguousarray(values, dtype=np.float16 if kind == FLOAT16 else np.float32).tobytes())
+
+
+def in_five_bits(values: np.ndarray) -> bytes:
+    """q5_1: for each 32 weights a scale and the least of them in float16, all fifth bits as one number, then the low
+    four bits of weight i and of weight i + 16 in one byte.
+
+    values: float32 (n, a multiple of 32).
+    """
+    blocks = np.ascontiguousarray(values, dtype=np.float32).reshape(-1, BLOCK)
+    least = blocks.min(axis=1)
+    scale = (blocks.max(axis=1) - least) / np.float32(31)
+    by = np.divide(np.float32(1), scale, out=np.zeros_like(scale), where=scale > 0)
+    steps = ((blocks - least[:, None]) * by[:, None] + np.float32(0.5)).astype(np.uint8)
+    fields = [("scale", "<f2"), ("least", "<f2"), ("fifth", "<u4"), ("low", "u1", BLOCK // 2)]
+    made = np.zeros(len(blocks), dtype=fields)
+    made["scale"], made["least"] = scale, least
+    made["fifth"] = ((steps.astype(np.uint32) >> 4) << np.arange(BLOCK, dtype=np.uint32)).sum(axis=1, dtype=np.uint32)
+    made["low"] = (steps[:, : BLOCK // 2] & 15) | (steps[:, BLOCK // 2 :] << 4)
+    return made.tobytes()
 
 
 def _tokens(path: Path, n_tokens: int) -> list[bytes]:

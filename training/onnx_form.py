@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import logging
 import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,17 +44,22 @@ from training.onnx_network import DECODER_IN, DECODER_OUT, ENCODER_IN, ENCODER_O
 
 if TYPE_CHECKING:
     import onnx
+    import onnxruntime
 
+Step = Callable[..., Sequence[np.ndarray]]  # arrays of DECODER_IN -> arrays of DECODER_OUT
 PRECISIONS = ("float32", "float16", "int8")
+PARTS = ("encoder.onnx", "decoder.onnx")
 OPSET = 20  # the first with Gelu; onnxruntime 1.17 and later read it
 SMALL = 4096  # values: a constant of fewer stays in float32 (biases, norms)
 EXAMPLE_FRAMES = 440  # of the clip that the exporter runs once; its length leaves no trace
 
 
-def write_onnx(source: Path, folder: Path, precisions: tuple[str, ...] = PRECISIONS, *, room: bool = False) -> None:
+def write_onnx(source: Path, folder: Path, precisions: tuple[str, ...] = PRECISIONS, *, room: bool = False,
+               parts: tuple[str, ...] = PARTS) -> None:
     """Write the checkpoint `source` into the new folder `folder`, one folder in it for each precision.
 
     room: a stock checkpoint that is known to need only some seconds of silence behind a clip (`inference.context`).
+    parts: which of the two files are wanted.
     Raises UserError for a checkpoint that cannot be exported, or where the libraries are missing.
     """
     try:
@@ -66,13 +72,13 @@ def write_onnx(source: Path, folder: Path, precisions: tuple[str, ...] = PRECISI
     weights = Weights(source)
     draft = folder / "float32"
     draft.mkdir(parents=True)
-    _export_encoder(weights, draft / "encoder.onnx")
-    _export_decoder(weights, draft / "decoder.onnx")
+    for part in parts:
+        (_export_encoder if part == "encoder.onnx" else _export_decoder)(weights, draft / part)
     del weights
     for precision in precisions:
         made = folder / precision
         made.mkdir(exist_ok=True)
-        for part in ("encoder.onnx", "decoder.onnx"):
+        for part in parts:
             if precision == "float16":
                 _save(_halved(_open(draft / part)), made / part)
             elif precision == "int8":
@@ -245,13 +251,19 @@ class OnnxRecogniser:
 
     def __init__(self, folder: Path, source: Path) -> None:
         """folder: one precision of `write_onnx`. source: the checkpoint it was made of."""
-        import onnxruntime
-
         self._model = read_json(folder / "model.json")
         self._tokens: Tokens = tokens_of(source)
-        self._encoder, self._decoder = (
-            onnxruntime.InferenceSession(str(folder / f"{part}.onnx"), providers=["CPUExecutionProvider"])
-            for part in ("encoder", "decoder"))
+        self._encoder = _session(folder / "encoder.onnx")
+        self._step = self._decoder_of(folder, source)
+
+    def _decoder_of(self, folder: Path, source: Path) -> Step:
+        session = _session(folder / "decoder.onnx")
+        return lambda *given: session.run(None, dict(zip(DECODER_IN, given, strict=True)))
+
+    @property
+    def task(self) -> str:
+        """What the checkpoint was tuned to do."""
+        return str(self._model["task"])
 
     def text(self, samples: np.ndarray, language: str, task: str, *, full: bool = False) -> str:
         """samples: float32 at 16 kHz; more than 30 s are cut every 30 s. full: all of the context, padded."""
@@ -282,8 +294,7 @@ class OnnxRecogniser:
         no_speech = logprob = 0.0
         following, token = prompt[:at_start], -1  # alone first: what follows the start tells whether there is speech
         while token != at_end and len(ids) < limit:
-            given = (np.array(following, np.int64), keys, values, *cross)
-            logits, new_keys, new_values = self._decoder.run(None, dict(zip(DECODER_IN, given, strict=True)))
+            logits, new_keys, new_values = self._step(np.array(following, np.int64), keys, values, *cross)
             keys, values = np.concatenate([keys, new_keys]), np.concatenate([values, new_values])
             if len(keys) < len(prompt):
                 if self._model["no_speech"] is not None:
@@ -299,6 +310,12 @@ class OnnxRecogniser:
                 ids.append(token)
             following = [token]
         return Decoded(tuple(ids), logprob / (len(ids) + 1), no_speech, finished=token == at_end)
+
+
+def _session(path: Path) -> onnxruntime.InferenceSession:
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
 
 def _logprobs(logits: np.ndarray) -> np.ndarray:

@@ -88,18 +88,22 @@ class SpeechDetector:
         return x[:, :, 0]
 
 
-@functools.cache
-def _silero_weights() -> dict[str, torch.Tensor]:
-    # The wheel's safetensors file holds an older network: the TorchScript one is what `load_silero_vad` serves.
+def silero_file(name: str) -> Path:
+    """A file of the package silero-vad. Raises UserError where that is not installed."""
     # Found without importing silero_vad, whose import sets torch to one thread for the whole process.
     spec = importlib.util.find_spec("silero_vad")
     if spec is None or not spec.submodule_search_locations:
         raise UserError("The speech detector is not installed", got="no package silero_vad",
                         hint="pip install silero-vad")
+    return Path(spec.submodule_search_locations[0]) / "data" / name
+
+
+@functools.cache
+def _silero_weights() -> dict[str, torch.Tensor]:
+    # The wheel's safetensors file holds an older network: the TorchScript one is what `load_silero_vad` serves.
     import torch
 
-    path = Path(spec.submodule_search_locations[0]) / "data" / "silero_vad.jit"
-    return dict(torch.jit.load(path, map_location="cpu")._model.state_dict())
+    return dict(torch.jit.load(silero_file("silero_vad.jit"), map_location="cpu")._model.state_dict())
 
 
 @functools.cache

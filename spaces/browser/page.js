@@ -2,12 +2,12 @@
 
 import { record, samplesOf } from "./sound.js";
 import { SAMPLE_RATE } from "./mel.js";
-import { unit, wordErrors } from "./wer.js";
+import { separator, unit, wordErrors } from "./wer.js";
 
 const $ = (id) => document.getElementById(id);
 const worker = new Worker("worker.js", { type: "module" });
 const waiting = new Map(); // number of a question -> who asked it
-const state = { samples: null, recording: null, busy: false, models: [] };
+const state = { samples: null, name: "", recording: null, busy: false, running: null, models: [], vad: null };
 let asked = 0;
 
 worker.onmessage = ({ data }) => {
@@ -26,6 +26,7 @@ function ask(kind, given, progress = () => {}) {
   return new Promise((resolve, reject) => {
     waiting.set(++asked, { resolve, reject, progress });
     worker.postMessage({ id: asked, kind, ...given });
+    if (kind === "transcribe") state.running = asked;
   });
 }
 
@@ -33,7 +34,7 @@ async function start() {
   const response = await fetch("bundle.json");
   if (!response.ok) throw new Error(`bundle.json could not be fetched (status ${response.status}).`);
   const bundle = await response.json();
-  state.models = bundle.models;
+  [state.models, state.vad] = [bundle.models, bundle.vad];
   const choices = bundle.models.map(({ key, title }) => [key, title]);
   if (bundle.models.length > 1) choices.push(["both", "Both, side by side"]);
   $("checkpoint").replaceChildren(...choices.map(([value, text]) => new Option(text, value)));
@@ -56,6 +57,7 @@ async function take(file) {
   const samples = await samplesOf(file);
   if (samples.length < SAMPLE_RATE / 10) throw new Error("That is shorter than a tenth of a second.");
   state.samples = samples;
+  state.name = (file.name ?? "recording").replace(/\.[^.]*$/, "");
   $("player").src = URL.createObjectURL(file);
   $("player").hidden = false;
   tell(`${(samples.length / SAMPLE_RATE).toFixed(1)} s of sound.`);
@@ -79,45 +81,74 @@ async function pressRecord() {
 async function transcribe() {
   const chosen = $("checkpoint").value, reference = $("reference").value.trim(), language = $("language").value || null;
   const models = state.models.filter(({ key }) => chosen === "both" || key === chosen);
-  const keep = state.models.flatMap(({ files }) => files);
-  const sides = [];
+  const keep = [...state.models.flatMap(({ files }) => files), state.vad];
+  const seconds = state.samples.length / SAMPLE_RATE;
+  $("result").replaceChildren();
   try {
     for (const model of models) {
-      const { threads } = await ask("load", { model, keep }, ({ bytes, all }) => {
+      const { threads } = await ask("load", { model, vad: state.vad, keep }, ({ bytes, all }) => {
         tell(`Fetching ${model.title}: ${Math.round(bytes / 1e6)} of ${Math.round(all / 1e6)} MB`, bytes / all);
       });
       tell(`Transcribing with ${model.title} …`);
-      const seconds = state.samples.length / SAMPLE_RATE;
-      const found = await ask("transcribe", { model, samples: state.samples, language, task: model.task }, (so) => {
+      const side = sideOf(model);
+      $("result").append(side);
+      const running = ask("transcribe", { model, samples: state.samples, language, task: model.task }, (so) => {
         tell(`${model.title}: ${so.seconds.toFixed(0)} of ${seconds.toFixed(0)} s read`, so.seconds / seconds);
+        write(side, so);
       });
-      sides.push({ model, threads, seconds, ...found });
-      $("result").replaceChildren(...sides.map((side) => sideOf(side, reference)));
+      show();
+      const found = await running;
+      write(side, found);
+      finish(side, { model, threads, whole: seconds, ...found }, reference);
+      if (found.stopped) break;
     }
     tell("");
   } finally {
+    state.running = null;
     $("progress").hidden = true;
   }
 }
 
-// One checkpoint's text, and against the true text its word errors.
-function sideOf({ model, text, seconds, ms, threads, language, again }, reference) {
+function sideOf(model) {
   const side = element("div", "side");
   side.dataset.model = model.key;
-  side.append(element("h2", "", model.title));
-  const written = element("p", "text", text || "No speech was found.");
-  written.lang = language;
-  written.dir = "auto";
-  side.append(written);
-  if (reference) {
-    const found = wordErrors(reference, text, model.text_language ?? (model.task === "translate" ? "en" : language));
-    const rate = found.errors / Math.max(found.referenceLength, 1);
-    side.append(element("p", "rate", `${(100 * rate).toFixed(1)} %`),
-      element("p", "facts", `${found.errors} of ${found.referenceLength} ${unit(language)}s wrong`), aligned(found, language));
-  }
-  side.append(element("p", "facts", `${seconds.toFixed(1)} s of ${language} in ${(ms / 1000).toFixed(1)} s, ${threads} `
-    + `thread${threads > 1 ? "s" : ""}${again ? "; read again with 30 s of context, as the first text looked wrong" : ""}`));
+  side.append(element("h2", "", model.title), element("div", "text"));
   return side;
+}
+
+// What is new of the text; each passage knows when it begins.
+function write(side, { passages, language }) {
+  const text = side.querySelector(".text");
+  text.lang = language;
+  for (const { start, text: words } of passages.slice(text.childElementCount)) {
+    const written = element("p", "", words);
+    written.dir = "auto";
+    written.dataset.time = `${Math.floor(start / 60)}:${String(Math.floor(start % 60)).padStart(2, "0")}`;
+    text.append(written);
+  }
+}
+
+// The whole text, and against the true text its word errors.
+function finish(side, { model, text, passages, whole, seconds, ms, threads, language, again, stopped }, reference) {
+  const nothing = stopped ? "Stopped before the first words." : "No speech was found.";
+  if (!text) side.querySelector(".text").append(element("p", "", nothing));
+  if (reference && !stopped) {
+    const errors = wordErrors(reference, text, model.text_language ?? (model.task === "translate" ? "en" : language));
+    const rate = errors.errors / Math.max(errors.referenceLength, 1);
+    side.append(element("p", "rate", `${(100 * rate).toFixed(1)} %`),
+      element("p", "facts", `${errors.errors} of ${errors.referenceLength} ${unit(language)}s wrong`), aligned(errors, language));
+  }
+  const read = stopped ? `Stopped: ${seconds.toFixed(1)} of ${whole.toFixed(1)} s` : `${whole.toFixed(1)} s`;
+  side.append(element("p", "facts", `${read} of ${language} in ${(ms / 1000).toFixed(1)} s, ${threads} `
+    + `thread${threads > 1 ? "s" : ""}${again ? "; read again with 30 s of context, as the first text looked wrong" : ""}`));
+  if (text) side.append(download(model, passages.map((passage) => `${passage.text}\n`).join("")));
+}
+
+function download(model, text) {
+  const link = element("a", "download", "Save as text");
+  link.href = URL.createObjectURL(new Blob([text], { type: "text/plain;charset=utf-8" }));
+  link.download = `${state.name}${state.models.length > 1 ? `-${model.key}` : ""}.txt`;
+  return link;
 }
 
 function aligned({ steps }, language) {
@@ -125,7 +156,7 @@ function aligned({ steps }, language) {
     const one = element("span", step.kind === "hit" ? "" : `step ${step.kind}`);
     if (step.kind === "substitution") one.append(element("del", "", step.reference), element("ins", "", step.hypothesis));
     else one.append(step.reference || step.hypothesis);
-    return [one, unit(language) === "word" ? " " : ""];
+    return [one, separator(language)];
   });
   const paragraph = element("p", "diff");
   paragraph.append(...parts);
@@ -167,9 +198,15 @@ function show() {
   $("go").disabled = state.busy || !state.samples || state.recording !== null;
   $("record").disabled = state.busy;
   $("file").disabled = state.busy || state.recording !== null;
+  $("stop").hidden = state.running === null;
 }
 
 $("file").addEventListener("change", ({ target }) => { if (target.files[0]) doing(() => take(target.files[0])); });
 $("record").addEventListener("click", () => doing(pressRecord));
 $("go").addEventListener("click", () => doing(transcribe));
+$("stop").addEventListener("click", () => {
+  if (state.running === null) return;
+  worker.postMessage({ stop: state.running });
+  tell("Stopping after this passage …");
+});
 doing(start);

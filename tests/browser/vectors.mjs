@@ -1,8 +1,10 @@
 // Runs the page's modules on what Python sends: one JSON object in, one out. Arrays of float32 travel as base64.
+import fs from "node:fs";
+import { Decoder } from "../../spaces/browser/decoder.js";
 import { framesFor, logMel } from "../../spaces/browser/mel.js";
 import { textOf } from "../../spaces/browser/vocabulary.js";
 import { normalise, unit, wordErrors } from "../../spaces/browser/wer.js";
-import { pieces } from "../../spaces/browser/windows.js";
+import { FRAME, windows } from "../../spaces/browser/windows.js";
 
 const chunks = [];
 for await (const chunk of process.stdin) chunks.push(chunk);
@@ -10,15 +12,33 @@ const given = JSON.parse(Buffer.concat(chunks).toString("utf-8"));
 const floats = (text) => { const bytes = Buffer.from(text, "base64"); return new Float32Array(new Uint8Array(bytes).buffer); };
 const packed = (array) => Buffer.from(array.buffer, array.byteOffset, array.byteLength).toString("base64");
 
+let decoder = null;
+if (given.decoder) {
+  const kernel = fs.readFileSync(new URL("../../spaces/browser/kernel.wasm", import.meta.url));
+  const { buffer, byteOffset, length } = fs.readFileSync(given.decoder);
+  decoder = await Decoder.open(kernel, buffer.slice(byteOffset, byteOffset + length), given.model);
+}
+
 const kinds = {
+  logits: ({ keys, values, ids }) => {
+    decoder.begin(floats(keys), floats(values));
+    return packed(decoder.step(ids));
+  },
   frames: (seconds) => framesFor(seconds),
   mel: ({ samples, nMels, nFrames }) => packed(logMel(floats(samples), nMels, nFrames)),
   text: (ids) => textOf(ids, given.vocabulary),
   normalise: ([text, language]) => normalise(text, language),
   unit: (language) => unit(language),
   errors: ([reference, hypothesis, language]) => wordErrors(reference, hypothesis, language),
-  pieces: (samples) => pieces(floats(samples)).map((piece) => [piece.start, piece.samples.length]),
+  windows: async ({ samples, probabilities, ...how }) => {
+    const found = [], all = floats(probabilities);
+    const detect = async (at, frames) => all.subarray(at / FRAME, at / FRAME + frames);
+    for await (const { samples: speech, pieces } of windows(floats(samples), detect, how)) {
+      found.push([packed(speech), pieces.map(({ offset, start, length }) => [offset, start, length])]);
+    }
+    return found;
+  },
 };
-const answers = Object.fromEntries(Object.entries(kinds).filter(([kind]) => kind in given)
-  .map(([kind, work]) => [kind, given[kind].map(work)]));
+const answers = {};
+for (const [kind, work] of Object.entries(kinds)) if (kind in given) answers[kind] = await Promise.all(given[kind].map(work));
 process.stdout.write(JSON.stringify(answers));

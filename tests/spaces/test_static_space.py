@@ -5,17 +5,29 @@ from __future__ import annotations
 import importlib
 import json
 import re
+import zipfile
 from pathlib import Path
 
 import pytest
 from hub_server import HubServer
 from huggingface_hub import HfApi, SpaceCard
 from paths import ROOT
+from speech import clips
 
 from shared.errors import UserError
 from shared.system.command import USER_ERROR
 
 HUB_FILES = ("config.json", "generation_config.json", "tokenizer.json", "model.safetensors")
+
+
+def clips_zip(path: Path) -> None:
+    """Two Italian clips and the table of their texts."""
+    chosen = [clip for clip in clips("it") if clip.path.suffix == ".flac"][:2]
+    with zipfile.ZipFile(path, "w") as archive:
+        rows = ["file_name,text", *(f'{clip.path.name},"{clip.text}"' for clip in chosen)]
+        archive.writestr("metadata.csv", "\n".join(rows))
+        for clip in chosen:
+            archive.write(clip.path, clip.path.name)
 
 
 @pytest.fixture
@@ -62,10 +74,18 @@ def test_the_static_space_is_what_the_bundle_is(main, hub: HubServer, tmp_path: 
     for name in ("one", "two"):  # as many as a free account may host, which static ones are not counted among
         hub.add("space", f"tester/{name}", {"app.py": b""})
     chosen = ["--base", "tester/small", "--fine-tuned", "tester/small"]
-    code = main(["upload", "browser", "--out", str(tmp_path / "bundles"), *chosen, "--yes", "--private"])
+    clips_zip(tmp_path / "clips.zip")
+    tested = ["--test-set", str(tmp_path / "clips.zip"), "--language", "it"]
+    assert main(["upload", "browser", "--out", str(tmp_path / "bundles"), *chosen, "--yes", *tested,
+                 "--bound", "-1"]) == USER_ERROR  # nothing is better by a point than itself
+    assert "is worse than the checkpoint" in capsys.readouterr().err
+    assert [space.id for space in hub.store.repos("space")] == ["tester/one", "tester/two"]
+    code = main(["upload", "browser", "--out", str(tmp_path / "bundles"), *chosen, "--yes", "--private", *tested])
     printed = capsys.readouterr()
     assert code == 0, printed.err
     assert "Make the Space tester/whisper-browser: private, static, " in printed.out
+    rate = re.search(r"fine-tuned: ([\d.]+) % WER on 2 clips, in a browser ([\d.]+) % \(\+0.00\)", printed.out)
+    assert rate and rate[1] == rate[2] and "base: " in printed.out
     info = HfApi().space_info("tester/whisper-browser")
     assert info.sdk == "static" and info.private
     there = hub.read("space", "tester/whisper-browser")

@@ -31,6 +31,13 @@ def clips(language: str | None = None) -> tuple[Clip, ...]:
                  if language in (None, row["language"]))
 
 
+def sentences(path: Path, language: str, pause: float) -> str:
+    """Write a WAV of a language's clips with pauses between them; gives the text."""
+    chosen = clips(language)
+    _write(path, joined([clip.path for clip in chosen], pause).samples)
+    return " ".join(clip.text for clip in chosen)
+
+
 def long_talk(path: Path, seconds: float = 200.0) -> None:
     """Write a WAV of Italian prompts. No clip follows itself: what repeats is decoded again with a beam, slowly."""
     spoken = [clip.path for clip in clips("it")]

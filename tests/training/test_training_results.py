@@ -6,11 +6,14 @@ one word.
 
 from __future__ import annotations
 
+import ctypes
+import importlib.util
 import json
 import shutil
 import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from huggingface_hub import HfApi
@@ -29,7 +32,7 @@ from training.card import write_card
 from training.config import Config, Data
 from training.curves import curves
 from training.facts import gather
-from training.ggml import openai_name, write_ggml
+from training.ggml import BLOCK, in_five_bits, openai_name, write_ggml
 from training.publish import check_published, publish
 
 ITALIAN = ["it_priv-introsaved.flac", "it_vm-mailboxfull.flac", "it_vm-tmpexists.flac"]
@@ -238,6 +241,35 @@ def test_ggml_names():
     assert openai_name("model.decoder.layers.3.encoder_attn.k_proj.weight") == "decoder.blocks.3.cross_attn.key.weight"
     assert openai_name("model.encoder.layer_norm.bias") == "encoder.ln_post.bias"
     assert openai_name("model.encoder.conv1.weight") == "encoder.conv1.weight"
+
+
+def test_five_bits_are_ggmls_own(tmp_path):
+    """Byte for byte what whisper.cpp's library makes of the same weights."""
+    spec = importlib.util.find_spec("pywhispercpp")
+    libraries = sorted(Path(spec.origin).parents[1].glob("libggml-base.so*")) if spec and spec.origin else []
+    if not libraries:
+        pytest.skip("SKIPPED: no libggml-base of pywhispercpp here")
+    ggml = ctypes.CDLL(str(libraries[0]))
+    chance = np.random.default_rng(0)
+    values = chance.normal(0, 0.05, (40, 512)).astype(np.float32)
+    values[3], values[4, :64], values[5, 7] = 0, -0.25, 3e-4  # all the same, and one that stands out
+    made = ctypes.create_string_buffer(values.size // BLOCK * 24)
+    ggml.quantize_row_q5_1_ref(values.ctypes.data_as(ctypes.c_void_p), made, ctypes.c_int64(values.size))
+    assert in_five_bits(values) == made.raw
+    back = np.zeros_like(values)
+    ggml.dequantize_row_q5_1(in_five_bits(values), back.ctypes.data_as(ctypes.c_void_p), ctypes.c_int64(values.size))
+    widest = np.ptp(values.reshape(-1, BLOCK), axis=1).max()
+    assert np.abs(back - values).max() <= widest / 31 / 2 + 1e-3 * np.abs(values).max()
+
+
+def test_whisper_cpp_opens_five_bits(small, tmp_path):
+    pytest.importorskip("pywhispercpp")
+    sizes = {}
+    for five_bits in (False, True):
+        write_ggml(small / "model", tmp_path / "ggml.bin", five_bits=five_bits)
+        sizes[five_bits] = (tmp_path / "ggml.bin").stat().st_size
+    export.check_in_whisper_cpp(tmp_path / "ggml.bin")  # raises, where whisper.cpp refuses it
+    assert sizes[True] < 0.55 * sizes[False]
 
 
 @pytest.mark.parametrize("message, sizes", [

@@ -1,0 +1,67 @@
+;; The two products of decoder.js. kernel.wasm is made of this by wat2wasm (of wabt, or of the Python package wasmtime).
+(module
+  (import "env" "memory" (memory 1))
+
+  ;; y[row] += by * scales[row] * sum over col of w[row][col] * x[col].
+  ;; w: int8, x: int16, scales and y: float32. cols: a multiple of 32. No sum may leave int32.
+  (func (export "matvec") (param $w i32) (param $scales i32) (param $x i32) (param $y i32) (param $rows i32)
+        (param $cols i32) (param $by f32)
+    (local $one v128) (local $other v128) (local $part v128) (local $at i32) (local $end i32)
+    (local.set $end (i32.add (local.get $x) (i32.shl (local.get $cols) (i32.const 1))))
+    (loop $row
+      (local.set $one (v128.const i32x4 0 0 0 0))
+      (local.set $other (v128.const i32x4 0 0 0 0))
+      (local.set $at (local.get $x))
+      (loop $col
+        (local.set $part (v128.load (local.get $w)))
+        (local.set $one (i32x4.add (local.get $one)
+          (i32x4.dot_i16x8_s (i16x8.extend_low_i8x16_s (local.get $part)) (v128.load (local.get $at)))))
+        (local.set $other (i32x4.add (local.get $other)
+          (i32x4.dot_i16x8_s (i16x8.extend_high_i8x16_s (local.get $part)) (v128.load offset=16 (local.get $at)))))
+        (local.set $part (v128.load offset=16 (local.get $w)))
+        (local.set $one (i32x4.add (local.get $one)
+          (i32x4.dot_i16x8_s (i16x8.extend_low_i8x16_s (local.get $part)) (v128.load offset=32 (local.get $at)))))
+        (local.set $other (i32x4.add (local.get $other)
+          (i32x4.dot_i16x8_s (i16x8.extend_high_i8x16_s (local.get $part)) (v128.load offset=48 (local.get $at)))))
+        (local.set $w (i32.add (local.get $w) (i32.const 32)))
+        (local.set $at (i32.add (local.get $at) (i32.const 64)))
+        (br_if $col (i32.lt_u (local.get $at) (local.get $end))))
+      (local.set $one (i32x4.add (local.get $one) (local.get $other)))
+      (f32.store (local.get $y) (f32.add (f32.load (local.get $y))
+        (f32.mul (f32.mul (local.get $by) (f32.load (local.get $scales)))
+          (f32.convert_i32_s (i32.add
+            (i32.add (i32x4.extract_lane 0 (local.get $one)) (i32x4.extract_lane 1 (local.get $one)))
+            (i32.add (i32x4.extract_lane 2 (local.get $one)) (i32x4.extract_lane 3 (local.get $one))))))))
+      (local.set $y (i32.add (local.get $y) (i32.const 4)))
+      (local.set $scales (i32.add (local.get $scales) (i32.const 4)))
+      (br_if $row (local.tee $rows (i32.sub (local.get $rows) (i32.const 1))))))
+
+  ;; y[col] = sum over row of a[row] * m[row][col], all float32. stride: bytes from row to row. cols: a multiple of 16.
+  (func (export "vecmat") (param $m i32) (param $a i32) (param $y i32) (param $rows i32) (param $cols i32)
+        (param $stride i32)
+    (local $s0 v128) (local $s1 v128) (local $s2 v128) (local $s3 v128) (local $by v128) (local $at i32) (local $q i32)
+    (local $end i32)
+    (local.set $end (i32.add (local.get $a) (i32.shl (local.get $rows) (i32.const 2))))
+    (loop $block
+      (local.set $s0 (v128.const f32x4 0 0 0 0))
+      (local.set $s1 (v128.const f32x4 0 0 0 0))
+      (local.set $s2 (v128.const f32x4 0 0 0 0))
+      (local.set $s3 (v128.const f32x4 0 0 0 0))
+      (local.set $at (local.get $m))
+      (local.set $q (local.get $a))
+      (loop $row
+        (local.set $by (v128.load32_splat (local.get $q)))
+        (local.set $s0 (f32x4.add (local.get $s0) (f32x4.mul (local.get $by) (v128.load (local.get $at)))))
+        (local.set $s1 (f32x4.add (local.get $s1) (f32x4.mul (local.get $by) (v128.load offset=16 (local.get $at)))))
+        (local.set $s2 (f32x4.add (local.get $s2) (f32x4.mul (local.get $by) (v128.load offset=32 (local.get $at)))))
+        (local.set $s3 (f32x4.add (local.get $s3) (f32x4.mul (local.get $by) (v128.load offset=48 (local.get $at)))))
+        (local.set $at (i32.add (local.get $at) (local.get $stride)))
+        (local.set $q (i32.add (local.get $q) (i32.const 4)))
+        (br_if $row (i32.lt_u (local.get $q) (local.get $end))))
+      (v128.store (local.get $y) (local.get $s0))
+      (v128.store offset=16 (local.get $y) (local.get $s1))
+      (v128.store offset=32 (local.get $y) (local.get $s2))
+      (v128.store offset=48 (local.get $y) (local.get $s3))
+      (local.set $y (i32.add (local.get $y) (i32.const 64)))
+      (local.set $m (i32.add (local.get $m) (i32.const 64)))
+      (br_if $block (i32.gt_s (local.tee $cols (i32.sub (local.get $cols) (i32.const 16))) (i32.const 0))))))

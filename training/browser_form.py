@@ -1,0 +1,75 @@
+"""A checkpoint as the page without a server reads it: the encoder as ONNX, the decoder as its weights in 8 bits.
+
+Enters: a folder in transformers' form. Leaves: encoder.onnx, model.json and vocabulary.json as `onnx_form` writes them,
+and decoder.safetensors, which `spaces/browser/decoder.js` runs: onnxruntime-web takes five times as long for a step of
+one token (docs/apps.md).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from training.onnx_form import OnnxRecogniser, Step, write_onnx
+from training.onnx_network import Decoder, Weights
+
+PRECISION = "int8"
+DECODER = "decoder.safetensors"
+LARGEST = 127  # of a weight in 8 bits; symmetric, so that there is no zero point
+
+
+def write_browser(source: Path, folder: Path, *, room: bool = False) -> None:
+    """Write the checkpoint `source` into the new folder `folder`.
+
+    Args:
+        source: in transformers' form.
+        folder: is made.
+        room: as for `write_onnx`.
+
+    Raises:
+        UserError: the checkpoint cannot be exported, or the libraries are missing.
+    """
+    write_onnx(source, folder, (PRECISION,), room=room, parts=("encoder.onnx",))
+    for path in (folder / PRECISION).iterdir():
+        path.rename(folder / path.name)
+    (folder / PRECISION).rmdir()
+    write_decoder(Decoder(Weights(source)), folder / DECODER)
+
+
+def write_decoder(network: Decoder, path: Path) -> None:
+    """Matrices as (n_out, n_in) in 8 bits, with NAME.scales: one for each output. All else in float32."""
+    tensors = {}
+    for name, tensor in network.state_dict().items():
+        if tensor.dim() == 2 and name != "positions":
+            rows = tensor.T
+            scales = (rows.abs().amax(dim=1) / LARGEST).clamp(min=torch.finfo(torch.float32).tiny)
+            tensors[name] = (rows / scales[:, None]).round().to(torch.int8).contiguous()
+            tensors[f"{name}.scales"] = scales.contiguous()
+        else:
+            tensors[name] = tensor.float().contiguous()
+    save_file(tensors, path)
+
+
+def read_decoder(network: Decoder, path: Path) -> None:
+    """Give the network the weights of the file, widened to float32."""
+    stored = load_file(path)
+    network.load_state_dict({
+        name: (tensor.float() * stored[f"{name}.scales"][:, None]).T if tensor.dtype == torch.int8 else tensor
+        for name, tensor in stored.items() if not name.endswith(".scales")})
+
+
+class BrowserRecogniser(OnnxRecogniser):
+    """What the page does, in Python, with the page's files; products in float32 where the page has 13 to 16 bits."""
+
+    def _decoder_of(self, folder: Path, source: Path) -> Step:
+        network = Decoder(Weights(source))
+        read_decoder(network, folder / DECODER)
+
+        def step(*given: np.ndarray) -> list[np.ndarray]:
+            with torch.inference_mode():
+                return [tensor.numpy() for tensor in network(*map(torch.from_numpy, given))]
+
+        return step
