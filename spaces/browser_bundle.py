@@ -11,13 +11,14 @@ import json
 import os
 import shutil
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from bundle import ROOT, Weights, checked_card
 from huggingface_hub import SpaceCard
 
+from shared.audio import Waveform
 from shared.audio.vad import silero_file
 from shared.checkpoint import WITH_ROOM, Checkpoint, files
 from shared.errors import UserError
@@ -82,6 +83,14 @@ def converted(checkpoint: str) -> Path:
         write_browser(source, folder, room=found.model_id in WITH_ROOM)
 
     return made_once(f"browser-{key}", convert)
+
+
+def reader(folder: Path, checkpoint: str, language: str) -> Callable[[Waveform], str]:
+    """What the page reads with the converted checkpoint in `folder`, in Python: from a clip to its text."""
+    from training.browser_form import BrowserRecogniser
+
+    recogniser = BrowserRecogniser(folder, files(Checkpoint.parse(checkpoint), "transformers")[1])
+    return lambda waveform: recogniser.text(waveform.samples, language, recogniser.task)
 
 
 def onnxruntime_web() -> Path:

@@ -11,10 +11,11 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from browser_bundle import reader
 from bundle import Weights
 
 from shared.audio import Waveform
-from shared.checkpoint import Checkpoint, files
+from shared.checkpoint import Checkpoint
 from shared.errors import UserError
 from shared.inference import Transcriber
 from shared.testset import ClipSet, evaluate, hub_clips, zip_clips
@@ -48,7 +49,7 @@ def check_conversion(folder: Path, checkpoints: dict[str, Weights], test: TestSe
     readers: dict[str, Callable[[Waveform], str]] = {}
     for key, weights in checkpoints.items():
         readers[key] = _original(originals[key], language)
-        readers[f"{key} in a browser"] = _in_a_browser(folder / "models" / key, weights, language)
+        readers[f"{key} in a browser"] = reader(folder / "models" / key, str(weights), language)
     with _opened(test.name) as clips:
         found = evaluate(clips, readers, language=language)
     rates = {name: 100 * score.wer for name, score in zip(found.names, found.scores, strict=True)}
@@ -69,10 +70,3 @@ def _opened(name: str) -> AbstractContextManager[ClipSet]:
 def _original(transcriber: Transcriber, language: str) -> Callable[[Waveform], str]:
     task = transcriber.facts.task
     return lambda waveform: transcriber.transcribe(waveform, language=language, task=task).text
-
-
-def _in_a_browser(folder: Path, weights: Weights, language: str) -> Callable[[Waveform], str]:
-    from training.browser_form import BrowserRecogniser  # here: the bundle was made with it
-
-    recogniser = BrowserRecogniser(folder, files(Checkpoint.parse(str(weights)), "transformers")[1])
-    return lambda waveform: recogniser.text(waveform.samples, language, recogniser.task)
