@@ -1,7 +1,7 @@
 """A checkpoint as the page without a server reads it: the encoder as ONNX, the decoder as its weights in 8 bits.
 
 Enters: a folder in transformers' form. Leaves: encoder.onnx, model.json and vocabulary.json as `onnx_form` writes them,
-and decoder.safetensors, which `spaces/browser/decoder.js` runs: onnxruntime-web takes five times as long for a step of
+and decoder.safetensors, which `spaces/browser/decoder.js` runs: onnxruntime-web takes four times as long for a step of
 one token (docs/apps.md).
 """
 

@@ -42,6 +42,11 @@ def test_the_page_is_not_one_of_several_apps(main, hub: HubServer, capsys):
     assert "deployed by itself" in capsys.readouterr().err and not hub.store.repos("space")
 
 
+def test_only_the_page_is_compared_with_its_checkpoints(main, hub: HubServer, tmp_path: Path, capsys):
+    assert main(["upload", "suite", "--test-set", str(tmp_path / "clips.zip"), "--yes"]) == USER_ERROR
+    assert "Only the page without a server is compared" in capsys.readouterr().err and not hub.store.repos("space")
+
+
 def test_a_gradio_space_of_that_name_is_left_alone(main, hub: HubServer, capsys):
     hub.add("space", "tester/whisper-browser", {"app.py": b""})
     assert main(["upload", "browser", "--yes"]) == USER_ERROR
