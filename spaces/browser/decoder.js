@@ -1,8 +1,8 @@
 // Whisper's decoder, one token after the other, from decoder.safetensors: `Decoder` of training/onnx_network.py.
 //
-// A step of one token multiplies each weight once. onnxruntime-web lays the weights out anew for every such product, which
-// costs more than the product; the two loops of kernel.wat read them as they lie. Weights have 8 bits, what they are
-// multiplied with 13 to 16, sums 32; all else is float32.
+// A step of one token multiplies each weight once. onnxruntime-web lays the weights out anew for every such product (its
+// 8-bit products in WASM have no packed form), which costs more than the product; the two loops of kernel.wat read them as
+// they lie. Weights have 8 bits, what they are multiplied with 13 to 16, sums 32; all else is float32.
 
 const EPSILON = 1e-5;
 const SUM = 2 ** 31 - 1, WEIGHT = 127; // the largest sum, the largest weight

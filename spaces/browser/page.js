@@ -38,10 +38,8 @@ async function start() {
   const choices = bundle.models.map(({ key, title }) => [key, title]);
   if (bundle.models.length > 1) choices.push(["both", "Both, side by side"]);
   $("checkpoint").replaceChildren(...choices.map(([value, text]) => new Option(text, value)));
-  const names = new Intl.DisplayNames(["en"], { type: "language" });
-  const name = (code) => { try { return names.of(code) ?? code; } catch { return code; } };
-  const codes = [...bundle.models[0].languages].sort((a, b) => name(a).localeCompare(name(b)));
-  $("language").replaceChildren(new Option("Detect", ""), ...codes.map((code) => new Option(name(code), code)));
+  const codes = [...bundle.models[0].languages].sort((a, b) => nameOf(a).localeCompare(nameOf(b)));
+  $("language").replaceChildren(new Option("Detect", ""), ...codes.map((code) => new Option(nameOf(code), code)));
   $("language").value = bundle.models[0].tuned_for?.[0] ?? "";
   tell("Record something or choose a file.");
   const size = (model) => Math.round(model.files.reduce((sum, file) => sum + file.bytes, 0) / 1e6);
@@ -50,6 +48,16 @@ async function start() {
   // In the background: the page works at once, and without it as well, only not without a network.
   navigator.serviceWorker?.register("service-worker.js")
     .catch((error) => console.warn(`The page is not kept for use without a network: ${error.message}`));
+}
+
+const names = new Intl.DisplayNames(["en"], { type: "language" });
+
+function nameOf(code) {
+  try {
+    return names.of(code) ?? code;
+  } catch { // none that the browser knows
+    return code;
+  }
 }
 
 async function take(file) {
@@ -139,7 +147,7 @@ function finish(side, { model, text, passages, whole, seconds, ms, threads, lang
       element("p", "facts", `${errors.errors} of ${errors.referenceLength} ${unit(language)}s wrong`), aligned(errors, language));
   }
   const read = stopped ? `Stopped: ${seconds.toFixed(1)} of ${whole.toFixed(1)} s` : `${whole.toFixed(1)} s`;
-  side.append(element("p", "facts", `${read} of ${language} in ${(ms / 1000).toFixed(1)} s, ${threads} `
+  side.append(element("p", "facts", `${read} of ${nameOf(language)} in ${(ms / 1000).toFixed(1)} s, ${threads} `
     + `thread${threads > 1 ? "s" : ""}${again ? "; read again with 30 s of context, as the first text looked wrong" : ""}`));
   if (text) side.append(download(model, passages.map((passage) => `${passage.text}\n`).join("")));
 }

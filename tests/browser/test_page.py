@@ -85,7 +85,8 @@ def test_the_text_is_the_servers_and_the_errors_are_counted_alike(bundle, browse
         for clip in CLIPS:
             text = transcribed(page, clip.path, reference=clip.text)
             errors = word_errors(clip.text, text, "it")
-            assert f"{errors.errors} of {errors.reference_length} words wrong" in page.locator("#result").inner_text()
+            shown = page.locator("#result").inner_text()
+            assert f"{errors.errors} of {errors.reference_length} words wrong" in shown and " s of Italian in " in shown
             between = word_errors(server.transcribe(clip.path, language="it").text, text, "it")
             found, wanted, wrong = found + between.errors, wanted + between.reference_length, wrong + errors.errors
         assert found / wanted <= 0.1 and wrong / wanted <= 0.15
