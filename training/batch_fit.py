@@ -10,6 +10,7 @@ nothing.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import dataclasses
 import gc
@@ -35,6 +36,7 @@ from training.schedule import Draw
 
 N_MEASURED = 3  # batches timed, after one of the longest clips: what fits that fits all
 SECONDS_UNSAID = 5.0  # a trial that takes longer is reported, so that nobody takes the program for stuck
+_earlier_peaks_mb = [0.0]  # of this process, before a peak was counted anew
 STEPS_BETWEEN_RELEASES = 3  # what was given back has to be asked for again, some 0.3 s for whisper-base
 Say = Callable[[str], None]
 
@@ -187,9 +189,14 @@ class ReleaseFreeMemory(TrainerCallback):
 
 
 def peak_mb() -> int | None:
-    """MB this process has held at most: on the GPU if there is one, else of memory; None where the system won't say."""
+    """MB this process has held at most: on the GPU if there is one, else of memory; None where the system won't say.
+
+    On Linux not by getrusage, whose peak of a child begins with what its parent held when it started it.
+    """
     if torch.cuda.is_available():
         return round(torch.cuda.max_memory_allocated() / 1e6)
+    with contextlib.suppress(OSError, KeyError):
+        return round(max(_status_mb("VmHWM"), *_earlier_peaks_mb))
     try:
         import resource
     except ImportError:  # Windows
@@ -217,6 +224,7 @@ def growth_mb(work: Callable[[], object]) -> float | None:
     if trim is not None:
         trim(0)  # what earlier work has left would be used again and not be seen
     try:
+        _earlier_peaks_mb.append(_status_mb("VmHWM"))
         Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
         before = _status_mb("VmRSS")
         work()

@@ -164,8 +164,9 @@ def _one_run(config: Config, run: dict[str, Any]) -> str:
     steps = config.steps
     context = "cropped to the clips" if config.context.crop else "30 s"
     method = f"LoRA, rank {config.method.lora_rank}" if config.method.kind == "lora" else config.method.kind
-    return (f"`python -m training.finetune training/configs/{config.name}.yaml`: {method}, {steps.max_steps} steps of "
-            f"{steps.batch_size * steps.accumulation} clips, {steps.optimizer}, learning rate {steps.learning_rate:g}, "
+    rate = f"learning rate {steps.learning_rate:g}" if steps.learning_rate else "the usual learning rate"
+    return (f"`python -m training.finetune config.yaml`, with the settings below as config.yaml: {method}, "
+            f"{steps.max_steps} steps of {steps.batch_size * steps.accumulation} clips, {steps.optimizer}, {rate}, "
             f"encoder context {context}, seed {config.seed}, {run['seconds'] / 60:.0f} minutes; the checkpoint of step "
             f"{run['step']} was the best by WER on the validation split{_validated(run)}.\n\n"
             f"```yaml\n{yaml.safe_dump(settings.plain(config), sort_keys=False, allow_unicode=True)}```\n")

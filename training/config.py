@@ -11,7 +11,7 @@ import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 
@@ -23,6 +23,12 @@ from shared.whisper_constants import WINDOW_SECONDS
 COMPLETE = "complete"  # an empty file, written last into a folder that is whole
 PROGRESS = "progress.json"  # step, max_steps and the last loss and validation WER
 PICTURE = "curves.svg"
+# Whisper's own highest learning rates in pre-training by width of the model, tiny to large (arXiv:2212.04356, appendix
+# F). An author of it is reported to have fine-tuned with 6.25e-6, a fortieth of medium's
+# (https://github.com/bofenghuang/community-events/blob/main/whisper-fine-tuning-event/readme_bh.md). LoRA with 20 times
+# that does well on whisper-base here (docs/training.md).
+PRETRAINING_RATES = {384: 1.5e-3, 512: 1e-3, 768: 5e-4, 1024: 2.5e-4, 1280: 1.75e-4}
+FULL_SHARE, LORA_FACTOR = 1 / 40, 20
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ class Steps:
     max_steps: int = 1000
     batch_size: int = 16  # clips in one forward pass
     accumulation: int = 1  # forward passes to one step
-    learning_rate: float = 2.5e-5  # about 40 times below pre-training's; LoRA wants some 20 times more
+    learning_rate: float | None = None  # at most, after the warmup; None: by the base's width and the method
     warmup: float = 0.1  # share of the steps
     schedule: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
     optimizer: Literal["adamw", "adagrad", "adafactor", "adamw-8bit"] = "adamw"
@@ -140,6 +146,25 @@ class Config:
         return {f"<|{code}|>": f"<|{like}|>" for code, like in sorted(self.language_tokens.items())}
 
 
+def usual_rate(d_model: int, kind: str) -> float:
+    """The learning rate for a base of this width, by the method.
+
+    A width between two of Whisper's own gets the rate of the next wider one; one beyond all, that of the widest.
+
+    >>> [usual_rate(width, "full") for width in (512, 768, 1280)], round(usual_rate(768, "lora"), 6)
+    ([2.5e-05, 1.25e-05, 4.375e-06], 0.00025)
+    """
+    width = min((known for known in PRETRAINING_RATES if known >= d_model), default=max(PRETRAINING_RATES))
+    return PRETRAINING_RATES[width] * FULL_SHARE * (LORA_FACTOR if kind == "lora" else 1)
+
+
+def with_rate(config: Config, d_model: int) -> Config:
+    """The config with its learning rate written out, for a base of this width."""
+    if config.steps.learning_rate is not None:
+        return config
+    return replace(config, steps=replace(config.steps, learning_rate=usual_rate(d_model, config.method.kind)))
+
+
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """The run described by a YAML file, with `key=value` overrides on top. Raises UserError."""
     path = Path(path)
@@ -147,9 +172,24 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     return checked(read(Config, values, path.name))
 
 
-def of(values: dict) -> Config:
-    """The config that `plain` made this of, as run.json holds it."""
-    return checked(read(Config, values, "run.json"))
+def of(values: dict[str, Any]) -> Config:
+    """The config that `plain` made this of, as run.json holds it; also one of an earlier version. Raises UserError."""
+    return checked(read(Config, _without_retired(values), "run.json"))
+
+
+def of_run(folder: Path) -> Config:
+    """The config that a run was made with, from its folder; also one of an earlier version. Raises UserError."""
+    path = folder / "config.yaml"
+    return checked(read(Config, _without_retired(parsed(path, (), Path(__file__).with_name("configs"))), str(path)))
+
+
+def _without_retired(values: dict[str, Any]) -> dict[str, Any]:
+    """A person's own config is refused where it has such a key; a run that is done cannot be asked to correct it."""
+    kept = dict(values)
+    for part, key in RETIRED:
+        if isinstance(kept.get(part), dict):
+            kept[part] = {name: value for name, value in kept[part].items() if name != key}
+    return kept
 
 
 def save(config: Config, path: Path) -> None:
@@ -158,11 +198,13 @@ def save(config: Config, path: Path) -> None:
 
 
 def same_run(config: Config, before: Config) -> Config:
-    """The config with the batch size that the run was fitted to when it began. Raises UserError if it is another run's.
+    """The config with the batch size and learning rate the run was given when it began. Raises UserError if another's.
 
     before: what the run's folder has.
     """
     fitted = replace(config.steps, batch_size=before.steps.batch_size, accumulation=before.steps.accumulation)
+    if fitted.learning_rate is None:
+        fitted = replace(fitted, learning_rate=before.steps.learning_rate)
     config = replace(config, steps=fitted)
     if config != before:
         now = plain(config)
@@ -172,6 +214,9 @@ def same_run(config: Config, before: Config) -> Config:
                         hint="give the run another name, or remove the folder")
     return config
 
+
+# Settings that runs of earlier versions have, and that say nothing of the model that came out.
+RETIRED = (("steps", "eval_max_tokens"),)
 
 # What each number may be: with others a run ends in a library's error, learns nothing, or learns nonsense.
 RANGES: dict[str, tuple[float, float]] = {
@@ -187,7 +232,7 @@ RANGES: dict[str, tuple[float, float]] = {
 def _check_ranges(config: Config) -> None:
     for key, (low, high) in RANGES.items():
         value = operator.attrgetter(key)(config)
-        if not low <= value <= high:  # NaN is in no range
+        if value is not None and not low <= value <= high:  # NaN is in no range
             raise UserError(f"{key} is out of range", got=value, limit=f"{low:g} to {high:g}",
                             hint="set it within that")
     for source in config.data:

@@ -92,7 +92,7 @@ def evaluate(run: str | Path, options: Options = Options(), *, say: Callable[[st
     Raises UserError if the run has no model yet, or a data set is missing.
     """
     run = Path(run)
-    config = settings.load(run / "config.yaml")
+    config = settings.of_run(run)
     if not (run / "model" / "run.json").is_file():
         raise UserError("The run has no model yet", got=run, hint="let `python -m training.finetune` end first")
     folder = run / "evaluation"

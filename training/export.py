@@ -66,7 +66,7 @@ def export(run: str | Path, options: Options = Options(), *, say: Callable[[str]
     run = Path(run)
     if not (run / "model" / "run.json").is_file():
         raise UserError("The run has no model yet", got=run, hint="let `python -m training.finetune` end first")
-    config = settings.load(run / "config.yaml")
+    config = settings.of_run(run)
     forms = _forms(options)
     model = run / "model" if options.checkpoint == "fine-tuned" else _base(config)
     if config.added_tokens and options.checkpoint == "fine-tuned" and set(forms) - {"adapter", *ONNX}:

@@ -65,7 +65,7 @@ def gather(folder: str | Path) -> Facts:
     scores = folder / "evaluation" / "scores.json"
     if not scores.is_file():
         raise UserError("The run has not been evaluated", got=folder, hint=f"python -m training.evaluation {folder}")
-    config = settings.load(folder / "config.yaml")
+    config = settings.of_run(folder)
     manifests = {source.path: Path(source.path, "manifest.json") for source in config.data}
     return Facts(config, _json(folder / "run.json"), _json(scores),
                  {source: _json(path) for source, path in manifests.items() if path.is_file()})

@@ -8,6 +8,7 @@ goes on where it was. Trainer does the stepping; this module says what is fed, w
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import math
 import shutil
@@ -123,7 +124,7 @@ def train(config: Config, *, say: Callable[[str], None] = print) -> Path:
     set_seed(config.seed)
     folder = config.folder
     if (folder / "model" / COMPLETE).is_file():
-        settings.same_run(config, settings.load(folder / "config.yaml"))
+        settings.same_run(config, settings.of_run(folder))
         say(f"{folder} is done already")
         return folder
     _check_possible(config)
@@ -151,7 +152,7 @@ def _begun(config: Config) -> tuple[Config, bool]:
     """The config with the batch size a begun run was fitted to, and whether there is a checkpoint to go on from."""
     if not list(config.folder.glob(f"checkpoint-*/{COMPLETE}")):
         return config, False
-    return settings.same_run(config, settings.load(config.folder / "config.yaml")), True
+    return settings.same_run(config, settings.of_run(config.folder)), True
 
 
 def _check_possible(config: Config) -> None:
@@ -171,6 +172,7 @@ def _prepared(config: Config, say: Callable[[str], None], *, measured: bool) -> 
     validation = open_sets(config, "validation", config.eval_clips)
     languages = languages_of(config, train_rows)
     base, model, processor = load_base(config, languages)
+    config = settings.with_rate(config, model.config.d_model)
     multilingual = is_multilingual(model)
     tests = [open_split(source, "test") for source in config.data if list(Path(source.path, "data").glob("test-*"))]
     preflight.check_data(config, processor.tokenizer, train_rows, validation, tests, multilingual, say)
@@ -258,13 +260,18 @@ def _keep_best(trainer: Trainer, folder: Path) -> None:
     """Trainer has loaded the best checkpoint; write it as model/, and its adapter as adapter/."""
     target = folder / "model"
     shutil.rmtree(target, ignore_errors=True)
-    inner = plain(trainer.model)
     if trainer.config.method.kind == "lora":
         adapter = folder / "adapter"
         trainer.model.save_pretrained(adapter, save_embedding_layers=False)  # peft adds a resized one, whole
         complete(adapter, trainer.model, trainer.processing_class, trainer.run)
-        _merge(trainer, adapter, target)
+        generation = plain(trainer.model).generation_config
+        let_go(trainer)  # merging opens the base again, and there is room for one model
+        _, base_folder = files(Checkpoint.parse(trainer.config.base), "transformers")
+        merge_adapter(base_folder, adapter, target)
+        trainer.processing_class.save_pretrained(target)
+        generation.save_pretrained(target)
     else:
+        inner = plain(trainer.model)
         inner.save_pretrained(target)
         complete(target, inner, trainer.processing_class, trainer.run)
     (folder / "run.json").write_text(json.dumps(trainer.run, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -273,11 +280,14 @@ def _keep_best(trainer: Trainer, folder: Path) -> None:
     (target / COMPLETE).touch()
 
 
-def _merge(trainer: Trainer, adapter: Path, target: Path) -> None:
-    _, base_folder = files(Checkpoint.parse(trainer.config.base), "transformers")
-    merge_adapter(base_folder, adapter, target)
-    trainer.processing_class.save_pretrained(target)
-    plain(trainer.model).generation_config.save_pretrained(target)
+def let_go(trainer: Trainer) -> None:
+    """Give back the memory of the model, the optimiser and the engine's copy; the trainer trains no more after it."""
+    trainer.accelerator.free_memory()
+    for name in ("model", "optimizer", "lr_scheduler"):
+        setattr(trainer, name, None)
+        setattr(trainer.callback_handler, name, None)
+    trainer.model_wrapped = None
+    gc.collect()
 
 
 def main(arguments: list[str] | None = None) -> int:

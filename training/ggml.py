@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from safetensors.torch import load_file
+from safetensors import safe_open
 
 from shared.audio.features import mel_filters
 from shared.checkpoint import weight_files
@@ -66,9 +66,10 @@ def write_ggml(folder: Path, path: Path, *, five_bits: bool = False) -> None:
         for token in tokens:
             file.write(struct.pack("<i", len(token)) + token)
         for part in weight_files(folder):
-            for name, tensor in load_file(part).items():
-                if name != "proj_out.weight":  # tied to the token embedding
-                    _write_tensor(file, openai_name(name), tensor.float().numpy(), five_bits)
+            with safe_open(part, "pt") as tensors:  # one in memory at a time
+                for name in tensors.keys():  # noqa: SIM118 - it cannot be iterated
+                    if name != "proj_out.weight":  # tied to the token embedding
+                        _write_tensor(file, openai_name(name), tensors.get_tensor(name).float().numpy(), five_bits)
 
 
 def _check_shape(config: dict[str, Any]) -> None:

@@ -150,6 +150,9 @@ def trainable(model: WhisperForConditionalGeneration, config: Config, base: Chec
 
     The encoder's positions are sinusoids and stay as they are, as in Whisper's own training.
     """
+    if config.steps.gradient_checkpointing:  # from here on, so that the preflight measures it too
+        (getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable)(
+            {"use_reentrant": False})  # the other kind gives layers behind frozen ones no gradient
     method = config.method
     if method.kind == "lora":
         _check_targets(model, method.lora_targets)

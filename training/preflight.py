@@ -24,9 +24,11 @@ from shared.units import spoken_time
 from shared.wer import normalise
 from shared.whisper_constants import DECODER_POSITIONS
 from training.batch_fit import N_MEASURED, SECONDS_UNSAID, Trial, device_of_this_process, fitted, free_mb
-from training.config import Config
+from training.config import Config, usual_rate
 from training.data import Clips, Collator
+from training.model import plain
 
+FAR_RATE = 5  # times the usual learning rate, or a fifth of it: the runs of docs/training.md stay within 2
 ROWS_CHECKED = 20_000  # of text; more would take longer than the answer is worth
 Say = Callable[[str], None]
 T = TypeVar("T")
@@ -51,6 +53,7 @@ def measure(config: Config, model: torch.nn.Module, clips: Clips, collator: Coll
     n_trained = sum(p.numel() for p in parameters if p.requires_grad)
     n_all = sum(p.numel() for p in parameters)
     say(f"trained: {config.method.kind}, {n_trained / 1e6:.2f} of {n_all / 1e6:.1f} M parameters, from {config.base}")
+    _say_rate(config, model, say)
     say(f"data: {len(clips)} clips, {spoken_time(float(clips.durations.sum()))}; {steps.max_steps} steps of "
         f"{steps.batch_size} x {steps.accumulation} hear each {_passes(config, len(clips)):.1f} times")
     needed = steps.max_steps * steps.accumulation * seconds
@@ -65,6 +68,16 @@ def measure(config: Config, model: torch.nn.Module, clips: Clips, collator: Coll
                         limit=f"{state_mb:.0f} MB", hint="use LoRA, adafactor or a smaller base")
     _check_disk(config, n_all, n_trained, say)
     return config
+
+
+def _say_rate(config: Config, model: torch.nn.Module, say: Say) -> None:
+    """The learning rate, and where it is far from the usual one: that of another method or size is soon left in."""
+    usual = usual_rate(plain(model).config.d_model, config.method.kind)
+    rate = config.steps.learning_rate or usual
+    say(f"learning rate: {rate:.3g}")
+    if not 1 / FAR_RATE <= rate / usual <= FAR_RATE:
+        say(f"note: that is {rate / usual:.2g} times the {usual:.3g} which is usual for {config.method.kind} on a base "
+            "of this size")
 
 
 def _check_disk(config: Config, n_all: int, n_trained: int, say: Say) -> None:

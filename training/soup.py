@@ -103,7 +103,7 @@ def _part(folder: Path) -> Part:
     run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     if "parts" in run:
         raise UserError("This is a mixture already", got=folder, hint="mix the runs it was made of")
-    return Part(folder, settings.load(folder / "config.yaml"), run)
+    return Part(folder, settings.of_run(folder), run)
 
 
 def _checked(parts: Sequence[Part], out: Path, options: Options) -> None:

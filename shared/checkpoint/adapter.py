@@ -115,7 +115,8 @@ def merge_adapter(base_folder: Path, adapter_folder: Path, out_folder: Path) -> 
                         hint="use an earlier checkpoint of its training")
     out_folder.mkdir(parents=True, exist_ok=True)
     tied = torch.equal(state[OUTPUT], state[EMBEDDING])
-    _save(state, stored_types(base_folder), out_folder, tied)
+    del state
+    _save(merged, stored_types(base_folder), out_folder, tied)
     _copy_the_rest(base_folder, adapter_folder, out_folder)
     if tokenizer is not None:
         tokenizer.save_pretrained(out_folder)
@@ -213,10 +214,15 @@ def _is_tied_copy(name: str, folder: Path) -> bool:
             file.get_tensor(name), file.get_tensor(twin))
 
 
-def _save(state: dict[str, torch.Tensor], types: dict[str, torch.dtype], folder: Path, tied: bool) -> None:
-    """The tensors under their names in the base's types; the output layer only where it is not the embedding."""
+def _save(model: torch.nn.Module, types: dict[str, torch.dtype], folder: Path, tied: bool) -> None:
+    """The tensors under their names in the base's types; the output layer only where it is not the embedding.
+
+    Each takes the place of its float32 original before the next is made, so that there is never a second model.
+    """
     default = types.get(EMBEDDING, torch.float32)
-    kept = {name: tensor.to(types.get(name, default)).contiguous() for name, tensor in state.items()
+    for name, parameter in model.named_parameters():
+        parameter.data = parameter.data.to(types.get(name, default)).contiguous()
+    kept = {name: tensor.to(types.get(name, default)).contiguous() for name, tensor in model.state_dict().items()
             if name != OUTPUT or not tied}
     save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
 

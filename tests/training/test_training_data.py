@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import csv
+import json
 
 import datasets
 import numpy as np
 import pytest
+import yaml
 from paths import DATA, ROOT
 from transformers import WhisperProcessor
 
 from shared.audio import SAMPLE_RATE, load_audio
 from shared.audio.features import log_mel
+from shared.checkpoint import MODELS
 from shared.checkpoint.embedded import embedded_base_transformers
 from shared.errors import UserError
 from training.augment import add_noise, change_speed, spec_augment, telephone_band, wave_augment
-from training.config import Augment, Config, Context, Data, Extra, checked, load, save
+from training.config import Augment, Config, Context, Data, Extra, checked, load, of, of_run, save
 from training.data import IGNORED, Clips, Collator, open_split
 from training.schedule import Draw, LengthGrouped, mixed
 
@@ -206,6 +209,20 @@ def test_config_round_trip_overrides_and_refusals(tmp_path):
     with pytest.raises(UserError, match="italian"):
         load(tmp_path / "none.yaml")
     assert checked(loaded) is loaded
+
+
+def test_a_run_of_an_earlier_version_can_be_read(tmp_path):
+    """The shipped adapter's: its settings have a key that is gone. In a person's own config that key is refused."""
+    run = json.loads((MODELS / "whisper-base-it/run.json").read_text(encoding="utf-8"))
+    values = run["config"] | {"steps": run["config"]["steps"] | {"eval_max_tokens": 225}}
+    found = of(values)
+    assert (found.name, found.steps.max_steps, found.method.kind) == ("italian-lora", 150, "lora")
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    assert of_run(tmp_path) == found
+    with pytest.raises(UserError, match=r"unknown key.*eval_max_tokens"):
+        load(tmp_path / "config.yaml")
+    with pytest.raises(UserError, match="unknown key"):
+        of(values | {"steps": values["steps"] | {"nonsense": 1}})
 
 
 def test_a_missing_split_is_named(tmp_path):

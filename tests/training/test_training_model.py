@@ -27,7 +27,7 @@ from shared.errors import UserError
 from shared.inference import Transcriber
 from shared.options import Options
 from shared.wer import pooled, utterance_errors, word_errors
-from training.config import Config, Data, Extra, Method
+from training.config import Config, Data, Extra, Method, Steps
 from training.data import IGNORED, Clips, open_split
 from training.model import complete, load_base, plain, token_loss, trainable
 from training.validation import Validation, weights
@@ -81,6 +81,37 @@ def test_what_is_trained():
         encoder = any(p.requires_grad for name, p in model.named_parameters() if ".encoder." in name)
         assert encoder == (kind != "frozen-encoder")
     assert counts["full"] > counts["frozen-encoder"] > counts["lora"] == 540_672
+
+
+def test_gradient_checkpointing_is_on_from_the_start_and_changes_no_gradient():
+    """Before the Trainer has the model, so that the preflight measures what training will take."""
+    found = []
+    for checkpointing in (False, True):
+        base, model, _ = load_base(config())
+        torch.manual_seed(1)
+        steps = Steps(gradient_checkpointing=checkpointing)
+        model = trainable(model, config(method=Method(kind="lora", lora_rank=2), steps=steps), base).train()
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(weight, std=0.02)
+        held = 0
+
+        def count(tensor: torch.Tensor) -> torch.Tensor:
+            nonlocal held
+            held += tensor.nbytes
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+            output = model(input_features=features(200), decoder_input_ids=torch.tensor([[50258, 50274, 50359, 50363]]))
+        output.logits.square().mean().backward()
+        gradients = {name: weight.grad for name, weight in model.named_parameters() if weight.requires_grad}
+        found.append((held, gradients))
+    (plainly, expected), (sparingly, got) = found
+    assert sparingly < plainly / 2
+    assert expected.keys() == got.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(got[name], gradient)
+        assert got[name].abs().max() > 0, name
 
 
 def test_a_module_that_there_is_not_is_named():

@@ -128,6 +128,14 @@ def test_the_card_states_the_scores_and_the_limits(run, scores):
         assert words in card
 
 
+def test_the_card_has_the_config_that_repeats_the_run(small, tmp_path):
+    """The settings it prints, read as a config, are the run's: no file of the project is named, which may not exist."""
+    text = write_card(gather(small), "user/name")
+    assert "`python -m training.finetune config.yaml`" in text and "training/configs" not in text
+    (tmp_path / "config.yaml").write_text(text.split("```yaml\n")[1].split("```")[0], encoding="utf-8")
+    assert settings.load(tmp_path / "config.yaml") == settings.of_run(small)
+
+
 def test_publishing_gives_a_checkpoint_that_the_apps_open_at_that_commit(small, hub):
     messages: list[str] = []
     checkpoint = publish(small, "tester/whisper-base-it", say=messages.append)

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,11 +29,11 @@ from shared.checkpoint import facts
 from shared.errors import UserError
 from training import config as settings
 from training import preflight
-from training.batch_fit import STEPS_BETWEEN_RELEASES, ReleaseFreeMemory, Trial, fitted
+from training.batch_fit import STEPS_BETWEEN_RELEASES, ReleaseFreeMemory, Trial, fitted, growth_mb, peak_mb
 from training.config import Config, Data, Method, Steps
 from training.data import Clips, Collator, open_split
-from training.finetune import COMPLETE, main, train
-from training.model import load_base, trainable
+from training.finetune import COMPLETE, _prepared, let_go, main, train
+from training.model import load_base, plain, trainable
 
 TRAIN = ["it_priv-introsaved.flac", "it_vm-mailboxfull.flac", "en_austen-0880.flac", "en_austen-0890.ogg",
          "es_pls-hold-while-try.ogg", "ru_queue-youarenext.ogg"]
@@ -239,7 +240,7 @@ from pathlib import Path
 from training_world import tiny
 from training.config import Steps
 from training import preflight
-from training.batch_fit import STEPS_BETWEEN_RELEASES, ReleaseFreeMemory, Trial, fitted
+from training.batch_fit import STEPS_BETWEEN_RELEASES, ReleaseFreeMemory, Trial, fitted, growth_mb, peak_mb
 from training.data import Clips, Collator, open_split
 from training.model import load_base, trainable
 base, data, out = map(Path, sys.argv[1:])
@@ -320,3 +321,63 @@ def test_holes_in_the_heap_go_back_to_the_system():
     ReleaseFreeMemory().on_step_end(None, SimpleNamespace(global_step=STEPS_BETWEEN_RELEASES), None)
     assert before - psutil.Process().memory_info().rss > 200e6
     assert len(kept) == 60
+
+
+@pytest.mark.slow  # a start of torch and transformers
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux says what one process held at most")
+def test_the_peak_of_a_run_is_its_own_and_not_that_of_the_program_which_started_it():
+    """The page Train starts runs from a process that holds models."""
+    code = ("import subprocess, sys; held = b'x' * (2 << 30); "
+            "subprocess.run([sys.executable, '-c', 'from training.batch_fit import peak_mb; print(peak_mb())'])")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True,
+                          timeout=200)
+    assert 50 < int(done.stdout) < 1800
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux counts a peak anew")
+def test_a_peak_that_was_counted_anew_is_not_forgotten():
+    """The preflight counts anew what one batch takes; opening the model may have taken more."""
+    held = b"x" * (400 << 20)
+    before = peak_mb()
+    del held
+    assert growth_mb(lambda: None) < 300
+    assert peak_mb() >= before >= 400
+
+
+@pytest.mark.slow
+def test_the_model_has_gone_when_its_merged_copy_is_made(world, tmp_path):
+    """A large base would be in memory twice. Whatever comes to hold the model as well must let it go."""
+    steps = replace(tiny(world, tmp_path).steps, max_steps=1, eval_steps=1)
+    config = tiny(world, tmp_path, method=Method(kind="lora"), steps=steps)
+    trainer = _prepared(config, lambda line: None, measured=False)
+    trainer.train()
+    held = weakref.ref(plain(trainer.model))
+    let_go(trainer)
+    assert held() is None
+
+
+@pytest.mark.parametrize(("width", "kind", "rate"), [
+    (384, "full", 3.75e-5), (512, "full", 2.5e-5), (768, "full", 1.25e-5), (1280, "full", 4.375e-6),
+    (1000, "full", 6.25e-6), (64, "full", 3.75e-5), (2048, "full", 4.375e-6), (512, "lora", 5e-4),
+    (1280, "lora", 8.75e-5),
+])
+def test_the_learning_rate_follows_the_size_of_the_base_and_the_method(width, kind, rate):
+    assert settings.usual_rate(width, kind) == pytest.approx(rate)
+
+
+def test_a_rate_that_is_not_given_is_written_out_and_kept(world, tmp_path):
+    """The run's folder has the number; the same command without one goes on with it, and another's is another run."""
+    unset = tiny(world, tmp_path, steps=Steps(max_steps=2, batch_size=2, eval_steps=2, patience=0))
+    begun = _prepared(unset, lambda line: None, measured=False).config
+    assert begun.steps.learning_rate == pytest.approx(3.75e-5)  # of the narrowest
+    assert settings.same_run(unset, begun) == begun
+    with pytest.raises(UserError, match="steps differ"):
+        settings.same_run(replace(unset, steps=replace(unset.steps, learning_rate=1e-4)), begun)
+
+
+def test_a_rate_of_another_method_is_told(world, tmp_path):
+    """Left over from LoRA, with method.kind=full: it would ruin the base."""
+    lines: list[str] = []
+    config = tiny(world, tmp_path, steps=replace(tiny(world, tmp_path).steps, learning_rate=5e-4))
+    _prepared(config, lines.append, measured=True)
+    assert "note: that is 13 times the 3.75e-05 which is usual for full on a base of this size" in lines

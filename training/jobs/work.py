@@ -53,7 +53,7 @@ def train(path: str | Path, overrides: Sequence[str], options: Options, *,
     config = settings.load(path, overrides)
     sent.check(config)
     if (config.folder / MODEL).is_file():
-        settings.same_run(config, settings.load(config.folder / "config.yaml"))
+        settings.same_run(config, settings.of_run(config.folder))
         say(f"{config.folder} is done already")
         return config.folder
     if config.folder.is_dir() and any(config.folder.iterdir()):
@@ -93,7 +93,7 @@ def _same_as_stored(bucket: str, config: Config, stored: dict[str, int]) -> Conf
         return config
     with tempfile.TemporaryDirectory() as folder:
         hub.fetch(bucket, config.name, {"config.yaml": stored["config.yaml"]}, Path(folder))
-        before = settings.load(Path(folder, "config.yaml"))
+        before = settings.of_run(Path(folder))
     try:
         return settings.same_run(config, before)
     except UserError as error:
