@@ -1,8 +1,9 @@
 """The model's own work, on ZeroGPU inside `spaces.GPU`: in a process that holds a GPU for as long as it was asked for.
 
 Reading, decoding and finding speech stay outside. What crosses the border is pickled: windows and options in, text
-out; the models themselves are in memory before the process is forked (`loaded.LOADED`). `spaces` decorates the
-functions when this module is imported, and has to be imported before CUDA is used.
+out; the models themselves are in memory before the process is forked (`loaded.LOADED`). There `spaces` decorates the
+functions when this module is imported, before CUDA is used. Elsewhere it would do nothing, and is not imported: a tenth
+of a cold start of the command line.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
-import spaces
 from shared.audio.windows import Window
 from shared.errors import UserError
 from shared.inference import Transcriber
@@ -26,6 +27,18 @@ ON_ZERO_GPU = bool(os.environ.get("SPACES_ZERO_GPU"))
 # What a ZeroGPU call asks for before it runs, set against the visitor's daily quota: a start-up allowance and the audio
 # at a tenth of real time, for a large checkpoint; base and small are many times faster.
 GPU_START_SECONDS, GPU_RTFX, GPU_MOST_SECONDS = 10, 10, 120
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _on_gpu(duration: Callable[..., int]) -> Callable[[F], F]:
+    """`spaces.GPU` on ZeroGPU, nothing elsewhere."""
+    if not ON_ZERO_GPU:
+        return lambda function: function
+    import spaces
+
+    return spaces.GPU(duration=duration)  # type: ignore[attr-defined]  # set at run time
 
 
 def recognise(chosen: Transcriber, parts: Iterable[Window], options: Options,
@@ -72,7 +85,7 @@ def _gpu_seconds(key: Key, parts: list[Window], options: Options | None = None,
     return min(GPU_MOST_SECONDS, GPU_START_SECONDS + math.ceil(audio / GPU_RTFX))
 
 
-@spaces.GPU(duration=_gpu_seconds)  # type: ignore[attr-defined]  # set at run time
+@_on_gpu(_gpu_seconds)
 def _recognise_on_gpu(key: Key, parts: list[Window], options: Options,
                       tuned: Key | None = None) -> Iterator[tuple[int, int | None, Transcript]]:
     base = LOADED[key]
@@ -80,6 +93,6 @@ def _recognise_on_gpu(key: Key, parts: list[Window], options: Options,
     yield from base.recognise(parts, options, lambda done, reached: None, None, choose)
 
 
-@spaces.GPU(duration=_gpu_seconds)  # type: ignore[attr-defined]  # set at run time
+@_on_gpu(_gpu_seconds)
 def _detect_on_gpu(key: Key, parts: list[Window]) -> str:
     return LOADED[key].detect_language(parts)

@@ -109,7 +109,7 @@ def test_a_door_defines_nothing(door):
                                   "shared.engines", "shared.link", "shared.serving", "shared.cli",
                                   "shared.cli.options"])
 def test_light_doors_import_no_heavy_library(door):
-    code = f"import sys, {door}; print(sorted({{'torch', 'transformers', 'gradio'}} & set(sys.modules)))"
+    code = f"import sys, {door}; print(sorted({{'torch', 'transformers', 'gradio', 'spaces'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
