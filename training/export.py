@@ -155,16 +155,15 @@ def _opened(form: str, path: Path, model: Path, config: Config) -> Recognise:
         recogniser = OnnxRecogniser(path, model)
         return lambda samples, language: recogniser.text(samples, language, config.task)
     if form == "adapter":
-        return _original(path, config, engine="auto", compute_type="auto", full=False)
+        return _original(path, config)  # as the original is: this form differs in its float16 alone
     if form in GGML:
         return _in_whisper_cpp(path, config)
     return _in_faster_whisper(path, form.rpartition("-")[2], config)
 
 
-def _original(model: Path, config: Config, engine: str = "torch", compute_type: str = "float32", full: bool = True
-              ) -> Recognise:
-    """full: at full context, as the other programs use it."""
-    transcriber = Transcriber(Checkpoint.parse(str(model)), engine=engine, compute_type=compute_type, full_context=full)
+def _original(model: Path, config: Config) -> Recognise:
+    """At full context, as the other programs use it."""
+    transcriber = Transcriber(Checkpoint.parse(str(model)), engine="torch", compute_type="float32", full_context=True)
 
     def recognise(samples: np.ndarray, language: str) -> str:
         return transcriber.transcribe(Waveform(samples), language=language, task=config.task).text
