@@ -105,6 +105,7 @@ def evaluate(run: str | Path, options: Options = Options(), *, say: Callable[[st
     if options.canary:
         splits = [open_split(Data(options.canary), split) for split in options.canary_split.split(",")]
         canary = first_rows(datasets.concatenate_datasets(splits), options.max_clips)
+        canary = canary.add_column("set", [Path(options.canary).name] * len(canary))
         plain_task = replace(config, task="transcribe", text_language=None)
         plans |= {"base, canary": Plan(base, canary, True, plain_task),
                   "fine-tuned, canary": Plan(tuned, canary, False, plain_task)}
