@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from shared.errors import UserError
 from training.onnx_form import OnnxRecogniser, Step, write_onnx
 from training.onnx_network import Decoder, Weights
 
@@ -32,11 +33,23 @@ def write_browser(source: Path, folder: Path, *, room: bool = False) -> None:
     Raises:
         UserError: the checkpoint cannot be exported, or the libraries are missing.
     """
+    weights = Weights(source)
+    check_shape(weights)
     write_onnx(source, folder, (PRECISION,), room=room, parts=("encoder.onnx",))
     for path in (folder / PRECISION).iterdir():
         path.rename(folder / path.name)
     (folder / PRECISION).rmdir()
-    write_decoder(Decoder(Weights(source)), folder / DECODER)
+    write_decoder(Decoder(weights), folder / DECODER)
+
+
+def check_shape(weights: Weights) -> None:
+    """Raise UserError for a network that the page's products would read wrongly: they take so many values at a time."""
+    inner = weights.get("decoder.layers.0.fc1.weight").shape[0]
+    head = weights.d_model // weights.decoder_heads
+    for what, n, block in (("width", weights.d_model, 32), ("feed-forward width", inner, 32), ("head size", head, 16)):
+        if n % block:
+            raise UserError(f"The page without a server cannot run a decoder of this {what}", got=n,
+                            limit=f"a multiple of {block}", hint="all of Whisper's own sizes are")
 
 
 def write_decoder(network: Decoder, path: Path) -> None:

