@@ -12,7 +12,7 @@ Leaves: median and 90th percentile of the errors of starts and ends, in millisec
 half. The text is given, so that every word counts and nothing but alignment is measured; faster-whisper's word
 times come from its own alignment of the same text, in its own environment (--peer).
 
-Choices were made on even-numbered sequences; `report` is the odd-numbered ones.
+Choices were made on even-numbered sequences; `report` is the odd-numbered ones. `read_words` has running speech.
 """
 
 from __future__ import annotations
@@ -52,12 +52,18 @@ FRAME = SAMPLE_RATE // 100
 
 @dataclass(frozen=True)
 class Sequence:
-    """samples: float32 (n_samples,). spans: (start, end) of each word in seconds."""
+    """samples: float32 (n_samples,). spans: (start, end) of each word in seconds. between: words in the text."""
 
     language: str
     words: tuple[str, ...]
     samples: np.ndarray
     spans: tuple[tuple[float, float], ...]
+    between: str = ", "
+
+    @property
+    def text(self) -> str:
+        """As the model would write it."""
+        return f" {self.between.join(self.words)}."
 
 
 def trimmed(path: Path) -> np.ndarray:
@@ -98,7 +104,7 @@ def ours(transcriber: Transcriber, one: Sequence, by_sound: bool = True) -> list
     engine, tokens = transcriber.engine, transcriber.tokens
     states = engine.encode([pad_or_trim(log_mel(one.samples, engine.n_mels), N_FRAMES_FULL)])
     prompt = tokens.prompt(one.language, "transcribe", timestamps=True, initial_prompt=None)
-    ids = tokens.encode(" " + ", ".join(one.words) + ".")
+    ids = tokens.encode(one.text)
     found = align_words(engine, tokens, Row(states, 0, prompt), [ids], len(one.samples) / SAMPLE_RATE, one.language,
                         one.samples if by_sound else None)
     return [(word.start, word.end) for word in found[0]]
@@ -110,7 +116,7 @@ def peers(python: str, made: list[Sequence]) -> list[list[tuple[float, float]]]:
         for number, one in enumerate(made):
             np.save(Path(folder, f"{number}.npy"), one.samples)
         Path(folder, "texts.json").write_text(json.dumps(
-            [{"language": one.language, "text": " " + ", ".join(one.words) + "."} for one in made]))
+            [{"language": one.language, "text": one.text} for one in made]))
         script = Path(__file__).with_name("word_times_peer.py")
         ran = subprocess.run([python, str(script), str(embedded_base()), folder], check=True, capture_output=True)
         return json.loads(ran.stdout)

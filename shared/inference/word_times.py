@@ -73,7 +73,9 @@ def align_words(engine: Engine, tokens: Tokens, row: Row, pieces: Sequence[Seque
     found = [_apart(_with_punctuation(words)) for words in found]
     if samples is None or len(samples) < MIN_SAMPLES:
         return found
-    placed = iter(by_sound([(word.start, word.end) for words in found for word in words], samples))
+    every = [word for words in found for word in words]
+    placed = iter(by_sound([(word.start, word.end) for word in every], samples,
+                           [word.text.rstrip().endswith(tuple(PUNCTUATION_AFTER)) for word in every]))
     return [[replace(word, start=start, end=end) for word, (start, end) in zip(words, placed, strict=False)]
             for words in found]
 

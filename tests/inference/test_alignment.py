@@ -66,6 +66,29 @@ def test_the_engines_agree(base, base_torch):
     assert len(differences) > 20 and np.median(differences) < 0.05
 
 
+def noisy(*silences: tuple[float, float]) -> np.ndarray:
+    """Two seconds of noise as loud as speech, silent between these times."""
+    noise = np.random.default_rng(0).normal(0, 0.1, 2 * SAMPLE_RATE)
+    for start, end in silences:
+        noise[int(start * SAMPLE_RATE) : int(end * SAMPLE_RATE)] *= 1e-3
+    return noise.astype(np.float32)
+
+
+def test_a_pause_parts_words_though_attention_has_gone_on():
+    """Attention gives the pause, and the end of the word before it, to the next word."""
+    first, second = by_sound([(0.0, 0.72), (0.72, 1.9)], noisy((0.9, 1.3)))
+    assert first == pytest.approx((0.0, 0.9), abs=0.02) and second == pytest.approx((1.3, 1.91), abs=0.02)
+
+
+def test_the_closure_of_a_consonant_takes_no_word_with_it():
+    """80 ms of silence within a word, some way from the border; behind a mark it is taken for the gap."""
+    spans, samples = [(0.0, 0.9), (0.9, 1.9)], noisy((1.01, 1.09))
+    apart = by_sound(spans, samples)
+    assert apart[0][1] == apart[1][0] == pytest.approx(0.91, abs=0.081)
+    marked = by_sound(spans, samples, [True, False])
+    assert marked[0][1] == pytest.approx(1.01, abs=0.03) and marked[1][0] == pytest.approx(1.09, abs=0.03)
+
+
 def test_borders_move_to_the_dip_and_ends_leave_the_silence():
     noise = np.random.default_rng(0).normal(0, 0.1, 2 * SAMPLE_RATE)
     noise[: SAMPLE_RATE // 2] *= 1e-3  # silence, a word, a dip of 40 ms, a word, silence
