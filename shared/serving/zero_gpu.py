@@ -49,9 +49,10 @@ def recognise(chosen: Transcriber, parts: Iterable[Window], options: Options,
         choose = None if tuned is None else chooser(chosen, tuned)
         yield from chosen.recognise(parts, options, total, cancel, choose)
         return
+    other = None if tuned is None else key_of(tuned)
     parts = list(parts)  # crosses the process border whole; the app's length limit bounds it
     with _refusals_told():
-        for done, of, new in _recognise_on_gpu(key_of(chosen), parts, options, tuned and key_of(tuned)):
+        for done, of, new in _recognise_on_gpu(key_of(chosen), parts, options, other):
             if cancel is not None and cancel.is_set():
                 return
             yield done, of or len(parts), new
