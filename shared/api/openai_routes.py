@@ -153,7 +153,7 @@ async def _answered(request: HttpRequest, task: str, inside: _Inside) -> Respons
     closing.push_async_callback(form.close)
     try:
         asked = read(form, task, serving)
-        closing.callback(asked.file.close)
+        closing.push_async_callback(asyncio.to_thread, asked.file.close)
         if asked.stream:
             streams = True  # the form is closed when the stream ends
             return await _streamed(request, closing, asked, inside)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import threading
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -66,6 +67,7 @@ class FileOfForm:
 
     def __init__(self, upload: UploadFile) -> None:
         self._upload, self._closing, self._path = upload, contextlib.ExitStack(), Path()
+        self._lock, self._closed = threading.Lock(), False
 
     @property
     def size(self) -> int:
@@ -73,21 +75,28 @@ class FileOfForm:
         return self._upload.size or 0
 
     def path(self) -> Path:
-        """With the ending of the client's own name where that is one of sound or video. Not for two threads at once."""
-        if self._path.name:
+        """With the ending of the client's own name where that is one of sound or video. Cancelled once closed."""
+        with self._lock:
+            if self._closed:  # the client left as the work began
+                raise Cancelled
+            if not self._path.name:
+                self._path = self._copied()
             return self._path
+
+    def _copied(self) -> Path:
         suffix = Path(self._upload.filename or "").suffix.lower()
         folder = self._closing.enter_context(temporary_folder("api-"))
         path = folder / f"audio{suffix if suffix in MEDIA_SUFFIXES else '.media'}"
         with path.open("wb") as out:
             self._upload.file.seek(0)
             shutil.copyfileobj(self._upload.file, out)
-        self._path = path
         return path
 
     def close(self) -> None:
-        """Remove the copy. The work that reads it has ended."""
-        self._closing.close()
+        """Remove the copy, for good; waits while it is being made."""
+        with self._lock:
+            self._closed = True
+            self._closing.close()
 
 
 def _check(n_bytes: int, limit: int | None) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,16 +10,13 @@ from gradio_client import handle_file
 from huggingface_hub import ModelCard
 from page_client import PageClient
 from testset_world import ITALIAN, italian, packed, references, table
-from training_world import small_data
+from training_world import shipped_run
 
-from shared.checkpoint import Checkpoint, files
 from shared.serving import Limits, Serving
 from shared.ui.pages import compare
 from shared.ui.server.launch import Page, build, start
-from training import config as settings
 from training import evaluation, export
 from training.card import write_card
-from training.config import Config, Data
 from training.facts import gather
 
 pytestmark = pytest.mark.slow
@@ -31,15 +26,7 @@ NAMES = [row["file"] for row in ITALIAN][:2]  # one of them is not transcribed w
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run's folder with the model of the shipped adapter, tested on the Italian clips of tests/data."""
-    folder = tmp_path_factory.mktemp("runs") / "shipped"
-    data = small_data(folder.parent / "set", train=NAMES, validation=NAMES, test=NAMES)
-    _, model = files(Checkpoint.parse("embedded:whisper-base-it"), "transformers")
-    shutil.copytree(model, folder / "model")
-    described = json.loads((model / "run.json").read_text()) | {"seconds": 60.0, "step": 1, "validation_wer": 10.0}
-    for path in (folder / "run.json", folder / "model" / "run.json"):
-        path.write_text(json.dumps(described))
-    settings.save(Config(name="shipped", data=(Data(str(data)),), language="it"), folder / "config.yaml")
-    return folder
+    return shipped_run(tmp_path_factory.mktemp("runs"), train=NAMES, validation=NAMES, test=NAMES)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,9 @@ from safetensors.torch import load_file, save_file
 from transformers import WhisperConfig, WhisperForConditionalGeneration, WhisperTokenizer
 
 from shared.audio import load_audio
+from shared.checkpoint import Checkpoint, files
 from shared.checkpoint.embedded import embedded_base_transformers
+from training import config as settings
 from training.config import Config, Data, Steps
 
 N_LAYERS = 2
@@ -39,6 +41,18 @@ def small_base(folder: Path) -> Path:
     generation = json.loads((folder / "generation_config.json").read_text())
     generation["alignment_heads"] = [[1, 0]]
     (folder / "generation_config.json").write_text(json.dumps(generation))
+    return folder
+
+
+def shipped_run(parent: Path, **splits: list[str]) -> Path:
+    """A run's folder as training.finetune leaves it, with the model of the shipped adapter; splits: of `small_data`."""
+    folder, data = parent / "shipped", small_data(parent / "set", **splits)
+    _, model = files(Checkpoint.parse("embedded:whisper-base-it"), "transformers")
+    shutil.copytree(model, folder / "model")
+    described = json.loads((model / "run.json").read_text()) | {"seconds": 60.0, "step": 1, "validation_wer": 10.0}
+    for path in (folder / "run.json", folder / "model" / "run.json"):
+        path.write_text(json.dumps(described))
+    settings.save(Config(name="shipped", data=(Data(str(data)),), language="it"), folder / "config.yaml")
     return folder
 
 

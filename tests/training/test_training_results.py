@@ -19,7 +19,7 @@ import yaml
 from huggingface_hub import HfApi
 from paths import DATA
 from safetensors.torch import load_file, save_file
-from training_world import random_base, small_data
+from training_world import random_base, shipped_run, small_data
 
 from shared import wer
 from shared.checkpoint import Checkpoint, facts, files
@@ -42,15 +42,7 @@ ENGLISH = ["en_austen-0880.flac", "en_austen-0890.ogg"]
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
     """A run's folder as training.finetune leaves it, with the model of the shipped adapter."""
-    folder = tmp_path_factory.mktemp("runs") / "shipped"
-    data = small_data(folder.parent / "set", train=ENGLISH, validation=ENGLISH, test=ITALIAN)
-    _, model = files(Checkpoint.parse("embedded:whisper-base-it"), "transformers")
-    shutil.copytree(model, folder / "model")
-    described = json.loads((model / "run.json").read_text()) | {"seconds": 60.0, "step": 1, "validation_wer": 10.0}
-    for path in (folder / "run.json", folder / "model" / "run.json"):
-        path.write_text(json.dumps(described))
-    settings.save(Config(name="shipped", data=(Data(str(data)),), language="it"), folder / "config.yaml")
-    return folder
+    return shipped_run(tmp_path_factory.mktemp("runs"), train=ENGLISH, validation=ENGLISH, test=ITALIAN)
 
 
 @pytest.fixture(scope="module")
