@@ -22,16 +22,19 @@ from typing import Any, Literal
 
 import datasets
 import numpy as np
+import torch
 
 from feature_pipeline.settings import Many, options_of
 from shared import wer
 from shared.audio import Waveform, load_audio
+from shared.audio.features import frames_for
 from shared.checkpoint import EMBEDDED, WITH_ROOM, Checkpoint, files
 from shared.checkpoint.to_ctranslate2 import to_ctranslate2
 from shared.errors import UserError
 from shared.inference import Transcriber
 from shared.system import processes
 from shared.system.command import reported
+from shared.whisper_constants import CROPPED_SILENCE_SECONDS, FRAMES_PER_POSITION, SAMPLE_RATE
 from training import config as settings
 from training.card import write_card
 from training.config import Config
@@ -157,8 +160,8 @@ def _opened(form: str, path: Path, model: Path, config: Config) -> Recognise:
     if form == "adapter":
         return _original(path, config)  # as the original is: this form differs in its float16 alone
     if form in GGML:
-        return _in_whisper_cpp(path, config)
-    return _in_faster_whisper(path, form.rpartition("-")[2], config)
+        return in_whisper_cpp(path, config)
+    return in_faster_whisper(path, form.rpartition("-")[2], config)
 
 
 def _original(model: Path, config: Config) -> Recognise:
@@ -171,7 +174,7 @@ def _original(model: Path, config: Config) -> Recognise:
     return recognise
 
 
-def _in_faster_whisper(folder: Path, compute_type: str, config: Config) -> Recognise:
+def in_faster_whisper(folder: Path, compute_type: str, config: Config) -> Recognise:
     from faster_whisper import WhisperModel
 
     model = WhisperModel(str(folder), device="cpu", compute_type="int8" if compute_type == "int8" else "float32")
@@ -184,18 +187,31 @@ def _in_faster_whisper(folder: Path, compute_type: str, config: Config) -> Recog
     return recognise
 
 
-def _in_whisper_cpp(path: Path, config: Config) -> Recognise:
-    from pywhispercpp.model import Model
+def in_whisper_cpp(path: Path, config: Config, *, cropped: bool = False) -> Recognise:
+    """The file in whisper.cpp. cropped: with the context that a clip lasts (`audio_ctx`), not 30 s.
 
-    check_in_whisper_cpp(path)
-    model = Model(str(path), print_progress=False, print_realtime=False, no_timestamps=True, no_context=True)
+    Raises UserError where whisper.cpp refuses it.
+    """
+    model = opened_in_whisper_cpp(path)
 
     def recognise(samples: np.ndarray, language: str) -> str:
         padded = np.pad(samples, (0, max(0, 17_600 - len(samples))))  # whisper.cpp finds nothing in less than 1 s
-        found = model.transcribe(padded, language=config.token_of(language), translate=config.task == "translate")
+        frames = frames_for(len(samples) / SAMPLE_RATE + CROPPED_SILENCE_SECONDS)
+        found = model.transcribe(padded, language=config.token_of(language), translate=config.task == "translate",
+                                 audio_ctx=frames // FRAMES_PER_POSITION if cropped else 0)
         return " ".join(segment.text.strip() for segment in found)
 
     return recognise
+
+
+def opened_in_whisper_cpp(path: Path) -> Any:
+    """The file as a model of pywhispercpp. Raises UserError where whisper.cpp refuses it."""
+    from pywhispercpp.model import Model
+
+    check_in_whisper_cpp(path)
+    # Its threads wait for each other by spinning: more than there are cores take time from all. Its own choice is 4.
+    return Model(str(path), n_threads=torch.get_num_threads(), print_progress=False, print_realtime=False,
+                 no_timestamps=True, no_context=True)
 
 
 def check_in_whisper_cpp(path: Path) -> None:
@@ -204,9 +220,10 @@ def check_in_whisper_cpp(path: Path) -> None:
     Raises UserError, and removes the file.
     """
     code = ("import sys, numpy; from pywhispercpp.model import Model; "
-            "Model(sys.argv[1], print_progress=False).transcribe(numpy.zeros(32000, numpy.float32))")
+            "Model(sys.argv[1], n_threads=int(sys.argv[2]), print_progress=False)"
+            ".transcribe(numpy.zeros(32000, numpy.float32))")
     limits = processes.Limits(memory=CHILD_MEMORY + 4 * path.stat().st_size, seconds=CHILD_SECONDS)
-    tried = processes.run([sys.executable, "-c", code, str(path)], limits)
+    tried = processes.run([sys.executable, "-c", code, str(path), str(torch.get_num_threads())], limits)
     if tried.code:
         path.unlink(missing_ok=True)
         lines = [line for line in tried.messages.splitlines() if line.strip()] or ["no message"]

@@ -1,4 +1,4 @@
-;; The two products of decoder.js. kernel.wasm is made of this by wat2wasm (of wabt, or of the Python package wasmtime).
+;; The two products of decoder.js. kernel.wasm is made of this by wat2wasm of the Python package wasmtime; a test compares.
 (module
   (import "env" "memory" (memory 1))
 

@@ -180,6 +180,13 @@ def test_the_pages_speech_detector_judges_as_the_servers():
     assert 0.2 < np.mean(np.array(found) > 0.5) < 0.98
 
 
+def test_the_kernel_is_built_from_its_text():
+    wasmtime = pytest.importorskip("wasmtime", reason="SKIPPED: wasmtime is not installed; pip install -e '.[test]'")
+    folder = ROOT / "spaces" / "browser"
+    built = bytes(wasmtime.wat2wasm((folder / "kernel.wat").read_text(encoding="utf-8")))
+    assert built == (folder / "kernel.wasm").read_bytes()
+
+
 def test_the_decoders_logits_are_those_of_its_weights(tmp_path):
     """Against the network that ONNX gets, with the weights as they are in 8 bits."""
     weights = Weights(random_base(tmp_path / "model"))
