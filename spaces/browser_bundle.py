@@ -28,6 +28,7 @@ from shared.system.files import digests, made_once, whole_folder
 APP = "browser"
 SOURCE = ROOT / "spaces" / APP
 ICON = ROOT / "shared" / "ui" / "static" / "icon.svg"
+FORM = 2  # of a converted checkpoint's files; another number where they change, so that older ones are made anew
 VAD = "silero_vad_16k_sequence.onnx"  # of the package silero-vad, MIT License
 ORT = "1.30.0"  # https://www.npmjs.com/package/onnxruntime-web, MIT License, Copyright Microsoft
 ORT_FILES = {  # SHA-256 of what the page loads of it: the build for WASM
@@ -71,7 +72,8 @@ def converted(checkpoint: str) -> Path:
     """The checkpoint as the page reads it, converted once. Raises UserError."""
     found, source = files(Checkpoint.parse(checkpoint), "transformers")
     weights = digests(path for path in source.iterdir() if path.suffix in (".json", ".safetensors"))
-    key = hashlib.sha256(json.dumps([found.model_id in WITH_ROOM, weights], sort_keys=True).encode()).hexdigest()[:16]
+    what = [FORM, found.model_id in WITH_ROOM, weights]
+    key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
     def convert(folder: Path) -> None:
         try:

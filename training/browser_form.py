@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from shared.engines.torch_decoding import Rules
 from shared.errors import UserError
 from training.onnx_form import OnnxRecogniser, Step, write_onnx
 from training.onnx_network import Decoder, Weights
@@ -75,7 +76,20 @@ def read_decoder(network: Decoder, path: Path) -> None:
 
 
 class BrowserRecogniser(OnnxRecogniser):
-    """What the page does, in Python, with the page's files; products in float32 where the page has 13 to 16 bits."""
+    """What the page does, in Python, with the page's files; products in float32 where the page has 13 to 16 bits.
+
+    Where the checkpoint writes times, so it does here, by the server's own rules: they change what text comes.
+    """
+
+    def __init__(self, folder: Path, source: Path) -> None:
+        super().__init__(folder, source)
+        self._timestamps = bool(self._model["timestamps"])
+        stamps = range(self._model["first_stamp"], self._model["last_stamp"] + 1)
+        never = [i for i in self._model["never"] if not (self._timestamps and i in stamps)]
+        self._rules = Rules(self._tokens, torch.tensor(never), torch.tensor(self._model["never_first"]))
+
+    def _forbid(self, logits: np.ndarray, ids: list[int]) -> None:
+        self._rules.apply(torch.from_numpy(logits)[None], [ids], self._timestamps)
 
     def _decoder_of(self, folder: Path, source: Path) -> Step:
         network = Decoder(Weights(source))

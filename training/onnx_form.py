@@ -223,13 +223,15 @@ def _described(source: Path, room: bool) -> dict[str, Any]:
         "start": tokens.start, "end": tokens.end, "previous": tokens.previous, "no_timestamps": tokens.no_timestamps,
         "no_speech": tokens.no_speech, "transcribe": tokens.transcribe, "translate": tokens.translate,
         "multilingual": tokens.is_multilingual, "languages": tokens.languages, "never": never,
-        "never_first": never_first, "tuned_for": about.languages, "task": about.task,
+        "never_first": never_first, "timestamps": about.timestamps, "first_stamp": tokens.first_stamp,
+        "last_stamp": tokens.last_stamp, "tuned_for": about.languages, "task": about.task,
         "text_language": about.text_language,
     }
 
 
 def suppressed(source: Path, tokens: Tokens) -> tuple[list[int], list[int]]:
-    """Tokens that never come (timestamps too: these files write text alone), and those that do not come first."""
+    """Tokens that never come where text alone is written, so that timestamps are among them, and those that do not come
+    first."""
     path = source / "generation_config.json"
     generation = read_json(path) if path.is_file() else {}
     never = {*(generation.get("suppress_tokens") or tokens.non_speech), *range(tokens.start, tokens.n_tokens)}
@@ -247,7 +249,9 @@ def _vocabulary(source: Path) -> list[str]:
 
 
 class OnnxRecogniser:
-    """The two files in onnxruntime, greedy and without timestamps: what a page does, in Python."""
+    """The two files in onnxruntime, greedy and without timestamps."""
+
+    _timestamps = False
 
     def __init__(self, folder: Path, source: Path) -> None:
         """folder: one precision of `write_onnx`. source: the checkpoint it was made of."""
@@ -276,7 +280,7 @@ class OnnxRecogniser:
         seconds = len(samples) / SAMPLE_RATE
         n_frames = N_FRAMES_FULL if full or silence is None else frames_for(seconds + silence)
         cross = self._encoder.run(None, {ENCODER_IN[0]: log_mel(samples, self._model["n_mels"], n_frames)})
-        decoded = self.decode(cross, self._tokens.prompt(language, task, timestamps=False), seconds)
+        decoded = self.decode(cross, self._tokens.prompt(language, task, timestamps=self._timestamps), seconds)
         text = self._tokens.text(decoded.tokens).strip()
         is_cropped, is_silent = n_frames < N_FRAMES_FULL, quality.is_silent(decoded)
         is_wrong = quality.looks_wrong(decoded, text) or (unsure is not None and decoded.avg_logprob < unsure)
@@ -288,28 +292,36 @@ class OnnxRecogniser:
         """The likeliest token at each step, from what the encoder gave; seconds: of the clip."""
         layers, _, size, _ = cross[0].shape
         keys = values = np.zeros((0, layers, self._model["heads"], size), np.float32)
-        limit = min(self._model["max_tokens"], int(16 + TOKENS_PER_SECOND * seconds))
-        at_start, at_end = prompt.index(self._model["start"]) + 1, self._model["end"]
-        ids: list[int] = []
-        no_speech = logprob = 0.0
-        following, token = prompt[:at_start], -1  # alone first: what follows the start tells whether there is speech
-        while token != at_end and len(ids) < limit:
+        limit = min(self._model["max_tokens"], DECODER_POSITIONS - len(prompt), int(16 + TOKENS_PER_SECOND * seconds))
+        at_start, at_end, silence = prompt.index(self._model["start"]) + 1, self._model["end"], self._model["no_speech"]
+
+        def after(following: list[int]) -> np.ndarray:
+            nonlocal keys, values
             logits, new_keys, new_values = self._step(np.array(following, np.int64), keys, values, *cross)
             keys, values = np.concatenate([keys, new_keys]), np.concatenate([values, new_values])
-            if len(keys) < len(prompt):
-                if self._model["no_speech"] is not None:
-                    no_speech = float(np.exp(_logprobs(logits)[self._model["no_speech"]]))
-                following = prompt[at_start:]
-                continue
-            logits[self._model["never"]] = -np.inf
-            if not ids:
-                logits[self._model["never_first"]] = -np.inf
+            return logits
+
+        logits = after(prompt[:at_start])  # alone first: what follows the start tells whether there is speech
+        no_speech = 0.0 if silence is None else float(np.exp(_logprobs(logits)[silence]))
+        if prompt[at_start:]:
+            logits = after(prompt[at_start:])
+        ids: list[int] = []
+        logprob = 0.0
+        while True:
+            self._forbid(logits, ids)
             token = int(logits.argmax())
             logprob += float(_logprobs(logits)[token])
             if token != at_end:
                 ids.append(token)
-            following = [token]
-        return Decoded(tuple(ids), logprob / (len(ids) + 1), no_speech, finished=token == at_end)
+            if token == at_end or len(ids) >= limit:
+                return Decoded(tuple(ids), logprob / (len(ids) + 1), no_speech, finished=token == at_end)
+            logits = after([token])
+
+    def _forbid(self, logits: np.ndarray, ids: list[int]) -> None:
+        """Set what may not come next to -inf, in place. ids: so far."""
+        logits[self._model["never"]] = -np.inf
+        if not ids:
+            logits[self._model["never_first"]] = -np.inf
 
 
 def _session(path: Path) -> onnxruntime.InferenceSession:

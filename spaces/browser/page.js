@@ -2,6 +2,7 @@
 
 import { record, samplesOf } from "./sound.js";
 import { SAMPLE_RATE } from "./mel.js";
+import { FORMATS, shortClock } from "./transcript.js";
 import { separator, unit, wordErrors } from "./wer.js";
 
 const $ = (id) => document.getElementById(id);
@@ -124,20 +125,20 @@ function sideOf(model) {
   return side;
 }
 
-// What is new of the text; each passage knows when it begins.
-function write(side, { passages, language }) {
+// What is new of the text; each segment knows when it begins.
+function write(side, { segments, language }) {
   const text = side.querySelector(".text");
   text.lang = language;
-  for (const { start, text: words } of passages.slice(text.childElementCount)) {
+  for (const { start, text: words } of segments.slice(text.childElementCount)) {
     const written = element("p", "", words);
     written.dir = "auto";
-    written.dataset.time = `${Math.floor(start / 60)}:${String(Math.floor(start % 60)).padStart(2, "0")}`;
+    written.dataset.time = shortClock(start);
     text.append(written);
   }
 }
 
 // The whole text, and against the true text its word errors.
-function finish(side, { model, text, passages, whole, seconds, ms, threads, language, again, stopped }, reference) {
+function finish(side, { model, text, segments, whole, seconds, ms, threads, language, again, stopped }, reference) {
   const nothing = stopped ? "Stopped before the first words." : "No speech was found.";
   if (!text) side.querySelector(".text").append(element("p", "", nothing));
   if (reference && !stopped) {
@@ -149,14 +150,18 @@ function finish(side, { model, text, passages, whole, seconds, ms, threads, lang
   const read = stopped ? `Stopped: ${seconds.toFixed(1)} of ${whole.toFixed(1)} s` : `${whole.toFixed(1)} s`;
   side.append(element("p", "facts", `${read} of ${nameOf(language)} in ${(ms / 1000).toFixed(1)} s, ${threads} `
     + `thread${threads > 1 ? "s" : ""}${again ? "; read again with 30 s of context, as the first text looked wrong" : ""}`));
-  if (text) side.append(download(model, passages.map((passage) => `${passage.text}\n`).join("")));
+  if (text) side.append(downloads(model, segments, whole));
 }
 
-function download(model, text) {
-  const link = element("a", "download", "Save as text");
-  link.href = URL.createObjectURL(new Blob([text], { type: "text/plain;charset=utf-8" }));
-  link.download = `${state.name}${state.models.length > 1 ? `-${model.key}` : ""}.txt`;
-  return link;
+function downloads(model, segments, seconds) {
+  const paragraph = element("p", "downloads", "Save as ");
+  for (const [form, written] of Object.entries(FORMATS)) {
+    const link = element("a", "", form.toUpperCase());
+    link.href = URL.createObjectURL(new Blob([written(segments, seconds)], { type: "text/plain;charset=utf-8" }));
+    link.download = `${state.name}${state.models.length > 1 ? `-${model.key}` : ""}.${form}`;
+    paragraph.append(link, " ");
+  }
+  return paragraph;
 }
 
 function aligned({ steps }, language) {

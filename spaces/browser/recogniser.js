@@ -1,7 +1,8 @@
 // One checkpoint: samples in, text out, by the rules of training/onnx_form.py. The encoder runs in onnxruntime-web.
 
 import { FULL_FRAMES, SAMPLE_RATE, framesFor, logMel } from "./mel.js";
-import { textOf } from "./vocabulary.js";
+import { forbid } from "./rules.js";
+import { piecesOf, textOf } from "./vocabulary.js";
 
 const MIN_LOGPROB = -1.0; // of Whisper's reference decoder, as in shared/inference/quality.py
 const MIN_NO_SPEECH = 0.6;
@@ -21,12 +22,13 @@ export class Recogniser {
   }
 
   /**
-   * The text of at most 30 s of sound.
+   * What is spoken in at most 30 s of sound; where the checkpoint writes times, in several segments.
    * @param {Float32Array} samples - at 16 kHz
    * @param {string | null} language - its code; null: it is detected
    * @param {{task?: string, full?: boolean}} how - full: pad to 30 s, as a stock checkpoint wants it
-   * @returns {Promise<{text: string, language: string, tokens: number, again: boolean, encodeMs: number,
-   *   decodeMs: number}>}
+   * @returns {Promise<{segments: {start: number, end: number, text: string}[], reached: number, language: string,
+   *   tokens: number, again: boolean, encodeMs: number, decodeMs: number}>} seconds from the first sample; reached: up to
+   *   where the checkpoint read, by its last time
    */
   async recognise(samples, language, { task = "transcribe", full = false } = {}) {
     const seconds = samples.length / SAMPLE_RATE;
@@ -44,7 +46,8 @@ export class Recogniser {
     if (wrong && !silent && nFrames < FULL_FRAMES) { // all it may have missed is context
       return { ...await this.recognise(samples, language, { task, full: true }), again: true };
     }
-    return { text: silent ? "" : text, language, tokens: decoded.ids.length, again: false,
+    const { segments, reached } = silent ? { segments: [], reached: seconds } : this.segmentsOf(decoded.ids, seconds);
+    return { segments, reached, language, tokens: decoded.ids.length, again: false,
       encodeMs: encoded - begun, decodeMs: performance.now() - encoded };
   }
 
@@ -55,9 +58,9 @@ export class Recogniser {
   }
 
   prompt(language, task) {
-    const { start, multilingual, languages, transcribe, translate, no_timestamps: noTimestamps } = this.model;
-    if (!multilingual) return [start, noTimestamps];
-    return [start, languages[language], task === "translate" ? translate : transcribe, noTimestamps];
+    const { start, multilingual, languages, transcribe, translate, no_timestamps: noTimestamps, timestamps } = this.model;
+    const ids = multilingual ? [start, languages[language], task === "translate" ? translate : transcribe] : [start];
+    return timestamps ? ids : [...ids, noTimestamps];
   }
 
   /** @returns {string} the likeliest language's code */
@@ -69,19 +72,31 @@ export class Recogniser {
     return codes.reduce((best, one) => logits[one[1]] > logits[best[1]] ? one : best)[0];
   }
 
-  /** Greedy, without timestamps. */
+  /** The text between each two times; one segment for all where there are none. */
+  segmentsOf(ids, seconds) {
+    const segments = [];
+    let reached = 0;
+    for (const piece of piecesOf(ids, this.model)) {
+      const end = Math.min(piece.end ?? seconds, seconds), start = Math.min(piece.start ?? reached, end);
+      const text = textOf(piece.ids, this.vocabulary).trim();
+      reached = end;
+      if (text) segments.push({ start, end, text });
+    }
+    return { segments, reached };
+  }
+
+  /** Greedy. */
   decode(cross, prompt, seconds) {
-    const { never, never_first: neverFirst, end, max_tokens: most, start, no_speech: noSpeechId } = this.model;
-    const limit = Math.min(most, Math.floor(16 + TOKENS_PER_SECOND * seconds));
+    const { end, max_tokens: most, start, no_speech: noSpeechId, decoder_positions: room, timestamps } = this.model;
+    const limit = Math.min(most, room - prompt.length, Math.floor(16 + TOKENS_PER_SECOND * seconds));
     this.decoder.begin(...cross);
     const first = this.decoder.step([start]);
     const noSpeech = noSpeechId === null ? 0 : Math.exp(logProbability(first, noSpeechId));
     const ids = [];
-    let following = prompt.slice(1), logprob = 0;
+    let following = prompt.slice(1), logprob = 0; // none for a checkpoint of English alone that writes times
     for (;;) {
       const logits = this.decoder.step(following);
-      for (const id of never) logits[id] = -Infinity;
-      if (ids.length === 0) for (const id of neverFirst) logits[id] = -Infinity;
+      forbid(logits, ids, this.model, timestamps);
       const token = likeliest(logits);
       logprob += logProbability(logits, token, token);
       if (token !== end) ids.push(token);

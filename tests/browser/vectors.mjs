@@ -2,7 +2,10 @@
 import fs from "node:fs";
 import { Decoder } from "../../spaces/browser/decoder.js";
 import { framesFor, logMel } from "../../spaces/browser/mel.js";
-import { textOf } from "../../spaces/browser/vocabulary.js";
+import { forbid } from "../../spaces/browser/rules.js";
+import { onAudio, restOf } from "../../spaces/browser/segments.js";
+import { FORMATS, columns, joined, shortClock } from "../../spaces/browser/transcript.js";
+import { piecesOf, textOf } from "../../spaces/browser/vocabulary.js";
 import { normalise, unit, wordErrors } from "../../spaces/browser/wer.js";
 import { FRAME, windows } from "../../spaces/browser/windows.js";
 
@@ -26,6 +29,20 @@ const kinds = {
   },
   frames: (seconds) => framesFor(seconds),
   mel: ({ samples, nMels, nFrames }) => packed(logMel(floats(samples), nMels, nFrames)),
+  allowed: ({ logits, ids, stamps }) => {
+    const left = floats(logits);
+    forbid(left, ids, given.model, stamps);
+    return packed(Uint8Array.from(left, (value) => value > -Infinity));
+  },
+  pieces: (ids) => piecesOf(ids, given.model),
+  placed: ({ length, pieces, segments, reached }) => {
+    const window = { samples: new Float32Array(length), pieces };
+    return { segments: onAudio(window, segments), rest: restOf(window, reached)?.pieces ?? null };
+  },
+  files: ({ segments, seconds }) => Object.entries(FORMATS).map(([form, written]) => [form, written(segments, seconds)]),
+  columns: (text) => columns(text),
+  joined: (texts) => joined(texts),
+  clock: (seconds) => shortClock(seconds),
   text: (ids) => textOf(ids, given.vocabulary),
   normalise: ([text, language]) => normalise(text, language),
   unit: (language) => unit(language),
