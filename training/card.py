@@ -15,6 +15,7 @@ from training import config as settings
 from training.config import Config
 from training.facts import Facts
 from training.hub_metadata import front_matter
+from training.report import NO_ACCENTS
 
 
 def write_card(facts: Facts, name: str, *, adapter: bool = False, page: str | None = None) -> str:
@@ -82,7 +83,8 @@ def _conditions(facts: Facts) -> str:
     return (f"Split `{options['split']}` of {facts.sets}: {tuned['clips']} clips, "
             f"{tuned['audio_seconds'] / 60:.1f} minutes. Engine {used['engine']}, {used['compute_type']} on "
             f"{used['device']}, beam {options['beam_size']}, speech threshold {options['vad_onset']}, context "
-            f"`{used['short_context']}`; intervals by bootstrap over clips, seed {options['seed']}.\n")
+            f"`{used['short_context']}`; intervals by bootstrap over clips, seed {options['seed']}."
+            f"{'' if options.get('accents', True) else ' ' + NO_ACCENTS}\n")
 
 
 def _use(facts: Facts, name: str, adapter: bool) -> str:

@@ -30,7 +30,7 @@ from shared.system.files import digests, write_text
 from training import config as settings
 from training.config import Config, Data
 from training.data import first_rows, open_sets, open_split
-from training.report import write_report
+from training.report import NO_ACCENTS, write_report
 
 SHORT, LONG = 3.0, 8.0  # seconds: the edges of the three lengths that are scored apart
 
@@ -49,6 +49,7 @@ class Options:
     canary: str = ""  # a data set in another language, to see what was forgotten
     canary_split: str = "test"  # several, separated by commas, for a longer one: "test,validation"
     max_clips: int = 0  # 0: all
+    accents: bool = True  # False: not counted, for data sets whose texts leave them out
     seed: int = 0  # of the resampling behind the intervals
 
 
@@ -114,7 +115,8 @@ def evaluate(run: str | Path, options: Options = Options(), *, say: Callable[[st
     for name, plan in plans.items():
         path = folder / f"hypotheses-{_file_name(name)}-{_key(plan, options)}.jsonl"
         say(f"{name}: {len(plan.rows)} clips")
-        lines[name], used[name] = _transcribed(path, plan, options, say)
+        texts, used[name] = _transcribed(path, plan, options, say)
+        lines[name] = texts if options.accents else [_without_accents(line) for line in texts]
     scores = _scores(lines, options) | {
         "run": config.name, "data": config.data[0].path, "options": plain(options), "used": used,
         "sets": sorted(rows.unique("set")), "languages": sorted(rows.unique("language")), "task": config.task,
@@ -149,6 +151,8 @@ def summary(scores: dict[str, Any]) -> str:
     for name, one in scores["differences"].items():
         spread = f" ({one['low']:+.1f} … {one['high']:+.1f})" if one["low"] is not None else ""
         lines.append(f"{name}: {one['difference']:+.2f}{spread}, {one['verdict']}")
+    if not scores["options"].get("accents", True):
+        lines.append(NO_ACCENTS)
     return "\n".join(lines)
 
 
@@ -202,6 +206,10 @@ def _lines(path: Path) -> Iterator[Line]:
         write_text(path, whole)
     for line in whole.splitlines():
         yield Line(**json.loads(line))
+
+
+def _without_accents(line: Line) -> Line:
+    return replace(line, reference=wer.without_accents(line.reference), hypothesis=wer.without_accents(line.hypothesis))
 
 
 def _scores(lines_of: dict[str, list[Line]], options: Options) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def eval_results(facts: Facts) -> dict[str, str]:
         UserError: the Hub does not say whether a data set is a benchmark.
     """
     options, tuned = facts.scores["options"], facts.scores["systems"]["fine-tuned"]
-    if options["max_clips"]:  # a part of the split is not the benchmark
+    if options["max_clips"] or not options.get("accents", True):  # a part of the split is not the benchmark
         return {}
     found = {}
     for one in _hub_sets(facts):
@@ -97,13 +97,14 @@ def _result(facts: Facts, hub_sets: list[HubSet]) -> dict[str, Any]:
         data["type"] = hub_sets[0].repo
         data |= {"config": hub_sets[0].config} if hub_sets[0].config else {}
         data["revision"] = hub_sets[0].commit
+    how = "normalised" if facts.scores["options"].get("accents", True) else "normalised, without accents"
     return {
         "task": {"type": "automatic-speech-recognition", "name": "Automatic Speech Recognition"},
         "dataset": data | {"split": facts.scores["options"]["split"],
                            "args": {"language": ", ".join(facts.languages)}},
-        "metrics": [{"type": "wer", "value": round(tuned["wer"], 2), "name": "WER, normalised",
+        "metrics": [{"type": "wer", "value": round(tuned["wer"], 2), "name": f"WER, {how}",
                      "args": {"interval_95": [_round(tuned["wer_low"]), _round(tuned["wer_high"])]}},
-                    {"type": "cer", "value": round(tuned["cer"], 2), "name": "CER, normalised"}],
+                    {"type": "cer", "value": round(tuned["cer"], 2), "name": f"CER, {how}"}],
     }
 
 

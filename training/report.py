@@ -16,6 +16,7 @@ import datasets
 from shared import wer
 
 N_WORST = 20
+NO_ACCENTS = "Accents are left out on both sides, since the references have none."
 STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
 table{border-collapse:collapse;margin:1rem 0}td,th{padding:.25rem .75rem;text-align:right;border-bottom:1px solid #ccc}
 td:first-child,th:first-child{text-align:left}.substitution{background:#fde3b0}.deletion{background:#f9c9c9}
@@ -32,7 +33,8 @@ def write_report(path: Path, scores: dict[str, Any], lines: dict[str, list[Any]]
         f"<h1>{_text(scores['run'])}</h1>",
         f"<p>Data: {_text(scores['data'])}, split {_text(scores['options']['split'])}. Engine {_text(used['engine'])}, "
         f"{_text(used['compute_type'])}, beam {scores['options']['beam_size']}, speech threshold "
-        f"{scores['options']['vad_onset']}, seed {scores['options']['seed']}.</p>",
+        f"{scores['options']['vad_onset']}, seed {scores['options']['seed']}. "
+        f"{'' if scores['options'].get('accents', True) else NO_ACCENTS}</p>",
         _systems(scores), _differences(scores),
         *(_by(scores, kind) for kind in ("language", "set", "length", "speaker") if _has_several(scores, kind)),
         "<h2>The worst clips</h2>", KEY, *_worst(lines, rows),

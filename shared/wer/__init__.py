@@ -8,7 +8,7 @@ from shared.wer.counts import (
     utterance_errors,
     word_errors,
 )
-from shared.wer.normaliser import normalise, unit
+from shared.wer.normaliser import normalise, unit, without_accents
 from shared.wer.trn import write_trn
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "score",
     "unit",
     "utterance_errors",
+    "without_accents",
     "word_errors",
     "write_trn",
 ]

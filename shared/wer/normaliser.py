@@ -41,6 +41,8 @@ _OPTIONAL_MARKS = {
     **dict.fromkeys(("ru", "uk", "be", "bg"), _STRESS),
 }
 
+_ACCENTED = re.compile("([A-Za-z])[\u0300\u0301\u0302\u0308]+(?![\u0300-\u036f])")
+
 # One letter, two code points in use: ё may be written е; Persian and Urdu with Arabic yeh and kaf; Romanian cedillas.
 _SAME_LETTER = {
     "ru": str.maketrans("ё", "е"),
@@ -100,6 +102,20 @@ def normalise(text: str, language: str | None = None) -> str:
     text = text.translate(_SIGNS)
     text = unicodedata.normalize("NFC", text)  # a half-width kana and its voicing mark are now next to each other
     return " ".join(_JOINER.sub(_inside, text).split())
+
+
+def without_accents(text: str) -> str:
+    """The text without the accents of Latin letters, for references written without them: mas for más, ou for où.
+
+    Acute, grave, circumflex and diaeresis go; letters of their own (ñ, ç, å, ő) and other scripts stay.
+
+    Args:
+        text: of a reference or a hypothesis; both must be treated alike.
+
+    Returns:
+        The text, composed (NFC).
+    """
+    return unicodedata.normalize("NFC", _ACCENTED.sub(r"\1", unicodedata.normalize("NFD", text)))
 
 
 def _code(language: str | None) -> str | None:

@@ -148,8 +148,8 @@ def test_results_of_an_earlier_run_go_and_those_of_others_stay(run, hub):
         ".eval_results/other.yaml", ".eval_results/whisper-spaces-speech--read-read.yaml"}
 
 
-@pytest.mark.parametrize("options", [{"max_clips": 10}, {"split": "validation"}])
-def test_a_part_of_a_split_or_one_made_here_is_no_benchmark_result(run, options):
+@pytest.mark.parametrize("options", [{"max_clips": 10}, {"split": "validation"}, {"accents": False}])
+def test_a_part_of_a_split_or_one_counted_otherwise_is_no_benchmark_result(run, options):
     assert eval_results(changed(gather(run), **options)) == {}
 
 

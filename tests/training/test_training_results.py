@@ -81,6 +81,23 @@ def test_raw_hypotheses_are_kept_and_give_the_scores(run, scores):
     assert scores["used"]["fine-tuned"]["short_context"] == "any"
 
 
+def test_accents_that_references_leave_out_are_not_counted_if_so_asked(run, scores):
+    before = {path: path.read_bytes() for path in (run / "evaluation").glob("hypotheses-*.jsonl")}
+    try:
+        bare = evaluation.evaluate(run, evaluation.Options(full_context=False, accents=False), say=lambda text: None)
+        page, card = (run / "evaluation" / "report.html").read_text(), write_card(gather(run), "tester/run")
+    finally:
+        evaluation.evaluate(run, evaluation.Options(full_context=False), say=lambda text: None)
+    assert {path: path.read_bytes() for path in before} == before  # texts as they were written, accents and all
+    texts = [json.loads(line) for path in before if "base" not in path.name for line in path.open(encoding="utf-8")]
+    counted = wer.score([wer.utterance_errors(*(wer.without_accents(one[key]) for key in ("reference", "hypothesis")),
+                                              one["text_language"]) for one in texts])
+    assert bare["systems"]["fine-tuned"]["wer"] == pytest.approx(100 * counted.wer)
+    told = "Accents are left out on both sides"
+    assert all(told in text for text in (evaluation.summary(bare), page, card))
+    assert told not in evaluation.summary(scores)
+
+
 def test_the_apps_reproduce_the_score(run, scores):
     transcriber = Transcriber(Checkpoint.parse(str(run / "model")))
     folder = DATA

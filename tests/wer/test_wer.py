@@ -22,6 +22,7 @@ from shared.wer import (
     score,
     unit,
     utterance_errors,
+    without_accents,
     word_errors,
 )
 
@@ -112,6 +113,14 @@ NUMBERS = ["1,000", "3.5", "1.000,50", "10:30", "1/2", "192.168.0.1", "12345", "
 @pytest.mark.parametrize("text", NUMBERS)
 def test_numbers_are_left_as_written(text):
     assert normalise(f"({text}).").split() == [text]
+
+
+@pytest.mark.parametrize("text, bare", [
+    ("más allá, ¿dónde está?", "mas alla, ¿donde esta?"), ("ma\u0301s", "mas"), ("pingüino", "pinguino"),
+    ("où forêt naïf", "ou foret naif"), ("año garçon på ő", "año garçon på ő"), ("ещё мой", "ещё мой"), ("ẫ", "ẫ"),
+])
+def test_accents_that_a_reference_leaves_out_go_and_letters_of_their_own_stay(text, bare):
+    assert without_accents(text) == bare
 
 
 def test_an_elision_is_one_word():
