@@ -24,14 +24,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.peers.sets import bench_set
-from shared.audio import SAMPLE_RATE, AudioSource, Waveform, load_audio
+from shared.audio import SAMPLE_RATE, Waveform, load_audio
 from shared.audio.features import log_mel, pad_or_trim
-from shared.audio.windows import Window
 from shared.checkpoint import Checkpoint
 from shared.engines.hardware import cpu_flags
 from shared.errors import UserError
 from shared.inference import Transcriber
-from shared.options import Options
 from shared.wer import pooled, word_errors
 from shared.whisper_constants import N_FRAMES_FULL
 
@@ -41,7 +39,6 @@ SYSTEMS = [("torch", "int8"), ("ctranslate2", "int8")]
 RECORDED = [*SYSTEMS, ("torch", "float32")]
 N_PROMPTS = 24
 FLAGS = frozenset(("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16"))
-APART_SECONDS = 100  # on one clock, clips of a batch begin so far from each other: more than any lasts
 
 
 def inputs(n_mels: int) -> dict[str, tuple[np.ndarray, int]]:
@@ -55,17 +52,13 @@ def inputs(n_mels: int) -> dict[str, tuple[np.ndarray, int]]:
             "30 s × 8": (pad_or_trim(long, N_FRAMES_FULL), 8)}
 
 
-def in_batches(transcriber: Transcriber, clips: list[Waveform], options: Options) -> list[str]:
+def in_batches(transcriber: Transcriber, clips: list[Waveform], language: str) -> list[str]:
     """The text of each clip, all of them recognised together."""
-    parts, texts = [], [""] * len(clips)
-    for place, clip in enumerate(clips):
-        for window in transcriber.windows(AudioSource(clip), options):
-            pieces = tuple((offset, start + place * APART_SECONDS * SAMPLE_RATE, n)
-                           for offset, start, n in window.pieces)
-            parts.append(Window(window.samples, pieces))
-    for _, _, new in transcriber.recognise(parts, options):
-        for segment in new.segments:
-            texts[int(segment.start) // APART_SECONDS] += f" {segment.text}"
+    texts = []
+    for found in transcriber.transcribe_each(clips, language=language):
+        if isinstance(found, UserError):
+            raise found
+        texts.append(found.text)
     return texts
 
 
@@ -85,7 +78,7 @@ def recordings(checkpoint: Checkpoint, seconds: float) -> None:
         one.transcribe(clips[0], language="en")
         cells = []
         for texts, spent in (timed(lambda clip: one.transcribe(clip, language="en").text, clips),  # noqa: B023
-                             timed(lambda several: in_batches(one, several, Options("en")), [clips])):  # noqa: B023
+                             timed(lambda several: in_batches(one, several, "en"), [clips])):  # noqa: B023
             texts = texts[0] if len(texts) == 1 else texts
             errors = pooled(word_errors(clip.reference, text, "en")
                             for clip, text in zip(prompts.clips, texts, strict=True))

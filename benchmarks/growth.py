@@ -31,7 +31,6 @@ from shared.checkpoint import Checkpoint
 from shared.engines.hardware import cpu_flags
 from shared.errors import UserError
 from shared.inference import Transcriber
-from shared.options import Options
 from shared.system.files import write_text
 
 
@@ -52,7 +51,7 @@ def measured(checkpoint: str, kind: str, given: str) -> dict[str, Any]:
     one.transcribe(clips[0], language="en")
     begun, spent = time.monotonic(), processor_seconds()
     if kind == "clips":
-        n_words = sum(len(text.split()) for text in in_batches(one, clips, Options("en")))
+        n_words = sum(len(text.split()) for text in in_batches(one, clips, "en"))
         seconds = sum(clip.duration for clip in clips)
     else:
         transcript = one.transcribe(Path(given), language="en")

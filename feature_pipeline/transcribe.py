@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,14 +27,16 @@ from feature_pipeline.rows import AudioRef
 from feature_pipeline.stages import Plan, Runner, list_rows
 from feature_pipeline.state import discard, same_state
 from feature_pipeline.store import read_listed
-from shared.audio import load_audio
+from shared.audio import SHORT_BYTES, is_short, load_audio
 from shared.errors import UserError
+from shared.system.ahead import in_order
 from shared.system.command import reported
 from shared.system.files import whole_file, write_text
 from shared.transcript import Transcript
+from shared.whisper_constants import WINDOW_SECONDS
 
 PROGRAM = "feature_pipeline.transcribe"
-ROWS_PER_CHUNK = 4  # recordings may last hours: what a kill costs
+ROWS_PER_CHUNK = 16  # as many as an engine decodes together; what a kill costs are those at work
 
 
 @dataclass(frozen=True)
@@ -45,13 +49,29 @@ class Transcribe:
 
     def __call__(self, listed: Path, lines: Path) -> int:
         rows = read_listed(listed)
-        write_text(lines, "".join(json.dumps(self._transcribed(row), ensure_ascii=False) + "\n" for row in rows))
+        begun = lines.with_suffix(".begun")  # a line is kept as soon as it is there: recordings may last hours
+        known = dict(_whole_lines(begun))
+        todo = [row for row in rows if row["id"] not in known]
+        if todo:
+            transcriber(self.checkpoint)  # once, before threads ask for it; without it there is nothing to go on with
+        begun.parent.mkdir(parents=True, exist_ok=True)
+        with begun.open("a", encoding="utf-8") as file, closing(in_order(
+                todo, self._transcribed, alone=self._alone, may_share=_may_share)) as found:
+            for row, line in found:
+                known[row["id"]] = json.dumps(line.result(), ensure_ascii=False) + "\n"
+                file.write(known[row["id"]])
+                file.flush()
+        write_text(lines, "".join(known[row["id"]] for row in rows))
+        begun.unlink()
         return len(rows)
 
-    def _transcribed(self, row: dict[str, Any]) -> dict[str, Any]:
+    def _alone(self, row: dict[str, Any]) -> dict[str, Any]:
+        return self._transcribed(row, None)
+
+    def _transcribed(self, row: dict[str, Any], cancel: threading.Event | None) -> dict[str, Any]:
         known = {"id": row["id"], "language": row["language"], "speaker": row["speaker"]}
         try:
-            transcript = self._transcript(row["audio"], row["language"])
+            transcript = self._transcript(row["audio"], row["language"], cancel)
         except UserError as error:  # one damaged recording must not stop an archive
             return {**known, "error": str(error)}
         return {**known, "duration": round(transcript.duration, 3), "text": transcript.text,
@@ -59,17 +79,39 @@ class Transcribe:
                              for segment in transcript.segments],
                 "warnings": list(transcript.warnings)}
 
-    def _transcript(self, audio: AudioRef, language: str) -> Transcript:
+    def _transcript(self, audio: AudioRef, language: str, cancel: threading.Event | None) -> Transcript:
         model = transcriber(self.checkpoint)
         if audio.is_part and audio.path is not None:
-            return model.transcribe(load_audio(audio.path, start=audio.start, end=audio.end), language=language,
-                                    beam_size=self.beam_size)
+            return model.transcribe(load_audio(audio.path, start=audio.start, end=audio.end, cancel=cancel),
+                                    language=language, beam_size=self.beam_size, cancel=cancel)
         if audio.path is not None and audio.member is None:
-            return model.transcribe(audio.path, language=language, beam_size=self.beam_size)
+            return model.transcribe(audio.path, language=language, beam_size=self.beam_size, cancel=cancel)
         with tempfile.TemporaryDirectory(prefix="transcribe-") as folder:
             path = Path(folder) / f"recording{Path(audio.name).suffix}"
             path.write_bytes(audio.read())
-            return model.transcribe(path, language=language, beam_size=self.beam_size)
+            return model.transcribe(path, language=language, beam_size=self.beam_size, cancel=cancel)
+
+
+def _may_share(row: dict[str, Any]) -> bool:
+    """Short clips fill batches together; a long recording fills its own."""
+    audio: AudioRef = row["audio"]
+    if audio.is_part:
+        return audio.end is not None and audio.end - audio.start <= WINDOW_SECONDS
+    if audio.data is not None:
+        return len(audio.data) <= SHORT_BYTES
+    assert audio.path is not None  # without data there is a file
+    return audio.path.stat().st_size <= SHORT_BYTES if audio.member is not None else is_short(audio.path)
+
+
+def _whole_lines(path: Path) -> Iterator[tuple[str, str]]:
+    """(id, line) of what an earlier start has done; a last line cut off by a kill is left out."""
+    if path.is_file():
+        text = path.read_text(encoding="utf-8")
+        whole = text[: text.rfind("\n") + 1]
+        if whole != text:
+            write_text(path, whole)
+        for line in whole.splitlines(keepends=True):
+            yield json.loads(line)["id"], line
 
 
 def transcribe(config: Config, runner: Runner | None = None, say: Callable[[str], None] = print) -> Path:

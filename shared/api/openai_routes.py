@@ -20,12 +20,13 @@ from fastapi import APIRouter, FastAPI
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from shared.api.lanes import SHORT_BYTES, lane_for
+from shared.api.lanes import lane_for
 from shared.api.names import KnownNames
 from shared.api.openai_forms import answer, events
 from shared.api.openai_request import AUTOMATIC, Asked, ModelNotFound, names, read
 from shared.api.uploads import TooLarge, read_form
 from shared.api.work import MODEL, Busy, Queue
+from shared.audio import SHORT_BYTES
 from shared.errors import Cancelled, UserError
 from shared.options import LOOPBACK
 from shared.serving import Answer, Request, Serving

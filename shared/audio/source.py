@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import Any
 
 import numpy as np
 
 from shared.audio.decoding import chosen_track, opened, stream_audio
-from shared.audio.media import MediaInfo, Track
+from shared.audio.media import MediaInfo, Track, probe
 from shared.audio.mixing import MAX_LEVEL
 from shared.audio.waveform import SAMPLE_RATE, Waveform
 from shared.errors import TruncatedAudio, UserError
-from shared.whisper_constants import WINDOW_SAMPLES
+from shared.whisper_constants import WINDOW_SAMPLES, WINDOW_SECONDS
 
 Source = str | os.PathLike | MediaInfo | Waveform | np.ndarray | Iterable[np.ndarray]
 BLOCK = WINDOW_SAMPLES
+SHORT_BYTES = 20 << 20  # what a header says about its length need not be true; 30 s of any usual sound are less
 
 
 class AudioSource:
@@ -94,6 +95,28 @@ class AudioSource:
             return None
         left = max(self.length - reached, 0.0)
         return done if left < 0.5 else done + max(1, round(left * done / max(reached, 1.0)))
+
+
+def is_short(source: Source) -> bool:
+    """Whether a recording fits into one window of the model; of a file by its header, nothing is decoded.
+
+    Args:
+        source: as `AudioSource` takes it.
+
+    Returns:
+        True for at most 30 s; False also where the length is not known, and for what cannot be read, which the work
+        itself then tells.
+    """
+    if isinstance(source, Waveform):
+        return source.duration <= WINDOW_SECONDS
+    if isinstance(source, np.ndarray) or (hasattr(source, "detach") and isinstance(source, Sized)):
+        return len(source) <= WINDOW_SAMPLES
+    if isinstance(source, str | os.PathLike):
+        try:
+            source = probe(source, max_bytes=SHORT_BYTES)
+        except UserError:
+            return False
+    return isinstance(source, MediaInfo) and source.duration is not None and source.duration <= WINDOW_SECONDS
 
 
 def with_header(source: Source) -> Source:

@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from speech import clips
 
-from shared.errors import Cancelled
+from shared.audio import load_audio
+from shared.errors import Cancelled, UserError
 
 SPOKEN = [*clips("it")[:3], clips("en")[0]]
 
@@ -42,6 +43,22 @@ def test_those_that_wait_are_decoded_as_one_and_the_texts_stay(base_torch, gate)
         others = [threads.submit(base_torch.transcribe, clip.path, language=clip.language) for clip in SPOKEN[1:]]
         assert [one.result().text for one in (first, *others)] == alone
     assert sorted(sizes) == [1, 1, 2]  # the two in Italian; English for itself
+
+
+def test_each_of_many_has_the_text_that_it_has_alone(base_torch, gate, tmp_path):
+    italian = [clip for clip in SPOKEN if clip.language == "it"]
+    alone = [base_torch.transcribe(clip.path, language="it").text for clip in italian]
+    (tmp_path / "broken.mp3").write_text("not a recording")
+    wait_for, sizes = gate
+    sizes.clear()
+    wait_for(2)
+    given = [italian[0].path, italian[1].path, load_audio(italian[2].path), tmp_path / "broken.mp3"]
+    found = list(base_torch.transcribe_each(given, language="Italian"))
+    assert [one.text for one in found[:3]] == alone
+    assert isinstance(found[3], UserError) and "broken.mp3" in str(found[3])
+    assert sizes == [1, 2]
+    with pytest.raises(UserError, match="no such language"):
+        next(base_torch.transcribe_each(given, language="tlh"))
 
 
 def test_who_stops_while_waiting_stops_alone(base_torch, gate):

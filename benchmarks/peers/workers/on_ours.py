@@ -9,17 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from protocol import SAMPLE_RATE, Program, serve
+from protocol import Program, serve
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
-from shared.audio import AudioSource, Waveform
-from shared.audio.windows import Window
+from shared.audio import Waveform
 from shared.checkpoint import Checkpoint
+from shared.errors import UserError
 from shared.inference import Transcriber
-from shared.options import Options
-
-APART = 100 * SAMPLE_RATE  # on one clock, clips of a batch begin so far from each other: more than any lasts
 
 
 class Ours(Program):
@@ -42,19 +39,13 @@ class Ours(Program):
         yield transcript.text
 
     def many(self, clips: list[Waveform], language: str) -> list[str]:
-        """Clips of like length together, each on its own stretch of one clock."""
-        options = Options(language=language)
-        parts = []
-        for place, clip in enumerate(clips):
-            for window in self._transcriber.windows(AudioSource(clip), options):
-                pieces = tuple((offset, start + place * APART, n) for offset, start, n in window.pieces)
-                parts.append(Window(window.samples, pieces))
-        parts.sort(key=lambda window: window.duration)
-        texts: list[list] = [[] for _ in clips]
-        for _, _, new in self._transcriber.recognise(parts, options, lambda done, reached: len(parts)):
-            for segment in new.segments:
-                texts[int(segment.start * SAMPLE_RATE) // APART].append(segment)
-        return [" ".join(s.text for s in sorted(of, key=lambda s: s.start)) for of in texts]
+        """As a person's program gets them; what is decoded together is the module's choice."""
+        texts = []
+        for found in self._transcriber.transcribe_each(clips, language=language):
+            if isinstance(found, UserError):
+                raise found
+            texts.append(found.text)
+        return texts
 
     def facts(self) -> dict:
         engine, facts = self._transcriber.engine, self._transcriber.facts
