@@ -96,22 +96,34 @@ def _make(config: Config, verdicts: Verdicts, runner: Runner | None, say: Callab
     sizes = split_sizes(selection)
     if not sizes:
         raise _nothing_left(selection, n_rows)
+    dropped = _dropped(selection)
     write_dataset(selection, checked, out, work, config, counts)
     selection.db.close()
     same_state(work, config, say, complete=True)
     discard(work)
     for split, (count, hours) in sizes.items():
         say(f"{split}: {count} rows, {spoken_time(hours * 3600)}")
+    if dropped:
+        n_dropped = n_rows - sum(count for count, _ in sizes.values())
+        say(f"dropped: {n_dropped} of {n_rows} rows: {dropped}")
+        if n_dropped > n_rows / 2:
+            say("note: more than half was dropped. The report has examples; where they are good, set the limit under "
+                "`clean` that does not suit this corpus")
+
+
+def _dropped(selection: Selection) -> str:
+    """The reasons with their numbers, the most frequent first."""
+    found = selection.db.execute("select reason, count(*) from rows where reason is not null group by reason "
+                                 "order by 2 desc").fetchall()
+    return ", ".join(f"{reason} ({count})" for reason, count in found)
 
 
 def _nothing_left(selection: Selection, n_rows: int) -> UserError:
     """The reasons with their numbers, and the first row with its own."""
-    found = selection.db.execute("select reason, count(*) from rows group by reason order by 2 desc").fetchall()
     name, text, reason, detail = selection.db.execute(
         "select id, text, reason, detail from rows order by n limit 1").fetchone()
-    counts = ", ".join(f"{reason} ({count})" for reason, count in found)
-    return UserError("No row is left", got=f"{n_rows} rows, all dropped: {counts}. The first is {name}, “{text[:60]}”: "
-                     f"{reason}{f' ({detail})' if detail else ''}",
+    return UserError("No row is left", got=f"{n_rows} rows, all dropped: {_dropped(selection)}. The first is {name}, "
+                     f"“{text[:60]}”: {reason}{f' ({detail})' if detail else ''}",
                      hint="correct the source, or the limit under `clean` that does not suit it")
 
 

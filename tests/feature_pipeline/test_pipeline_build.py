@@ -108,6 +108,22 @@ def test_nothing_is_done_twice_and_a_change_is_named(built, corpus, tmp_path):
     assert any("clean.max_seconds from 30.0 to 20" in line for line in messages)
 
 
+@pytest.mark.parametrize(("n_long", "expected"), [
+    (0, []), (2, ["dropped: 2 of 40 rows: too long (2)"]),
+    (34, ["dropped: 34 of 40 rows: too long (34)",
+          "note: more than half was dropped. The report has examples; where they are good, set the limit under "
+          "`clean` that does not suit this corpus"]),
+])
+def test_what_was_dropped_is_told_and_more_loudly_where_it_is_most(n_long, expected, tmp_path):
+    corpus = corpora.folder(tmp_path / "corpus", n_rows=40)
+    for n in range(n_long):
+        corpora.write_wav(corpus / f"clips/{n:05d}.wav", corpora.piece(n, 1.5))
+    messages: list[str] = []
+    config = config_file(tmp_path / "small.yaml", corpus)
+    build(load(config, [f"out={tmp_path / 'out'}", "clean.max_seconds=1.2"]), say=messages.append)
+    assert [line for line in messages if line.startswith(("dropped", "note"))] == expected
+
+
 def test_a_changed_recording_starts_anew(tmp_path):
     corpus = corpora.folder(tmp_path / "corpus", n_rows=40)
     config = load(config_file(tmp_path / "small.yaml", corpus), [f"out={tmp_path / 'out'}"])

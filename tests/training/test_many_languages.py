@@ -20,7 +20,7 @@ from training_world import random_base
 
 from shared.errors import UserError
 from training.languages import load, outcomes, table
-from training.languages.work import splits
+from training.languages.work import splits, work
 
 SHIPPED = ROOT / "training/configs/languages.yaml"
 CLIPS = {"it": ["it_priv-introsaved.flac", "it_vm-mailboxfull.flac", "it_vm-tmpexists.flac"],
@@ -104,6 +104,15 @@ def test_two_languages_killed_and_taken_up_again_and_one_that_is_broken(recipe, 
     assert table(load(recipe.name), found) == text
     other = outcomes(load(recipe.name, ["passes=7"]))
     assert not any(one.done for one in other)  # other settings are another piece of work
+
+
+@pytest.mark.slow
+def test_a_language_of_which_hardly_a_clip_is_left_is_not_trained(recipe, monkeypatch):
+    monkeypatch.chdir(recipe.parent)
+    few = load(recipe.name, ["languages=[it]", "unseen={}", "training.steps.batch_size=4"])
+    (found,) = work(few, lambda line: None)
+    assert not found.done and "Too few clips are left to learn from" in found.problem
+    assert not (recipe.parent / "runs/two/it").exists()
 
 
 def test_a_data_set_that_is_gone_is_named(tmp_path):

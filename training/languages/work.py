@@ -96,8 +96,13 @@ def _commands(recipe: Recipe, language: str) -> Iterator[tuple[str, list[str]]]:
         yield UNSEEN, ["feature_pipeline.build", other]
         place = features.load(other).out
         evaluation += [f"canary={place}", f"canary_split={','.join(splits(place))}"]
-    path = recipe.folder / f"{language}.yaml"
-    settings.save(recipe.run(language, _trained(data)["rows"]), path)
+    path, n_clips = recipe.folder / f"{language}.yaml", _trained(data)["rows"]
+    config = recipe.run(language, n_clips)
+    if n_clips < config.steps.batch_size:
+        raise UserError("Too few clips are left to learn from", got=f"{n_clips} in {data}",
+                        limit=f"{config.steps.batch_size}, one batch",
+                        hint="its report.html says why others were dropped")
+    settings.save(config, path)
     yield TRAINING, ["training.finetune", str(path)]
     yield EVALUATION, evaluation
 
