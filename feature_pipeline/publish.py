@@ -61,19 +61,17 @@ def to_fsspec(folder: Path, url: str) -> str:
 
 def to_hub(folder: Path, repo: str, private: bool) -> str:
     """Push as a data set on the Hub in one commit; gives `user/name@commit`."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
+    from huggingface_hub import HfApi  # here, with what needs it: most data sets are not sent there
+
+    from shared.checkpoint.hub_writing import explained, owner_of
 
     api = HfApi()
-    try:
+    with explained(f"sending the data set to {repo}", invalid="correct output.hub, or the data set's README.md"):
+        owner_of(api, repo.partition("/")[0] if "/" in repo else None)
         api.create_repo(repo, repo_type="dataset", private=private, exist_ok=True)
         commit = api.upload_folder(
             repo_id=repo, repo_type="dataset", folder_path=folder, ignore_patterns=[".*/**"],
             delete_patterns=["data/*.parquet"], commit_message=f"Data set {folder.name}")
-    except (HfHubHTTPError, LocalTokenNotFoundError, ValueError) as error:  # ValueError: a name or a card it refuses
-        reason = str(error).strip().splitlines()[-1]
-        raise UserError("The Hub did not take the data set", got=f"{repo}: {reason}",
-                        hint="log in with `hf auth login` as someone who may write there, or set HF_TOKEN") from None
     return f"{repo}@{commit.oid}"
 
 

@@ -1,4 +1,4 @@
-"""What must be right before anything is sent to the Hub: the token, whose account it is, how many Spaces, their names.
+"""What must be right before a Space is sent to the Hub: its name, and how many the account may host.
 
 Enters: the Hub's client and the names wanted. Leaves: what will be made and what will be changed, or a UserError.
 Nothing is written.
@@ -7,9 +7,8 @@ Nothing is written.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from huggingface_hub import HfApi, get_token
+from huggingface_hub import HfApi
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 from huggingface_hub.utils import validate_repo_id
 
@@ -17,7 +16,6 @@ from shared.errors import UserError
 
 FREE_SPACES = 2  # that a free account can host beside static ones: docs/apps.md
 SDKS = {"browser": "static"}  # of the apps that are not made with Gradio
-TOKENS = "https://huggingface.co/settings/tokens"
 
 
 @dataclass(frozen=True)
@@ -28,28 +26,6 @@ class Target:
     repo_id: str
     exists: bool
     sdk: str
-
-
-def account(api: HfApi, owner: str | None) -> tuple[str, bool]:
-    """(whose Spaces they will be, whether that is a free account of a user).
-
-    Raises:
-        UserError: there is no token, it may not write, or not for this owner.
-    """
-    if not get_token():
-        raise UserError("Uploading needs a Hugging Face token", got="none",
-                        hint=f"make one with the write role at {TOKENS}, then set HF_TOKEN or run `hf auth login`")
-    who: dict[str, Any] = api.whoami()
-    role = who.get("auth", {}).get("accessToken", {}).get("role")
-    if role == "read":  # what a fine-grained one may do, the Hub says when it is used
-        raise UserError("This Hugging Face token may only read", got="the role read",
-                        hint=f"make one with the write role at {TOKENS}")
-    owner = owner or who["name"]
-    owners = [who["name"], *(org["name"] for org in who.get("orgs", ()))]
-    if owner not in owners:
-        raise UserError("This token may not put Spaces there", got=owner, limit=", ".join(owners),
-                        hint="choose one of those with --owner, or use a token of that account")
-    return owner, owner == who["name"] and not who.get("isPro")
 
 
 def targets(api: HfApi, owner: str, prefix: str, apps: list[str], *, free: bool) -> list[Target]:

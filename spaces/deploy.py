@@ -16,22 +16,20 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # also from a checkout that is not installed
 
-import httpx2
 from browser_bundle import APP as BROWSER
 from browser_bundle import build_browser
 from browser_check import TestSet, check_conversion
 from bundle import APPS, Weights, build
-from checks import Target, account, targets
+from checks import Target, targets
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
 from shared.checkpoint.hub import SMALL_FILES
+from shared.checkpoint.hub_writing import explained, owner_of
 from shared.errors import UserError
 from shared.system.command import reported
 from shared.units import megabytes
@@ -53,11 +51,12 @@ def _run(options: argparse.Namespace) -> None:
                         zip((options.base, options.fine_tuned), defaults, strict=True))
     wanted: list[Target] = []
     if options.action == "upload":
-        with _explained("checking the token and the names"):
-            owner, free = account(HfApi(), options.owner)
-            wanted = targets(HfApi(), owner, options.prefix, apps, free=free and not options.more_spaces)
+        with explained("checking the token and the names"):
+            owner = owner_of(HfApi(), options.owner)
+            is_limited = owner.is_free and not options.more_spaces
+            wanted = targets(HfApi(), owner.name, options.prefix, apps, free=is_limited)
     if options.action == "upload" or options.pin:
-        with _explained("looking the checkpoints up"):
+        with explained("looking the checkpoints up"):
             base, fine_tuned = look_up(base), look_up(fine_tuned)
     folders = {app: build_browser(options.out, base, fine_tuned) if app == BROWSER
                else build(app, options.out, base, fine_tuned) for app in apps}
@@ -166,7 +165,7 @@ def look_up(weights: Weights) -> Weights:
 def upload(folder: Path, target: Target, base: Weights, fine_tuned: Weights, options: argparse.Namespace) -> str:
     """Make the Space what `folder` is; gives its address. Raises UserError with what to do about it."""
     api, app, repo_id = HfApi(), target.app, target.repo_id
-    with _explained(f"uploading {app}"):
+    with explained(f"uploading {app}", invalid="correct the app's card or name"):
         is_static = target.sdk == "static"
         url = api.create_repo(repo_id, repo_type="space", space_sdk=target.sdk, exist_ok=True,
                               private=options.private or None, space_hardware=None if is_static else options.hardware)
@@ -204,25 +203,6 @@ def _configure(api: HfApi, repo_id: str, options: argparse.Namespace, variables:
     for key, value in variables.items():
         if present.get(key) != value:
             api.add_space_variable(repo_id, key, value)
-
-
-@contextmanager
-def _explained(doing: str) -> Iterator[None]:
-    """Turn the client's errors into one line that says what to do."""
-    try:
-        yield
-    except (HfHubHTTPError, httpx2.TransportError, RuntimeError, ValueError) as error:
-        cause = error if isinstance(error, HfHubHTTPError) or error.__cause__ is None else error.__cause__
-        status = cause.response.status_code if isinstance(cause, HfHubHTTPError) else None
-        hint = {
-            401: "the token is not valid or may not do this: set HF_TOKEN to another, or run `hf auth login --force`",
-            402: "the account may not host this: choose other --hardware, or see https://huggingface.co/pricing",
-            403: "use a token with the write role, and an --owner whose Spaces it may change",
-        }.get(status or 0, "check the network and https://status.huggingface.co, then run this again")
-        if isinstance(error, ValueError):
-            hint = "correct the app's card or name"
-        reason = " ".join(str(cause).split())[:400]
-        raise UserError(f"The Hub refused or could not be reached while {doing}", got=reason, hint=hint) from error
 
 
 if __name__ == "__main__":

@@ -15,13 +15,13 @@ from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
 
-import httpx2
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub.errors import HFValidationError
 
 from shared.audio import load_audio
 from shared.checkpoint import Checkpoint, files, weight_files
 from shared.checkpoint.hub import SMALL_FILES
+from shared.checkpoint.hub_writing import explained, owner_of
 from shared.errors import UserError
 from shared.inference import Transcriber
 from shared.system.command import reported
@@ -46,6 +46,8 @@ def publish(run: str | Path, repo_id: str, *, private: bool = False,
     facts = gather(run)
     model = run / "model"
     _check_evaluated(model, facts)
+    with explained(f"asking whether {repo_id} may be written"):
+        owner_of(HfApi(), repo_id.partition("/")[0] if "/" in repo_id else None)
     say(f"on reloading it gives: {first_text(model, facts)}")
     page = browser_page(repo_id)
     if page is not None:
@@ -91,15 +93,12 @@ def browser_page(repo_id: str) -> str | None:
 
     Raises UserError where the Hub cannot be asked.
     """
-    try:
+    with explained("asking which Spaces use the checkpoint", "check the network, then try again: nothing was sent yet"):
         for space in HfApi().list_spaces(author=repo_id.partition("/")[0], full=True):
             card = space.card_data
             used = space.models or (card.get("models") if card is not None else None) or ()
             if space.sdk == "static" and not space.private and repo_id in used:
                 return f"https://huggingface.co/spaces/{space.id}"
-    except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
-        raise UserError("The Hub does not say which Spaces use the checkpoint", got=str(error)[:120],
-                        hint="check the network, then try again: nothing was sent yet") from error
     return None
 
 
@@ -116,37 +115,26 @@ def first_text(model: Path, facts: Facts) -> str:
 def _push(model: Path, repo_id: str, private: bool, facts: Facts) -> str:
     api = HfApi()
     tuned = facts.scores["systems"]["fine-tuned"]
-    try:
-        api.create_repo(repo_id, private=private, exist_ok=True)
-        if private and not api.model_info(repo_id).private:
-            raise UserError("The repository is there already, and it is public", got=repo_id,
-                            hint="make it private in its settings on the Hub, or leave --private out")
-        done = api.upload_folder(repo_id=repo_id, folder_path=model, allow_patterns=sorted(_sent_names(model)),
-                                 delete_patterns=list(RIVALS),
-                                 commit_message=f"{facts.config.name}: {tuned['wer']:.2f} % WER")
-        return done.oid
-    except HFValidationError as error:
-        raise UserError("This is not a name on the Hub", got=repo_id, hint="write it as user/name") from error
-    except ValueError as error:  # what its client makes of a card that the Hub does not accept
-        raise UserError("The Hub does not accept the card", got=" ".join(str(error).split())[:300],
-                        hint="correct it in the run's config.yaml or the data set's manifest.json") from error
-    except HfHubHTTPError as error:
-        status = error.response.status_code if error.response is not None else None
-        if status in (401, 403):
-            raise UserError("The Hub does not let this account write there", got=repo_id,
-                            hint="log in with `hf auth login` and a token that may write") from error
-        raise UserError("The Hub refused the push", got=f"{status}: {str(error)[:120]}",
-                        hint="try again: what was sent stays") from error
-    except (httpx2.HTTPError, OSError) as error:
-        raise UserError("The push broke off", got=str(error)[:120], hint="try again: what was sent stays") from error
+    with explained(f"sending the model to {repo_id}", "try again: what was sent stays"):
+        try:
+            api.create_repo(repo_id, private=private, exist_ok=True)
+            if private and not api.model_info(repo_id).private:
+                raise UserError("The repository is there already, and it is public", got=repo_id,
+                                hint="make it private in its settings on the Hub, or leave --private out")
+            done = api.upload_folder(repo_id=repo_id, folder_path=model, allow_patterns=sorted(_sent_names(model)),
+                                     delete_patterns=list(RIVALS),
+                                     commit_message=f"{facts.config.name}: {tuned['wer']:.2f} % WER")
+        except HFValidationError as error:
+            raise UserError("This is not a name on the Hub", got=repo_id, hint="write it as user/name") from error
+        except ValueError as error:  # what its client makes of a card that the Hub does not accept
+            raise UserError("The Hub does not accept the card", got=" ".join(str(error).split())[:300],
+                            hint="correct it in the run's config.yaml or the data set's manifest.json") from error
+    return done.oid
 
 
 def _listed(published: Checkpoint) -> set[str]:
-    try:
+    with explained(f"comparing {published} with what was sent", "run the same command again: what was sent stays"):
         return set(HfApi().list_repo_files(published.model_id, revision=published.revision))
-    except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
-        raise UserError("What was published could not be compared", got=f"{published}: {str(error)[:120]}",
-                        hint="run the same command again: what was sent stays") from error
 
 
 def _write_eval_results(model: Path, facts: Facts) -> None:

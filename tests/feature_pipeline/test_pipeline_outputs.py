@@ -79,8 +79,11 @@ def test_a_private_data_set_on_the_hub_that_datasets_loads(built, corpus, hub, t
 
 def test_the_hub_says_no(built, hub, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", hub.read_token)
-    with pytest.raises(UserError, match="hf auth login"):
+    with pytest.raises(UserError, match=r"may only read.*hf auth login"):
         to_hub(built, "tester/small", private=True)
+    monkeypatch.setenv("HF_TOKEN", hub.token)
+    with pytest.raises(UserError, match=r"may not write there\. Got: stranger"):
+        to_hub(built, "stranger/small", private=True)
     monkeypatch.delenv("HF_TOKEN")
     with pytest.raises(UserError, match="hf auth login"):
         to_hub(built, "tester/small", private=True)

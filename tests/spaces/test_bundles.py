@@ -200,7 +200,7 @@ def test_a_second_upload_removes_what_is_gone_and_changes_what_is_asked(deployed
 
 
 @pytest.mark.parametrize(("arguments", "setting", "expected"), [
-    (["--owner", "outsider"], {}, "may not put Spaces there. Got: outsider. Limit: tester, team.*--owner"),
+    (["--owner", "outsider"], {}, "may not write there. Got: outsider. Limit: tester, team.*owner"),
     (["--prefix", "no name "], {}, "no name for a Space.*--prefix"),
     (["--no"], {}, "Nobody is there to be asked.*--yes"),
     ([], {"token": "hf_wrong"}, "Invalid user token.*hf auth login"),

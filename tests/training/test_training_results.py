@@ -233,6 +233,20 @@ def test_publishing_needs_an_evaluated_run_and_a_name(small, hub, tmp_path):
         publish(small, "not a name", say=lambda text: None)
 
 
+@pytest.mark.parametrize(("repo_id", "token", "told"), [
+    ("tester/x", None, "needs a Hugging Face token.*hf auth login"), ("tester/x", "read_token", "may only read"),
+    ("stranger/x", "token", "may not write there. Got: stranger. Limit: tester, team")])
+def test_whose_token_it_is_is_asked_before_the_model_is_opened(small, hub, monkeypatch, repo_id, token, told):
+    if token:
+        monkeypatch.setenv("HF_TOKEN", getattr(hub, token))
+    else:
+        monkeypatch.delenv("HF_TOKEN")
+    lines: list[str] = []
+    with pytest.raises(UserError, match=told):
+        publish(small, repo_id, say=lines.append)
+    assert not lines and not [one for one in hub.requests if one.method != "GET"]
+
+
 @pytest.mark.slow
 def test_exports_open_in_the_real_programs_and_score_alike(run, tmp_path):
     pytest.importorskip("faster_whisper")

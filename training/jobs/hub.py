@@ -1,16 +1,12 @@
-"""The Hub as a job needs it: who pays, which machines there are, where files lie, and what the client's errors mean.
+"""The Hub as a job needs it: which machines there are, and where files lie.
 
 The door to huggingface_hub for jobs and buckets; nothing of training is known here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import httpx2
 from huggingface_hub import (
     BucketFile,
     CommitOperationAdd,
@@ -18,46 +14,10 @@ from huggingface_hub import (
     HfFileSystem,
     JobHardwareInfo,
     JobInfo,
-    get_token,
 )
-from huggingface_hub.errors import BucketNotFoundError, HfHubHTTPError
+from huggingface_hub.errors import BucketNotFoundError
 
 from shared.errors import UserError
-
-TOKENS = "https://huggingface.co/settings/tokens"
-HINTS = {
-    401: "the token is not valid or may not do this: set HF_TOKEN to another, or run `hf auth login --force`",
-    402: "the account has no credit for this: https://huggingface.co/settings/billing",
-    403: "use a token with the write role, and an owner whose repositories and jobs it may make",
-}
-
-
-@contextmanager
-def explained(doing: str, hint: str = "check the network and https://status.huggingface.co, then run this again"
-              ) -> Iterator[None]:
-    """Turn the client's errors into one line that says what to do."""
-    try:
-        yield
-    except (HfHubHTTPError, httpx2.HTTPError, RuntimeError) as error:
-        status = error.response.status_code if isinstance(error, HfHubHTTPError) else 0
-        raise UserError(f"The Hub refused or could not be reached while {doing}",
-                        got=" ".join(str(error).split())[:300], hint=HINTS.get(status, hint)) from error
-
-
-def account(api: HfApi, owner: str | None) -> str:
-    """Whose the job will be. Raises UserError where there is no token, it may not write, or not for this owner."""
-    if not get_token():
-        raise UserError("A job needs a Hugging Face token", got="none",
-                        hint=f"make one with the write role at {TOKENS}, then set HF_TOKEN or run `hf auth login`")
-    who: dict[str, Any] = api.whoami()
-    if who.get("auth", {}).get("accessToken", {}).get("role") == "read":
-        raise UserError("This Hugging Face token may only read", got="the role read",
-                        hint=f"make one with the write role at {TOKENS}")
-    owners = [who["name"], *(org["name"] for org in who.get("orgs", ()))]
-    if owner is not None and owner not in owners:
-        raise UserError("This token may not start jobs there", got=owner, limit=", ".join(owners),
-                        hint="choose one of those with --owner, or use a token of that account")
-    return owner or who["name"]
 
 
 def machine(api: HfApi, flavor: str) -> JobHardwareInfo:

@@ -13,6 +13,7 @@ from pathlib import Path
 from huggingface_hub import HfApi, JobInfo, Volume, get_token
 
 from shared.checkpoint import Checkpoint
+from shared.checkpoint.hub_writing import explained, owner_of
 from shared.errors import UserError
 from shared.system.files import whole_folder
 from shared.units import megabytes, spoken_time
@@ -60,8 +61,8 @@ def train(path: str | Path, overrides: Sequence[str], options: Options, *,
         raise UserError("The run has begun on this machine", got=config.folder,
                         hint="finish it here, give another name=…, or remove the folder")
     api = HfApi()
-    with hub.explained("looking at the account, the machines and the bucket"):
-        owner = hub.account(api, options.owner)
+    with explained("looking at the account, the machines and the bucket"):
+        owner = owner_of(api, options.owner).name
         machine = hub.machine(api, options.flavor)
         bucket = f"{owner}/{RUNS}"
         stored = hub.stored(api, bucket, config.name)
@@ -77,7 +78,7 @@ def train(path: str | Path, overrides: Sequence[str], options: Options, *,
                 f"again) to the private data set {owner}/{JOBS}; the run is kept in the private bucket {bucket}"
                 + ("; the job gets your token, to read the base" if _reads_hub(config) else ""))
             agreed()
-            with hub.explained("starting the job"):
+            with explained("starting the job"):
                 job = _started(api, owner, config, content, options)
         _watched(api, owner, job, config, say)
     return _fetched(api, bucket, config, say)
@@ -120,7 +121,7 @@ def _watched(api: HfApi, owner: str, job: JobInfo, config: Config, say: Say) -> 
     name = f"{owner}/{job.id}"
     say(f"job {job.id}: {job.url}")
     try:
-        with hub.explained("watching the job", hint="the job goes on; the same command watches it again"):
+        with explained("watching the job", hint="the job goes on; the same command watches it again"):
             for line in api.fetch_job_logs(job_id=job.id, namespace=owner, follow=True):
                 say(line)
             status = api.wait_for_job(job.id, namespace=owner).status
@@ -136,7 +137,7 @@ def _watched(api: HfApi, owner: str, job: JobInfo, config: Config, say: Say) -> 
 
 def _fetched(api: HfApi, bucket: str, config: Config, say: Say) -> Path:
     """The finished run's files from the bucket, in place of the run's folder, which appears whole or not at all."""
-    with hub.explained("fetching the run"):
+    with explained("fetching the run"):
         stored = hub.stored(api, bucket, config.name)
         _same_as_stored(bucket, config, stored)
         names = {name: size for name, size in stored.items() if not name.startswith("checkpoint-")}
