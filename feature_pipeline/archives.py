@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from shared.errors import UserError
-from shared.system.files import cache_folder, made_once
+from shared.system.cache import cache_folder, made_once
 
 AR_MAGIC = b"!<arch>\n"
 AR_HEADER = 60  # bytes: name 16, mtime 12, uid 6, gid 6, mode 8, size 10, end 2 (deb(5), ar(5))

@@ -23,7 +23,8 @@ from shared.audio.vad import silero_file
 from shared.checkpoint import WITH_ROOM, Checkpoint, files
 from shared.errors import UserError
 from shared.system import processes
-from shared.system.files import digests, made_once, whole_folder
+from shared.system.cache import made_once
+from shared.system.files import digests, whole_folder
 
 APP = "browser"
 SOURCE = ROOT / "spaces" / APP
@@ -84,7 +85,7 @@ def converted(checkpoint: str) -> Path:
         print(f"Converting {checkpoint} for browsers, once", flush=True)
         write_browser(source, folder, room=found.model_id in WITH_ROOM)
 
-    return made_once(f"browser-{key}", convert)
+    return made_once(f"browser-{key}", convert, of=(source,))
 
 
 def reader(folder: Path, checkpoint: str, language: str) -> Callable[[Waveform], str]:

@@ -23,7 +23,7 @@ import numpy as np
 
 from benchmarks.peers.envs import python_of
 from shared.checkpoint import Checkpoint, files, weight_files
-from shared.system.files import made_once
+from shared.system.cache import made_once
 from training.ggml import openai_name, write_ggml
 
 VERSION = 1  # of what is written here

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from shared.system.files import cache_folder
+from shared.system.cache import cache_folder
 
 REQUIREMENTS = Path(__file__).parent / "requirements"
 UNWANTED = {"openvino-export": ["torchvision"]}  # comes along, not built for the torch beside it, and breaks the import

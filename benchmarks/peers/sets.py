@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from shared.audio import SAMPLE_RATE, load_audio
 from shared.errors import UserError
-from shared.system.files import made_once
+from shared.system.cache import made_once
 from shared.wer import normalise
 
 HERE = Path(__file__).parent

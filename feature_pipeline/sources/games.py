@@ -14,7 +14,7 @@ from pathlib import Path
 
 from feature_pipeline.rows import AudioRef, Row
 from shared.errors import UserError
-from shared.system.files import made_once
+from shared.system.cache import made_once
 
 # -- Drascula ----------------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from shared.checkpoint.from_ctranslate2 import architecture, read_model, to_transformers
 from shared.errors import UserError
-from shared.system.files import made_once
+from shared.system.cache import made_once
 from shared.whisper_constants import (
     DECODER_POSITIONS,
     HOP_LENGTH,
@@ -40,7 +40,7 @@ SHA256 = {
     "tokenizer.json": "fb7b63191e9bb045082c79fd742a3106a12c99513ab30df4a0d47fa6cb6fd0ab",
     "vocabulary.txt": "34ce3fe1c5041027b3f8d42912270993f986dbc4bb34cf27f951e34a1e453913",
 }
-VERSION = 2  # of the two folders' contents; a new one is made beside the old
+VERSION = 2  # of the two folders' contents; a new one takes the place of the old
 TIMESTAMPS = [f"<|{POSITION_SECONDS * i:.2f}|>" for i in range(N_STAMPS)]  # 0.00 to 30.00 s
 
 

@@ -7,6 +7,7 @@ the form an engine reads. Knows nothing of audio or decoding.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from shared.checkpoint.consistency import check_consistent
 from shared.checkpoint.identity import COMMIT, EMBEDDED, HUB_ID, MODELS, Account, Checkpoint
 from shared.checkpoint.weights import check_one_kind, read_json
 from shared.errors import OtherForm, UserError
-from shared.system.files import made_once
+from shared.system.cache import made_once
 
 Progress = Callable[[float, str], None]
 Form = Literal["transformers", "ctranslate2"]
@@ -27,7 +28,7 @@ PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")  # whole, or in 
 WITH_ROOM = (f"{EMBEDDED}whisper-base", "openai/whisper-base")
 MAX_ADAPTERS = 4  # on one another
 FINGERPRINTED = (".json", ".safetensors", ".npy", ".bin")
-CONVERSION = 3  # of what `files` writes into the cache; a new one is made beside the old
+CONVERSION = 3  # of what `files` writes into the cache; a new one takes the place of the old
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,8 @@ def _merged(request: Request, checkpoint: Checkpoint, adapter: Path) -> Path:
             request.progress(0.0, f"Merging the adapter {checkpoint.name}")
         merge_adapter(base_folder, adapter, folder)
 
-    return made_once(f"merged-{_fingerprint(adapter, base_folder)}", merge, request.download.folder)
+    return made_once(f"merged-{_fingerprint(adapter, base_folder)}", merge, request.download.folder,
+                     of=(adapter, base_folder))
 
 
 def _base_of(checkpoint: Checkpoint, adapter: Path) -> Checkpoint:
@@ -214,7 +216,7 @@ def _unpickled(request: Request, source: Path) -> Path:
             request.progress(0.0, f"Converting {source.name} to safetensors, once")
         to_safetensors(source, folder)
 
-    return made_once(f"safetensors-{_fingerprint(source)}", convert, request.download.folder)
+    return made_once(f"safetensors-{_fingerprint(source)}", convert, request.download.folder, of=(source,))
 
 
 def _converted(request: Request, source: Path) -> Path:
@@ -227,7 +229,7 @@ def _converted(request: Request, source: Path) -> Path:
             request.progress(0.0, f"Converting {source.name} for CTranslate2, once")
         to_ctranslate2(source, folder)
 
-    return made_once(f"ctranslate2-{_fingerprint(source)}", convert, request.download.folder)
+    return made_once(f"ctranslate2-{_fingerprint(source)}", convert, request.download.folder, of=(source,))
 
 
 def _fingerprint(*folders: Path) -> str:

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from shared.checkpoint.weights import read_json
 from shared.errors import UserError
 from shared.languages import LANGUAGES, NO_SPACES
-from shared.system.files import made_once
+from shared.system.cache import made_once
 from shared.whisper_constants import MAX_PROMPT_TOKENS, N_STAMPS, POSITION_SECONDS
 
 LANGUAGE_TOKEN = re.compile(r"<\|([a-z]{2,3}(?:-[a-z0-9]+)*)\|>")

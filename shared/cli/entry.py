@@ -39,6 +39,10 @@ def _run(arguments: Sequence[str]) -> int:
         from shared.cli.serve import run as run_serve
 
         return run_serve(serving)
+    if arguments[:1] == ["cache"]:
+        from shared.cli.cache import run as run_cache
+
+        return run_cache(arguments[1:])
     request = cli_options.request(arguments)
     if isinstance(request, cli_options.CompareRequest):
         from shared.cli.compare import run as run_compare

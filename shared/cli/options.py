@@ -32,6 +32,7 @@ examples:
   transcribe --compare reference.txt clip.wav           base and fine-tuned checkpoint against a reference
   transcribe live                                       text while somebody speaks into the microphone
   transcribe serve                                      OpenAI's audio API for other programs
+  transcribe cache                                      what is kept on this disk, and what of it may go
 
 A run that was stopped goes on where it was: inputs whose files are there already are left alone (--overwrite to redo).
 exit codes: 0 all done, 1 some inputs failed, 2 nothing was done (one line says why), 130 stopped by Ctrl-C

@@ -17,6 +17,7 @@ from paths import ROOT
 from speech import clips
 
 from shared.audio import ffmpeg_executable
+from shared.cli import cache
 from shared.cli import options as cli_options
 from shared.wer import word_errors
 
@@ -253,7 +254,8 @@ def test_without_a_home_the_place_for_the_cache_is_asked_for(tmp_path):
 DOCUMENTED = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
 
 
-PARSERS = [cli_options.files_parser(), cli_options.live_parser(), cli_options.serve_parser()]
+PARSERS = [cli_options.files_parser(), cli_options.live_parser(), cli_options.serve_parser(),
+           cache.parser()]
 
 
 @pytest.mark.parametrize("parser", PARSERS, ids=lambda one: one.prog)

@@ -14,7 +14,7 @@ from shared.errors import UserError
 from shared.options import Options
 from shared.serving import Limits, Request, Serving, loaded
 from shared.serving.loaded import LOADED, key_of
-from shared.system.files import cache_folder
+from shared.system.cache import cache_folder
 from shared.system.temporary import temporary_root
 from shared.wer import word_errors
 

@@ -26,6 +26,7 @@ from test_imports import LEVELS
 
 from feature_pipeline import config as features
 from feature_pipeline.settings import options_of
+from shared.cli import cache
 from shared.cli import options as command_line
 from training import config as recipes
 
@@ -122,6 +123,8 @@ def transcribed(arguments: list[str]) -> None:
         command_line.live_request(arguments[1:])
     elif arguments and arguments[0] == "serve":
         command_line.serve_request(arguments[1:])
+    elif arguments and arguments[0] == "cache":
+        cache.request(arguments[1:])
     elif not {"--help", "--version"} & {*arguments}:
         command_line.request(arguments)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from shared.errors import UserError
-from shared.system.files import cache_folder, full_disk_as_user_error, made_once, whole_file, whole_folder, write_text
+from shared.system.cache import cache_folder, made_once
+from shared.system.files import full_disk_as_user_error, whole_file, whole_folder, write_text
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from shared.api import KnownNames, served_names
 from shared.errors import Cancelled, UserError
 from shared.options import Options
 from shared.serving import Serving
-from shared.system.files import cache_folder
+from shared.system.cache import cache_folder
 from shared.ui import RESULTS, UPLOADS
 from shared.ui.server import jobs, live_sessions, messages, remote_files, uploads
 from shared.ui.server.launch import Page, build, start

@@ -17,7 +17,7 @@ import gradio as gr
 from gradio.context import LocalContext
 
 from shared.errors import Cancelled, UserError
-from shared.system.files import cache_folder
+from shared.system.cache import cache_folder
 from shared.ui import RESULTS, ROOT, UPLOADS
 
 SECONDS = 20.0  # a message stays on the page
