@@ -38,8 +38,7 @@ class Tokens:
     """The vocabulary of one checkpoint."""
 
     def __init__(self, folder: Path) -> None:
-        self._tokenizer = _opened(tokenizer_file(Path(folder)))
-        ids = self._tokenizer.get_vocab(with_added_tokens=True)
+        self._tokenizer, ids = _opened(tokenizer_file(Path(folder)))
         if "<|startoftranscript|>" not in ids:
             raise UserError("The checkpoint is not Whisper", got="a tokenizer without <|startoftranscript|>",
                             hint="choose a Whisper checkpoint")
@@ -195,7 +194,7 @@ def tokenizer_file(folder: Path, root: Path | None = None) -> Path:
     return made_once(f"tokenizer-{key}", write, root) / "tokenizer.json"
 
 
-def _opened(path: Path) -> Tokenizer:
+def _opened(path: Path) -> tuple[Tokenizer, dict[str, int]]:
     try:
         return _parsed(path.read_bytes())
     except Exception as error:  # the library raises no other kind
@@ -204,9 +203,11 @@ def _opened(path: Path) -> Tokenizer:
 
 
 @functools.lru_cache(maxsize=2)
-def _parsed(content: bytes) -> Tokenizer:
-    """Once for equal files: a fine-tuned checkpoint has its base's. Nothing here changes a tokenizer."""
-    return Tokenizer.from_str(with_first_merge(content.decode("utf-8")))
+def _parsed(content: bytes) -> tuple[Tokenizer, dict[str, int]]:
+    """A tokenizer and the ids of its tokens, once for equal files: a fine-tuned checkpoint has its base's. Nothing here
+    changes either."""
+    tokenizer = Tokenizer.from_str(with_first_merge(content.decode("utf-8")))
+    return tokenizer, tokenizer.get_vocab(with_added_tokens=True)
 
 
 def with_first_merge(text: str) -> str:

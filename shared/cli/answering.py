@@ -14,7 +14,7 @@ from shared.checkpoint import Checkpoint, Download, configured
 from shared.cli.options import Model
 from shared.inference import Progress, Transcriber
 from shared.options import Options
-from shared.serving import Answer, Request, Serving, refusal
+from shared.serving import Answer, Request, ServingInBackground, refusal
 from shared.system.command import tell
 
 
@@ -36,22 +36,28 @@ def answer_of(transcriber: Transcriber, path: Path, options: Options, track: int
 class Answering:
     """Loaded once, answers any number of recordings."""
 
-    def __init__(self, model: Model, quiet: bool = False) -> None:
-        """Raises UserError if the checkpoint cannot be had."""
-        self._answering: Transcriber | Serving
+    def __init__(self, model: Model, quiet: bool = False, first: Options | None = None) -> None:
+        """Raises UserError if the checkpoint cannot be had. first: what is asked first, so that a checkpoint which may
+        not be used is not opened; None opens both."""
+        self._answering: Transcriber | ServingInBackground
         if model.name is not None:
             self._answering = load(model, model.name, quiet)
             return
         base, tuned = configured()
-        self._answering = Serving(base, tuned, engine=model.engine, device=model.device,
-                                  compute_type=model.compute_type, progress=None if quiet else show_loading)
+        self._answering = ServingInBackground(base, tuned, engine=model.engine, device=model.device,
+                                              compute_type=model.compute_type,
+                                              progress=None if quiet else show_loading)
+        if first is None:
+            self._answering.load()
+        else:
+            self._answering.load_first(first)
         if self._answering.problem:
             tell(self._answering.problem)
 
     def answer(self, path: Path, options: Options, track: int | None, progress: Progress | None = None,
                cancel: threading.Event | None = None) -> Answer:
         """Calls may come from several threads. Raises UserError."""
-        if isinstance(self._answering, Serving):
+        if isinstance(self._answering, ServingInBackground):
             return self._answering.transcribe(Request(path, options, track=track), progress=progress, cancel=cancel)
         return answer_of(self._answering, path, options, track, progress, cancel)
 

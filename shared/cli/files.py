@@ -61,7 +61,7 @@ class _Run:
         from shared.cli.answering import Answering
 
         self._request, self._n_jobs = request, n_jobs
-        self._answering: Answering = Answering(request.model, request.quiet)
+        self._answering: Answering = Answering(request.model, request.quiet, request.options)
         self._reader_left = False
         self._last_words = ""
         self._begun, self._seconds_done = time.monotonic(), 0.0

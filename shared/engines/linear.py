@@ -44,11 +44,7 @@ class Kernel(Protocol):
 
 class Fbgemm:
     def __init__(self, weight: Tensor, scale: Tensor, narrow: bool) -> None:
-        zero = torch.zeros(len(weight), dtype=torch.long)
-        with warnings.catch_warnings():  # that quantized tensors will go
-            warnings.simplefilter("ignore", UserWarning)
-            quantised = torch.quantize_per_channel(weight, scale.double(), zero, 0, torch.qint8)
-        self._packed = torch.ops.quantized.linear_prepack(quantised, None)
+        self._packed = torch.ops.quantized.linear_prepack(_quantised(weight, scale), None)
         self._narrow = narrow
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -117,6 +113,19 @@ class Linear:
         return y.mul_(size) if self._bias is None else torch.addcmul(self._bias, y, size)
 
 
+def _quantised(weight: Tensor, scale: Tensor) -> Tensor:
+    zero = torch.zeros(len(weight), dtype=torch.long)
+    return torch.quantize_per_channel(weight, scale.double(), zero, 0, torch.qint8)
+
+
 def _rounded(weight: Tensor, scale: Tensor) -> Tensor:
     """Whole numbers, -127 … 127 as the scale is that of the largest, in float32."""
     return (weight / scale[:, None]).round_()
+
+
+if Fbgemm.is_there():
+    # Torch says once in a process that quantized tensors will go. Here, since filters of warnings belong to the whole
+    # process and layers are made in several threads.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        _quantised(torch.zeros(1, 1), torch.ones(1))

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -27,6 +29,7 @@ Heads = Sequence[tuple[int, int]]  # (layer, head)
 
 # On a CPU, attention over so many positions is bound by memory or by float32 products; bfloat16 halves both.
 MANY_POSITIONS = 800  # of keys in a decoder step (batch × positions), or of queries in the encoder
+MOST_THREADS = 4  # that open a checkpoint
 CHUNK = 192  # queries at a time, so that their weights stay in the cache: 1.4 × torch's own kernel at 1500 positions
 
 
@@ -138,17 +141,25 @@ class WhisperNetwork:
             for name, tensor in tensors.items():
                 check_finite(name, tensor)
         self._tensors = {name.removeprefix("model."): tensor for name, tensor in tensors.items()}
+        # Packing 8-bit weights is most of opening, and each layer's takes one thread.
+        with ThreadPoolExecutor(min(torch.get_num_threads(), MOST_THREADS) if self.int8 else 1) as pool:
+            self._read(config, pool)
+        del self._tensors
+
+    def _read(self, config: Mapping[str, Any], pool: Executor) -> None:
+        """Every layer from the tensors."""
+        self.embedding = self._get("decoder.embed_tokens.weight")
+        tied = config.get("tie_word_embeddings", True)  # as in every stock Whisper; an adapter may have parted them
+        vocabulary = pool.submit(lambda: Linear(self.embedding if tied else self._get("proj_out.weight"), None,
+                                                self.int8))
+        encoder = pool.map(self._encoder_layer, [f"encoder.layers.{i}" for i in range(config["encoder_layers"])])
+        decoder = pool.map(self._decoder_layer, [f"decoder.layers.{i}" for i in range(self.n_layers)])
         self.conv = [(self._get(f"encoder.conv{i}.weight"), self._get(f"encoder.conv{i}.bias")) for i in (1, 2)]
         self.encoder_positions = self._get("encoder.embed_positions.weight")
-        self.encoder = [self._encoder_layer(f"encoder.layers.{i}") for i in range(config["encoder_layers"])]
         self.encoder_norm = self._norm("encoder.layer_norm")
-        self.embedding = self._get("decoder.embed_tokens.weight")
         self.positions = self._get("decoder.embed_positions.weight")
-        self.decoder = [self._decoder_layer(f"decoder.layers.{i}") for i in range(self.n_layers)]
         self.decoder_norm = self._norm("decoder.layer_norm")
-        tied = config.get("tie_word_embeddings", True)  # as in every stock Whisper; an adapter may have parted them
-        self.vocabulary = Linear(self.embedding if tied else self._get("proj_out.weight"), None, self.int8)
-        del self._tensors
+        self.encoder, self.decoder, self.vocabulary = list(encoder), list(decoder), vocabulary.result()
 
     def encode(self, features: Tensor) -> Tensor:
         """Log-mel (batch, n_mels, n_frames), n_frames even and ≤ 3000 → (batch, n_frames / 2, d_model).

@@ -69,7 +69,9 @@ class Serving(Pair):
                 if asked.language is None:
                     return self._by_language(tuned, request, progress, on_text, cancel)
                 notice = refusal(tuned, asked)
-            chosen = tuned if notice is None else self.base
+            if notice is None:
+                chosen = tuned if self.opens(tuned) else self.base
+                notice = self.problem
         chosen = self.transcriber(chosen.checkpoint, request.engine)
         transcript = self._run(chosen, request, progress, on_text, cancel)
         return Answer(transcript, chosen.checkpoint, notice, time.monotonic() - begun)
@@ -92,12 +94,14 @@ class Serving(Pair):
         with self.in_use():
             transcript = base.run(
                 self._open(request, cancel), request.options, progress=progress, on_text=collect, cancel=cancel,
-                recognise=functools.partial(recognise, base, tuned=tuned))
-        choose = chooser(base, tuned)
+                recognise=functools.partial(recognise, base, tuned=tuned, opens=self.opens))
+        choose = chooser(base, tuned, lambda _: self.problem is None)
         of_base = [language_name(code) for code in spoken if choose(code)[0] is base]
         chosen, notice = choose(transcript.language)[0], None
         if not spoken:
             chosen = base
+        elif self.problem is not None:
+            notice = self.problem
         elif len(of_base) == len(spoken) == 1:
             notice = refusal(tuned, replace(request.options, language=transcript.language))
         elif of_base:

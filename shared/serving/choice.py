@@ -41,12 +41,17 @@ def tuned_for(tuned: Transcriber) -> str:
     return f"The fine-tuned model was tuned for {served}"
 
 
-def chooser(base: Transcriber, tuned: Transcriber) -> Callable[[str], tuple[Transcriber, str]]:
-    """From a language that the base detected to the checkpoint that serves it, and the language to ask it for."""
+def chooser(base: Transcriber, tuned: Transcriber, opens: Callable[[Transcriber], bool] | None = None
+            ) -> Callable[[str], tuple[Transcriber, str]]:
+    """From a language that the base detected to the checkpoint that serves it, and the language to ask it for.
+
+    opens: whether the weights of the fine-tuned one can be read, asked when they are wanted; None where they are there.
+    """
 
     def choose(detected: str) -> tuple[Transcriber, str]:
         asked = tuned.facts.tuned_for(detected)
-        return (tuned, asked) if tuned.languages is None or asked in tuned.languages else (base, detected)
+        serves = tuned.languages is None or asked in tuned.languages
+        return (tuned, asked) if serves and (opens is None or opens(tuned)) else (base, detected)
 
     return choose
 

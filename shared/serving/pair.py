@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from shared.checkpoint import BASE, FINE_TUNED, Account, Checkpoint, Download
 from shared.errors import UserError
 from shared.inference import Transcriber
-from shared.serving.choice import not_available
+from shared.options import Options
+from shared.serving.choice import not_available, refusal
 from shared.serving.loaded import LOADED
 from shared.serving.private import PRIVATE_SECONDS, opened_for
 from shared.serving.request import Limits
@@ -68,11 +69,46 @@ class Pair:
         """
         self.base.load()
         if self.fine_tuned is not None:
-            try:
-                self.fine_tuned.load()
-            except UserError as error:
-                self.problem = not_available(self.fine_tuned.asked, error)
-                self.fine_tuned = None
+            self.opens(self.fine_tuned)
+
+    def load_first(self, options: Options) -> None:
+        """Bring into memory what surely answers such a request: one of the two, where it may be that only one is used.
+
+        Args:
+            options: of the request.
+
+        Raises:
+            UserError: the weights of the base cannot be read.
+        """
+        tuned = self.fine_tuned
+        if tuned is None or refusal(tuned, options) is not None or not self.opens(tuned):
+            self.base.load()
+
+    def opens(self, tuned: Transcriber) -> bool:
+        """Whether the weights of the fine-tuned checkpoint are in memory or can be brought there.
+
+        Where they cannot be read, `problem` says why, and the base answers from now on.
+
+        Args:
+            tuned: the fine-tuned checkpoint, on whichever engine.
+
+        Returns:
+            False where the base has to answer.
+
+        Raises:
+            UserError: they can be read by the pair's engine and not by this one.
+        """
+        if self.fine_tuned is None:
+            return False
+        try:
+            tuned.load()
+        except UserError as error:
+            if self.fine_tuned is not None and tuned is not self.fine_tuned:
+                raise
+            self.problem = not_available(tuned.asked, error)  # before it is gone: other threads look for the reason
+            self.fine_tuned = None
+            return False
+        return True
 
     @property
     def is_loaded(self) -> bool:

@@ -43,10 +43,12 @@ def _on_gpu(duration: Callable[..., int]) -> Callable[[F], F]:
 
 def recognise(chosen: Transcriber, parts: Iterable[Window], options: Options,
               total: Callable[[int, float], int | None], cancel: threading.Event | None,
-              tuned: Transcriber | None = None) -> Iterator[tuple[int, int | None, Transcript]]:
-    """`Transcriber.recognise`, on ZeroGPU in the process that holds the GPU. tuned: decodes its languages."""
+              tuned: Transcriber | None = None, opens: Callable[[Transcriber], bool] | None = None
+              ) -> Iterator[tuple[int, int | None, Transcript]]:
+    """`Transcriber.recognise`, on ZeroGPU in the process that holds the GPU. tuned: decodes its languages. opens: as
+    `chooser` takes it."""
     if not ON_ZERO_GPU:
-        choose = None if tuned is None else chooser(chosen, tuned)
+        choose = None if tuned is None else chooser(chosen, tuned, opens)
         yield from chosen.recognise(parts, options, total, cancel, choose)
         return
     other = None if tuned is None else key_of(tuned)

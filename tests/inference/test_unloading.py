@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -12,6 +14,7 @@ import pytest
 from paths import ROOT
 from speech import clips
 
+from shared.checkpoint import Checkpoint, files
 from shared.errors import UserError
 from shared.inference.held import Held
 from shared.options import Options
@@ -87,6 +90,30 @@ def test_requests_that_come_at_once_wait_for_one_load(served, monkeypatch):
         one.join()
     assert len(opened) == 1 and len(texts) == 3 and len(set(texts)) == 1
     assert not served.is_loaded, "the base was not needed"
+
+
+@pytest.mark.parametrize(("options", "of_base", "of_tuned"), [
+    (Options(language="it"), False, True), (Options(language="en"), True, False), (Options(), True, False),
+    (Options(language="it", task="translate"), True, False)])
+def test_only_what_answers_is_loaded(served, options, of_base, of_tuned):
+    """The command line opens one checkpoint where one is enough: of a cold start that is a fifth."""
+    served.load_first(options)
+    assert (served.base.is_loaded, served.fine_tuned.is_loaded) == (of_base, of_tuned)
+
+
+@pytest.mark.parametrize("language", ["it", None])
+def test_the_base_answers_where_the_fine_tuned_weights_turn_out_to_be_damaged(tmp_path, language):
+    """Found by the request that wants them: text and reason, no failure."""
+    _, whole = files(Checkpoint.parse("embedded:whisper-base-it"), "transformers")
+    damaged = shutil.copytree(whole, tmp_path / "damaged")
+    with (damaged / "model.safetensors").open("r+b") as weights:
+        weights.seek(-2, os.SEEK_END)
+        weights.write(b"\x00\x7e")  # not a number, in float16
+    served = ServingInBackground("embedded:whisper-base", str(damaged), engine="torch")
+    assert served.fine_tuned is not None and served.problem is None
+    answer = served.transcribe(Request(CLIP.path, Options(language=language)))
+    assert answer.checkpoint.name == "whisper-base" and answer.transcript.text and answer.notice == served.problem
+    assert "is not available, so the base model answers" in served.problem and "NaN" in served.problem
 
 
 def test_nothing_is_unloaded_while_it_is_used(served):
