@@ -12,7 +12,7 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -62,10 +62,9 @@ class Plan:
     full: bool
     config: Config
 
-    def asked(self, spoken: str) -> str:
-        """The language this checkpoint is asked for; the base a related one where it has no token."""
-        tuned = self.checkpoint.origin == "folder"
-        return spoken if tuned else self.config.language_tokens.get(spoken, spoken)
+    def asked(self, spoken: str, known: Collection[str]) -> str:
+        """The language this checkpoint is asked for: a related one where it has no token. known: those with one."""
+        return spoken if spoken in known else self.config.language_tokens.get(spoken, spoken)
 
 
 @dataclass(frozen=True)
@@ -188,7 +187,8 @@ def _transcriber(plan: Plan, options: Options) -> Transcriber:
 def _line(transcriber: Transcriber, row: dict[str, Any], plan: Plan, options: Options) -> Line:
     waveform = load_audio(row["audio"]["bytes"])
     start = time.perf_counter()
-    transcript = transcriber.transcribe(waveform, language=plan.asked(row["language"]), task=plan.config.task,
+    language = plan.asked(row["language"], transcriber.known_languages)
+    transcript = transcriber.transcribe(waveform, language=language, task=plan.config.task,
                                         beam_size=options.beam_size, vad_onset=options.vad_onset)
     seconds = time.perf_counter() - start
     spoken, duration = row["language"], len(waveform.samples) / SAMPLE_RATE

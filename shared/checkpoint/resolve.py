@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from codecs import BOM_UTF8
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -102,6 +103,7 @@ def _resolved(request: Request) -> tuple[Checkpoint, Path]:
 
         return checkpoint, embedded_base() if form == "ctranslate2" else embedded_base_transformers()
     checkpoint, folder = _local(request)
+    folder = _without_marks(request, folder)
     if (folder / "adapter_config.json").is_file():
         folder = _merged(request, checkpoint, folder)
     if _is_pickled(folder):
@@ -133,6 +135,36 @@ def _local(request: Request) -> tuple[Checkpoint, Path]:
     if download.folder is not None and not (snapshot.folder / "tokenizer.json").exists():
         _tokenizer_beside(snapshot.folder, download.folder)
     return replace(checkpoint, revision=snapshot.commit), snapshot.folder
+
+
+def _without_marks(request: Request, source: Path) -> Path:
+    """The same checkpoint with JSON that every library reads: at the mark with which some editors begin a file,
+    transformers, tokenizers and peft stop."""
+    marked = {path.name for path in source.glob("*.json") if _begins_with_mark(path)}
+    if not marked:
+        return source
+
+    def write(folder: Path) -> None:
+        for path in source.iterdir():
+            if path.name in marked:
+                (folder / path.name).write_bytes(path.read_bytes().removeprefix(BOM_UTF8))
+            elif path.is_file():
+                _linked(path, folder / path.name)
+
+    return made_once(f"plain-{_fingerprint(source)}", write, request.download.folder, of=(source,))
+
+
+def _begins_with_mark(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(BOM_UTF8)) == BOM_UTF8
+
+
+def _linked(source: Path, target: Path) -> None:
+    """The same file under another name; a copy where links are not to be had."""
+    try:
+        os.symlink(source.resolve(), target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def _tokenizer_beside(folder: Path, root: Path) -> None:

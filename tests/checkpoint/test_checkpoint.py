@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import shutil
@@ -312,17 +313,9 @@ def test_pickled_weights_in_parts_are_read(hub, small, tmp_path, monkeypatch):
         files(Checkpoint.parse(str(folder)), "transformers")
 
 
-def test_a_ctranslate2_folder_serves_its_own_engine_only(base):
-    folder = str(embedded_base())
-    assert Transcriber(Checkpoint.parse(folder), engine="ctranslate2").transcribe(CLIP.path, language="it").text
-    with pytest.raises(UserError, match="CTranslate2's form only"):
-        Transcriber(Checkpoint.parse(folder), engine="torch")
-
-
-def test_a_checkpoint_without_tokenizer_json_is_served(small, tmp_path):
-    """As many a student's checkpoint of 2022: vocab.json and merges.txt only."""
-    folder = tmp_path / "old"
-    shutil.copytree(small, folder)
+def without_tokenizer_json(checkpoint: Path, folder: Path) -> Path:
+    """The checkpoint with its tokenizer in vocab.json, merges.txt and added_tokens.json."""
+    shutil.copytree(checkpoint, folder)
     tokenizer = json.loads((folder / "tokenizer.json").read_text())
     (folder / "vocab.json").write_text(json.dumps(tokenizer["model"]["vocab"]))
     merges = tokenizer["model"]["merges"]
@@ -332,6 +325,46 @@ def test_a_checkpoint_without_tokenizer_json_is_served(small, tmp_path):
         {token["content"]: token["id"] for token in tokenizer["added_tokens"]}))
     (folder / "tokenizer.json").unlink()
     (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "WhisperTokenizer"}')
+    return folder
+
+
+@pytest.mark.parametrize("engine", ["torch", "ctranslate2"])
+def test_json_that_begins_with_a_byte_order_mark_is_read(small, tmp_path, engine):
+    """As an editor on Windows saves it. Every file of the folder, by either engine; the folder stays as it is."""
+    folder = tmp_path / "edited"
+    shutil.copytree(small, folder)
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "vocab.json").write_text(json.dumps(tokenizer["model"]["vocab"]))
+    files_of_json = sorted(folder.glob("*.json"))
+    assert {path.name for path in files_of_json} >= {"config.json", "generation_config.json", "tokenizer.json",
+                                                     "preprocessor_config.json", "vocab.json"}
+    for path in files_of_json:
+        path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    transcriber = Transcriber(Checkpoint.parse(str(folder)), engine=engine, device="cpu")
+    assert transcriber.transcribe(CLIP.path, language="it").text == "ciao"
+    assert transcriber.tokens.languages == Tokens(small).languages
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_tokenizer_of_two_files_with_byte_order_marks_is_read(small, tmp_path):
+    folder = without_tokenizer_json(small, tmp_path / "old")
+    for path in list(folder.glob("*.json")):
+        path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
+    found = files(Checkpoint.parse(str(folder)), "transformers")[1]
+    assert Tokens(found).encode(CLIP.text) == Tokens(small).encode(CLIP.text)
+
+
+def test_a_ctranslate2_folder_serves_its_own_engine_only(base):
+    folder = str(embedded_base())
+    assert Transcriber(Checkpoint.parse(folder), engine="ctranslate2").transcribe(CLIP.path, language="it").text
+    with pytest.raises(UserError, match="CTranslate2's form only"):
+        Transcriber(Checkpoint.parse(folder), engine="torch")
+
+
+def test_a_checkpoint_without_tokenizer_json_is_served(small, tmp_path):
+    """As many a student's checkpoint of 2022: vocab.json and merges.txt only."""
+    folder = without_tokenizer_json(small, tmp_path / "old")
     (folder / "generation_config.json").unlink()
     for engine in ("ctranslate2", "torch"):
         transcriber = Transcriber(Checkpoint.parse(str(folder)), engine=engine, device="cpu")

@@ -177,6 +177,15 @@ def test_a_language_without_a_token_may_use_a_related_ones(world, tmp_path):
     works_as_the_card_says(run)
 
 
+def test_a_base_in_a_folder_is_evaluated_in_the_related_language(world, tmp_path):
+    """It was taken for the fine-tuned one, which has the token."""
+    config = tiny(world, tmp_path, language="ga", language_tokens={"ga": "cy"})
+    config = replace(config, data=(replace(config.data[0], language="ga"),))
+    base, rows = Checkpoint.parse(config.base), open_sets(config, "test")
+    assert base.origin == "folder" and set(rows["language"]) == {"ga"}
+    assert evaluation.rate_as_served(evaluation.Plan(base, rows, True, config)) > 0
+
+
 def test_the_labels_hold_the_token_that_was_chosen(world, tmp_path):
     example = Example(load_audio(CLIP).samples, (TimedText("dia duit", 0, 1),), "ga", 0)
     for add, expected in ((False, "<|cy|>"), (True, "<|ga|>")):
