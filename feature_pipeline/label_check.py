@@ -10,9 +10,7 @@ Hypotheses are kept in `labels.parquet` by the clip's samples, so that a later b
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -31,7 +29,6 @@ from feature_pipeline.stages import Plan
 from feature_pipeline.store import write_table
 from shared.checkpoint import Checkpoint
 from shared.errors import UserError
-from shared.system.ahead import in_order
 from shared.system.files import write_text
 from shared.wer import character_errors, word_errors
 
@@ -83,22 +80,24 @@ class TranscribeClips:
         return {_key(row): row["hypothesis"] for row in found.to_pylist() if "text_language" in row}
 
     def _transcribed(self, rows: Sequence[dict[str, Any]]) -> dict[Key, str]:
-        if not rows:
-            return {}
-        transcriber(self.checkpoint)  # once, before threads ask for it
+        """Clips that are asked for in the same way are decoded together."""
         refs = [AudioRef(row["audio"]["path"], data=row["audio"]["bytes"]) for row in rows]
-        decoded = zip(rows, decode(refs, NO_LIMIT), strict=True)
-        with closing(in_order(decoded, self._hypothesis)) as found:
-            return {_key(row): text.result() for (row, _), text in found}
-
-    def _hypothesis(self, clip: tuple[dict[str, Any], Waveform | UserError], cancel: threading.Event) -> str:
-        row, waveform = clip
-        if isinstance(waveform, UserError):
-            raise waveform
-        translated = row["text_language"] == "en" != row["language"]  # Whisper translates into English only
-        return transcriber(self.checkpoint).transcribe(
-            waveform, language=row["language"], task="translate" if translated else "transcribe",
-            beam_size=self.beam_size, cancel=cancel).text
+        asked: dict[tuple[str, str], list[tuple[Key, Waveform]]] = {}
+        for row, waveform in zip(rows, decode(refs, NO_LIMIT), strict=True):
+            if isinstance(waveform, UserError):
+                raise waveform
+            translated = row["text_language"] == "en" != row["language"]  # Whisper translates into English only
+            how = (row["language"], "translate" if translated else "transcribe")
+            asked.setdefault(how, []).append((_key(row), waveform))
+        texts = {}
+        for (language, task), clips in asked.items():
+            found = transcriber(self.checkpoint).transcribe_each(
+                [waveform for _, waveform in clips], language=language, task=task, beam_size=self.beam_size)
+            for (key, _), transcript in zip(clips, found, strict=True):
+                if isinstance(transcript, UserError):
+                    raise transcript
+                texts[key] = transcript.text
+        return texts
 
 
 @functools.lru_cache(maxsize=1)

@@ -10,10 +10,8 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,16 +25,15 @@ from feature_pipeline.rows import AudioRef
 from feature_pipeline.stages import Plan, Runner, list_rows
 from feature_pipeline.state import discard, same_state
 from feature_pipeline.store import read_listed
-from shared.audio import SHORT_BYTES, is_short, load_audio
+from shared.audio import Waveform, is_short, load_audio
 from shared.errors import UserError
-from shared.system.ahead import in_order
 from shared.system.command import reported
 from shared.system.files import whole_file, write_text
 from shared.transcript import Transcript
 from shared.whisper_constants import WINDOW_SECONDS
 
 PROGRAM = "feature_pipeline.transcribe"
-ROWS_PER_CHUNK = 16  # as many as an engine decodes together; what a kill costs are those at work
+ROWS_PER_CHUNK = 16  # short ones are decoded together; of long ones a kill costs the one that was at work
 
 
 @dataclass(frozen=True)
@@ -49,58 +46,76 @@ class Transcribe:
 
     def __call__(self, listed: Path, lines: Path) -> int:
         rows = read_listed(listed)
-        begun = lines.with_suffix(".begun")  # a line is kept as soon as it is there: recordings may last hours
-        known = dict(_whole_lines(begun))
-        todo = [row for row in rows if row["id"] not in known]
-        if todo:
-            transcriber(self.checkpoint)  # once, before threads ask for it; without it there is nothing to go on with
+        transcriber(self.checkpoint)  # without it there is nothing to go on with
+        short = [row for row in rows if _is_short(row["audio"])]
+        found = self._together(short)
+        begun = lines.with_suffix(".begun")  # a long recording's line is kept as soon as it is there
         begun.parent.mkdir(parents=True, exist_ok=True)
-        with begun.open("a", encoding="utf-8") as file, closing(in_order(
-                todo, self._transcribed, alone=self._alone, may_share=_may_share)) as found:
-            for row, line in found:
-                known[row["id"]] = json.dumps(line.result(), ensure_ascii=False) + "\n"
-                file.write(known[row["id"]])
-                file.flush()
-        write_text(lines, "".join(known[row["id"]] for row in rows))
+        found |= dict(_whole_lines(begun))
+        with begun.open("a", encoding="utf-8") as file:
+            for row in rows:
+                if row["id"] not in found:
+                    found[row["id"]] = _line(row, self._alone(row["audio"], row["language"]))
+                    file.write(found[row["id"]])
+                    file.flush()
+        write_text(lines, "".join(found[row["id"]] for row in rows))
         begun.unlink()
         return len(rows)
 
-    def _alone(self, row: dict[str, Any]) -> dict[str, Any]:
-        return self._transcribed(row, None)
+    def _together(self, rows: Sequence[dict[str, Any]]) -> dict[str, str]:
+        """The lines of short recordings, by id; those in one language are decoded together."""
+        lines: dict[str, str] = {}
+        by_language: dict[str, list[tuple[dict[str, Any], Waveform]]] = {}
+        for row in rows:
+            loaded = _loaded(row["audio"])
+            if isinstance(loaded, UserError):
+                lines[row["id"]] = _line(row, loaded)
+            else:
+                by_language.setdefault(row["language"], []).append((row, loaded))
+        for language, clips in by_language.items():
+            found = transcriber(self.checkpoint).transcribe_each(
+                [waveform for _, waveform in clips], language=language, beam_size=self.beam_size)
+            lines |= {row["id"]: _line(row, one) for (row, _), one in zip(clips, found, strict=True)}
+        return lines
 
-    def _transcribed(self, row: dict[str, Any], cancel: threading.Event | None) -> dict[str, Any]:
-        known = {"id": row["id"], "language": row["language"], "speaker": row["speaker"]}
-        try:
-            transcript = self._transcript(row["audio"], row["language"], cancel)
-        except UserError as error:  # one damaged recording must not stop an archive
-            return {**known, "error": str(error)}
-        return {**known, "duration": round(transcript.duration, 3), "text": transcript.text,
-                "segments": [{key: value for key, value in asdict(segment).items() if key in ("text", "start", "end")}
-                             for segment in transcript.segments],
-                "warnings": list(transcript.warnings)}
-
-    def _transcript(self, audio: AudioRef, language: str, cancel: threading.Event | None) -> Transcript:
+    def _alone(self, audio: AudioRef, language: str) -> Transcript | UserError:
+        """One damaged recording must not stop an archive."""
         model = transcriber(self.checkpoint)
-        if audio.is_part and audio.path is not None:
-            return model.transcribe(load_audio(audio.path, start=audio.start, end=audio.end, cancel=cancel),
-                                    language=language, beam_size=self.beam_size, cancel=cancel)
-        if audio.path is not None and audio.member is None:
-            return model.transcribe(audio.path, language=language, beam_size=self.beam_size, cancel=cancel)
-        with tempfile.TemporaryDirectory(prefix="transcribe-") as folder:
-            path = Path(folder) / f"recording{Path(audio.name).suffix}"
-            path.write_bytes(audio.read())
-            return model.transcribe(path, language=language, beam_size=self.beam_size, cancel=cancel)
+        try:
+            if audio.is_part and audio.path is not None:
+                return model.transcribe(load_audio(audio.path, start=audio.start, end=audio.end), language=language,
+                                        beam_size=self.beam_size)
+            if audio.path is not None and audio.member is None:
+                return model.transcribe(audio.path, language=language, beam_size=self.beam_size)
+            with tempfile.TemporaryDirectory(prefix="transcribe-") as folder:
+                path = Path(folder) / f"recording{Path(audio.name).suffix}"
+                path.write_bytes(audio.read())
+                return model.transcribe(path, language=language, beam_size=self.beam_size)
+        except UserError as error:
+            return error
 
 
-def _may_share(row: dict[str, Any]) -> bool:
-    """Short clips fill batches together; a long recording fills its own."""
-    audio: AudioRef = row["audio"]
+def _line(row: dict[str, Any], found: Transcript | UserError) -> str:
+    known = {"id": row["id"], "language": row["language"], "speaker": row["speaker"]}
+    if isinstance(found, UserError):
+        return json.dumps({**known, "error": str(found)}, ensure_ascii=False) + "\n"
+    segments = [{"text": one.text, "start": one.start, "end": one.end} for one in found.segments]
+    return json.dumps({**known, "duration": round(found.duration, 3), "text": found.text, "segments": segments,
+                       "warnings": list(found.warnings)}, ensure_ascii=False) + "\n"
+
+
+def _is_short(audio: AudioRef) -> bool:
     if audio.is_part:
         return audio.end is not None and audio.end - audio.start <= WINDOW_SECONDS
-    if audio.data is not None:
-        return len(audio.data) <= SHORT_BYTES
-    assert audio.path is not None  # without data there is a file
-    return audio.path.stat().st_size <= SHORT_BYTES if audio.member is not None else is_short(audio.path)
+    return audio.path is not None and audio.member is None and is_short(audio.path)
+
+
+def _loaded(audio: AudioRef) -> Waveform | UserError:
+    assert audio.path is not None  # else it is not known to be short
+    try:
+        return load_audio(audio.path, start=audio.start, end=audio.end)
+    except UserError as error:
+        return error
 
 
 def _whole_lines(path: Path) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,10 +25,10 @@ def load(model: Model, name: str, quiet: bool) -> Transcriber:
 
 
 def answer_of(transcriber: Transcriber, path: Path, options: Options, track: int | None,
-              progress: Progress | None = None, cancel: threading.Event | None = None) -> Answer:
+              progress: Progress | None = None) -> Answer:
     """The answer of exactly this checkpoint. Raises UserError."""
     begun = time.monotonic()
-    transcript = transcriber.run(AudioSource(path, cancel, track=track), options, progress=progress, cancel=cancel)
+    transcript = transcriber.run(AudioSource(path, track=track), options, progress=progress)
     return Answer(transcript, transcriber.checkpoint, None, time.monotonic() - begun)
 
 
@@ -54,12 +53,11 @@ class Answering:
         if self._answering.problem:
             tell(self._answering.problem)
 
-    def answer(self, path: Path, options: Options, track: int | None, progress: Progress | None = None,
-               cancel: threading.Event | None = None) -> Answer:
-        """Calls may come from several threads. Raises UserError."""
+    def answer(self, path: Path, options: Options, track: int | None, progress: Progress | None = None) -> Answer:
+        """Raises UserError."""
         if isinstance(self._answering, ServingInBackground):
-            return self._answering.transcribe(Request(path, options, track=track), progress=progress, cancel=cancel)
-        return answer_of(self._answering, path, options, track, progress, cancel)
+            return self._answering.transcribe(Request(path, options, track=track), progress=progress)
+        return answer_of(self._answering, path, options, track, progress)
 
     def for_live(self, options: Options) -> tuple[Transcriber, Callable[[str], Transcriber] | None]:
         """The transcriber to begin with, and which one goes on once the language is known."""

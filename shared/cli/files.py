@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
-import time
 import traceback
 from collections.abc import Sequence
-from concurrent.futures import Future
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,7 +19,6 @@ from shared.cli.inputs import Failure, Input, as_file, find_inputs
 from shared.cli.options import FilesRequest
 from shared.cli.targets import Job, planned, unwritable, write
 from shared.errors import UserError
-from shared.system.ahead import in_order
 from shared.system.command import DONE, SOME_FAILED, ended_by_signals, no_more_output, system_words, tell
 from shared.transcript import Transcript, to_txt
 from shared.units import spoken_time
@@ -55,7 +51,7 @@ def run(request: FilesRequest) -> int:
 
 
 class _Run:
-    """The inputs in their order, short recordings beside one another."""
+    """The inputs one after the other."""
 
     def __init__(self, request: FilesRequest, n_jobs: int) -> None:
         from shared.cli.answering import Answering
@@ -64,67 +60,31 @@ class _Run:
         self._answering: Answering = Answering(request.model, request.quiet, request.options)
         self._reader_left = False
         self._last_words = ""
-        self._begun, self._seconds_done = time.monotonic(), 0.0
 
     def all(self, jobs: Sequence[Job]) -> list[Failure]:
         failures = []
-        answered = in_order(enumerate(jobs, 1), self._beside_others, alone=self._alone, may_share=self._may_share)
-        with closing(answered):
-            for (number, job), answer in answered:
-                failure = self._done(number, job, answer)
-                if failure is not None:
-                    failures.append(failure)
-                    if self._request.json:
-                        self._print(json.dumps({"input": failure.shown, "error": failure.reason}))
-        if self._n_jobs > 1 and self._seconds_done:
-            spent = time.monotonic() - self._begun
-            self._tell_if_watched(f"{spoken_time(self._seconds_done)} of sound in {spoken_time(spent)}: "
-                                  f"{self._seconds_done / spent:.1f} × real time")
+        for number, job in enumerate(jobs, 1):
+            lead = f"[{number}/{self._n_jobs}] " if self._n_jobs > 1 else ""
+            try:
+                self._one(job, lead)
+            except BrokenPipeError:
+                raise
+            except UserError as error:
+                failures.append(Failure(job.input.shown, str(error)))
+            except OSError as error:
+                failures.append(Failure(job.input.shown, system_words(error)))
+            except Exception as error:  # a fault of the program costs its input, not the hundred that follow
+                traceback.print_exc()
+                failures.append(Failure(job.input.shown, f"a fault of this program: {type(error).__name__}: {error}"))
+            else:
+                continue
+            if self._request.json:
+                self._print(json.dumps({"input": failures[-1].shown, "error": failures[-1].reason}))
         return failures
 
-    def _done(self, number: int, job: Job, answer: Future[Answer]) -> Failure | None:
-        """Give out the answer for a job once it is there."""
-        try:
-            self._give(job, self._awaited(number, job, answer))
-        except BrokenPipeError:
-            raise
-        except UserError as error:
-            return Failure(job.input.shown, str(error))
-        except OSError as error:
-            return Failure(job.input.shown, system_words(error))
-        except Exception as error:  # a fault of the program costs its input, not the hundred that follow
-            traceback.print_exc()
-            return Failure(job.input.shown, f"a fault of this program: {type(error).__name__}: {error}")
-        return None
-
-    def _may_share(self, numbered: tuple[int, Job]) -> bool:
-        """Short files fill batches together; speakers take a long time and much memory for each."""
-        from shared.audio import is_short
-
-        one = numbered[1].input
-        return (self._n_jobs > 1 and not self._request.options.speakers and one.path is not None and not one.is_stream
-                and is_short(one.path))
-
-    def _beside_others(self, numbered: tuple[int, Job], cancel: threading.Event) -> Answer:
-        path = numbered[1].input.path
-        assert path is not None  # what may share is a file
-        return self._answering.answer(path, self._request.options, self._request.track, cancel=cancel)
-
-    def _awaited(self, number: int, job: Job, answer: Future[Answer]) -> Answer:
-        if answer.done():
-            return answer.result()
-        from tqdm import tqdm
-
-        with tqdm(desc=f"{self._lead(number)}{job.input.shown}"[-40:], unit=" recordings", initial=number - 1,
-                  total=self._n_jobs, disable=self._request.quiet or None, leave=False, file=sys.stderr):
-            return answer.result()
-
-    def _lead(self, number: int) -> str:
-        return f"[{number}/{self._n_jobs}] " if self._n_jobs > 1 else ""
-
-    def _give(self, job: Job, answer: Answer) -> None:
+    def _one(self, job: Job, lead: str) -> None:
+        answer = self._answer(job.input, lead)
         transcript = answer.transcript
-        self._seconds_done += transcript.duration
         if not transcript.text.strip():
             none = f"No speech was found in {spoken_time(transcript.duration)} of sound"
             transcript = replace(transcript, warnings=(*transcript.warnings, none))
@@ -144,13 +104,13 @@ class _Run:
             title = f"{job.input.shown}:\n" if self._n_jobs > 1 else ""
             self._print(title + to_txt(transcript).rstrip("\n"))
 
-    def _alone(self, numbered: tuple[int, Job]) -> Answer:
+    def _answer(self, one: Input, lead: str) -> Answer:
         """The answer for one input, with a bar that knows the total."""
         from tqdm import tqdm
 
-        number, one, quiet = numbered[0], numbered[1].input, self._request.quiet or None
+        quiet = self._request.quiet or None
         with ExitStack() as stack:
-            title = f"{self._lead(number)}{one.shown}"[-40:]
+            title = f"{lead}{one.shown}"[-40:]
             with tqdm(desc=title, unit=" %", total=100, disable=quiet, leave=False, file=sys.stderr) as bar:
                 path = as_file(one, stack, lambda part, text: bar.update((part or 0) * 100 - bar.n))
             bar = stack.enter_context(tqdm(desc=title, unit=" windows", disable=quiet, leave=False, file=sys.stderr))
@@ -167,13 +127,9 @@ class _Run:
         if not self._request.quiet:
             if words != self._last_words:
                 tell(f"{one.shown}: {words}")
-            if self._n_jobs == 1:
-                self._tell_if_watched(f"{one.shown}: {answer.rtfx:.1f} × real time")
+            if sys.stderr.isatty():
+                tell(f"{one.shown}: {answer.rtfx:.1f} × real time")
         self._last_words = words
-
-    def _tell_if_watched(self, text: str) -> None:
-        if sys.stderr.isatty() and not self._request.quiet:
-            tell(text)
 
     def _print(self, text: str) -> None:
         """On standard output; where its reader has left, files are still written."""

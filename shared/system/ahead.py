@@ -14,11 +14,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
-N_AT_ONCE = 16  # the most that an engine decodes together on a CPU
 
 
-def in_order(items: Iterable[T], work: Callable[[T, threading.Event], R], *, n_at_once: int = N_AT_ONCE,
-             alone: Callable[[T], R] | None = None, may_share: Callable[[T], bool] = lambda item: True,
+def in_order(items: Iterable[T], work: Callable[[T, threading.Event], R], n_at_once: int
              ) -> Generator[tuple[T, Future[R]], None, None]:
     """Each item with its result, in order; a result that is not there yet is waited for by `Future.result`.
 
@@ -28,8 +26,6 @@ def in_order(items: Iterable[T], work: Callable[[T, threading.Event], R], *, n_a
         items: taken as they are needed.
         work: called in a thread of its own with an item and the event that tells it to end.
         n_at_once: the most items at work.
-        alone: called in the caller's thread with an item that may not share, once all before it are done.
-        may_share: whether an item may be worked on beside others; asked in the caller's thread.
 
     Yields:
         (item, its result or what was raised).
@@ -38,25 +34,11 @@ def in_order(items: Iterable[T], work: Callable[[T, threading.Event], R], *, n_a
     pool = ThreadPoolExecutor(n_at_once, thread_name_prefix="ahead")
     try:
         for item in items:
-            if alone is None or may_share(item):
-                waiting.append((item, pool.submit(work, item, stop)))
-                if len(waiting) == n_at_once:
-                    yield waiting.popleft()
-            else:
-                while waiting:
-                    yield waiting.popleft()
-                yield item, _done(alone, item)
+            waiting.append((item, pool.submit(work, item, stop)))
+            if len(waiting) == n_at_once:
+                yield waiting.popleft()
         while waiting:
             yield waiting.popleft()
     finally:
         stop.set()
         pool.shutdown(cancel_futures=True)
-
-
-def _done(work: Callable[[T], R], item: T) -> Future[R]:
-    done: Future[R] = Future()
-    try:
-        done.set_result(work(item))
-    except Exception as error:  # told where the result is asked for, as for the others
-        done.set_exception(error)
-    return done
