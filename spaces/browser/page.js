@@ -2,7 +2,7 @@
 
 import { record, samplesOf } from "./sound.js";
 import { SAMPLE_RATE } from "./mel.js";
-import { FORMATS, shortClock } from "./transcript.js";
+import { FORMATS, shortClock, spokenTime } from "./transcript.js";
 import { separator, unit, wordErrors } from "./wer.js";
 
 const $ = (id) => document.getElementById(id);
@@ -42,7 +42,7 @@ async function start() {
   const codes = [...bundle.models[0].languages].sort((a, b) => nameOf(a).localeCompare(nameOf(b)));
   $("language").replaceChildren(new Option("Detect", ""), ...codes.map((code) => new Option(nameOf(code), code)));
   $("language").value = bundle.models[0].tuned_for?.[0] ?? "";
-  tell("Record something or choose a file.");
+  tell("Record something, or choose or drop a file.");
   const size = (model) => Math.round(model.files.reduce((sum, file) => sum + file.bytes, 0) / 1e6);
   $("about").textContent = `${bundle.models.map((model) => `${model.title}: ${model.id}, ${size(model)} MB`).join(". ")}. `
     + "Fetched once, then kept by this browser; the page works without a network from then on.";
@@ -67,9 +67,10 @@ async function take(file) {
   if (samples.length < SAMPLE_RATE / 10) throw new Error("That is shorter than a tenth of a second.");
   state.samples = samples;
   state.name = (file.name ?? "recording").replace(/\.[^.]*$/, "");
+  URL.revokeObjectURL($("player").src);
   $("player").src = URL.createObjectURL(file);
   $("player").hidden = false;
-  tell(`${(samples.length / SAMPLE_RATE).toFixed(1)} s of sound.`);
+  tell(`${file.name ?? "The recording"}: ${spokenTime(samples.length / SAMPLE_RATE)} of sound.`);
 }
 
 async function pressRecord() {
@@ -102,7 +103,7 @@ async function transcribe() {
       const side = sideOf(model);
       $("result").append(side);
       const running = ask("transcribe", { model, samples: state.samples, language, task: model.task }, (so) => {
-        tell(`${model.title}: ${so.seconds.toFixed(0)} of ${seconds.toFixed(0)} s read`, so.seconds / seconds);
+        tell(`${model.title}: ${shortClock(so.seconds)} of ${shortClock(seconds)} read`, so.seconds / seconds);
         write(side, so);
       });
       show();
@@ -147,8 +148,8 @@ function finish(side, { model, text, segments, whole, seconds, ms, threads, lang
     side.append(element("p", "rate", `${(100 * rate).toFixed(1)} %`),
       element("p", "facts", `${errors.errors} of ${errors.referenceLength} ${unit(language)}s wrong`), aligned(errors, language));
   }
-  const read = stopped ? `Stopped: ${seconds.toFixed(1)} of ${whole.toFixed(1)} s` : `${whole.toFixed(1)} s`;
-  side.append(element("p", "facts", `${read} of ${nameOf(language)} in ${(ms / 1000).toFixed(1)} s, ${threads} `
+  const read = stopped ? `Stopped: ${spokenTime(seconds)} of ${spokenTime(whole)}` : spokenTime(whole);
+  side.append(element("p", "facts", `${read} of ${nameOf(language)} in ${spokenTime(ms / 1000)}, ${threads} `
     + `thread${threads > 1 ? "s" : ""}${again ? "; read again with 30 s of context, as the first text looked wrong" : ""}`));
   if (text) side.append(downloads(model, segments, whole));
 }
@@ -214,7 +215,16 @@ function show() {
   $("stop").hidden = state.running === null;
 }
 
+$("file").addEventListener("click", ({ target }) => { target.value = ""; }); // the same file may be chosen again
 $("file").addEventListener("change", ({ target }) => { if (target.files[0]) doing(() => take(target.files[0])); });
+// A file dropped anywhere on the page; without this the browser would leave the page for it.
+addEventListener("dragover", (event) => event.preventDefault());
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  const [file] = event.dataTransfer.files;
+  if (file && (state.busy || state.recording)) tell("Another file can be taken as soon as this one is done.");
+  else if (file) doing(() => take(file));
+});
 $("record").addEventListener("click", () => doing(pressRecord));
 $("go").addEventListener("click", () => doing(transcribe));
 $("stop").addEventListener("click", () => {

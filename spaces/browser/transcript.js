@@ -24,6 +24,14 @@ export function shortClock(seconds) {
   return hours ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
 }
 
+/** A length of time as people write it: 4.4 s, 2 min 05 s, 1 h 02 min. */
+export function spokenTime(seconds) {
+  if (Math.round(seconds * 10) < 600) return `${seconds.toFixed(1)} s`.replace(".0 s", " s");
+  const whole = Math.round(seconds), two = (n) => String(n).padStart(2, "0"), minutes = Math.floor(whole / 60);
+  if (minutes < 60) return whole % 60 ? `${minutes} min ${two(whole % 60)} s` : `${minutes} min`;
+  return `${Math.floor(minutes / 60)} h ${two(minutes % 60)} min`;
+}
+
 /**
  * The files that a transcript can be written to, by the ending of their names.
  * @type {Object<string, (segments: {start: number, end: number, text: string}[], seconds: number) => string>}

@@ -20,7 +20,7 @@ from shared.engines.torch_decoding import Rules
 from shared.inference.segments import on_audio, rest_of
 from shared.inference.window_decoder import RESUME_SECONDS
 from shared.transcript import Segment, Transcript, as_bytes, joined
-from shared.units import short_clock
+from shared.units import short_clock, spoken_time
 from training.onnx_form import suppressed
 
 FORMS = ("txt", "srt", "vtt")
@@ -133,6 +133,7 @@ def test_every_character_is_as_wide_as_on_the_server():
 def test_texts_are_joined_and_clocks_read_as_on_the_server():
     texts = [[], ["uno"], ["uno", "due"], ["今日", "は"], ["a", "今日", "b"], ["ไทย", "ไทย"]]
     seconds = [0, 0.99, 59.999, 60, 3599.5, 3600, 36_725.4]
-    found = ask(joined=texts, clock=seconds)
+    found = ask(joined=texts, clock=seconds, spoken=seconds)
     assert found["joined"] == [joined(one) for one in texts]
     assert found["clock"] == [short_clock(one) for one in seconds]
+    assert found["spoken"] == [spoken_time(one) for one in seconds]

@@ -4,7 +4,7 @@ import { Decoder } from "../../spaces/browser/decoder.js";
 import { framesFor, logMel } from "../../spaces/browser/mel.js";
 import { forbid } from "../../spaces/browser/rules.js";
 import { onAudio, restOf } from "../../spaces/browser/segments.js";
-import { FORMATS, columns, joined, shortClock } from "../../spaces/browser/transcript.js";
+import { FORMATS, columns, joined, shortClock, spokenTime } from "../../spaces/browser/transcript.js";
 import { piecesOf, textOf } from "../../spaces/browser/vocabulary.js";
 import { normalise, unit, wordErrors } from "../../spaces/browser/wer.js";
 import { FRAME, windows } from "../../spaces/browser/windows.js";
@@ -43,6 +43,7 @@ const kinds = {
   columns: (text) => columns(text),
   joined: (texts) => joined(texts),
   clock: (seconds) => shortClock(seconds),
+  spoken: (seconds) => spokenTime(seconds),
   text: (ids) => textOf(ids, given.vocabulary),
   normalise: ([text, language]) => normalise(text, language),
   unit: (language) => unit(language),
