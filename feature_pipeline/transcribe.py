@@ -65,16 +65,16 @@ class Transcribe:
     def _together(self, rows: Sequence[dict[str, Any]]) -> dict[str, str]:
         """The lines of short recordings, by id; those in one language are decoded together."""
         lines: dict[str, str] = {}
-        by_language: dict[str, list[tuple[dict[str, Any], Waveform]]] = {}
+        by_language: dict[str, list[tuple[dict[str, Any], Path | Waveform]]] = {}
         for row in rows:
-            loaded = _loaded(row["audio"])
-            if isinstance(loaded, UserError):
-                lines[row["id"]] = _line(row, loaded)
+            source = _source(row["audio"])
+            if isinstance(source, UserError):
+                lines[row["id"]] = _line(row, source)
             else:
-                by_language.setdefault(row["language"], []).append((row, loaded))
+                by_language.setdefault(row["language"], []).append((row, source))
         for language, clips in by_language.items():
             found = transcriber(self.checkpoint).transcribe_each(
-                [waveform for _, waveform in clips], language=language, beam_size=self.beam_size)
+                [source for _, source in clips], language=language, beam_size=self.beam_size)
             lines |= {row["id"]: _line(row, one) for (row, _), one in zip(clips, found, strict=True)}
         return lines
 
@@ -110,8 +110,11 @@ def _is_short(audio: AudioRef) -> bool:
     return audio.path is not None and audio.member is None and is_short(audio.path)
 
 
-def _loaded(audio: AudioRef) -> Waveform | UserError:
+def _source(audio: AudioRef) -> Path | Waveform | UserError:
+    """A whole file as its path: what is left of one that is cut off is read, with a warning."""
     assert audio.path is not None  # else it is not known to be short
+    if not audio.is_part:
+        return audio.path
     try:
         return load_audio(audio.path, start=audio.start, end=audio.end)
     except UserError as error:

@@ -6,9 +6,8 @@ the batches those that happen to wait, as in `together`, 8 bits would round the 
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from shared.audio import AudioSource, Source
@@ -16,7 +15,6 @@ from shared.audio.windows import Window
 from shared.errors import UserError
 from shared.inference.batches import Batches, Job
 from shared.options import Options
-from shared.system.ahead import in_order
 from shared.transcript import Segment
 
 N_TOGETHER = 64  # recordings from which batches of like length are chosen: four of the largest on a CPU
@@ -34,18 +32,15 @@ class Read:
 def read_each(sources: Sequence[Source], windows_of: Callable[[AudioSource], Iterator[Window]]
               ) -> list[Read | UserError]:
     """Every recording, or why it cannot be read."""
-    def read(source: Source, cancel: threading.Event) -> Read:
-        opened = AudioSource(source, cancel)
-        return Read(opened, list(windows_of(opened)))
+    def read(source: Source) -> Read | UserError:
+        try:
+            opened = AudioSource(source)
+            return Read(opened, list(windows_of(opened)))
+        except UserError as error:
+            return error
 
-    found: list[Read | UserError] = []
-    with closing(in_order(sources, read, N_READERS)) as results:
-        for _, result in results:
-            try:
-                found.append(result.result())
-            except UserError as error:
-                found.append(error)
-    return found
+    with ThreadPoolExecutor(N_READERS) as readers:
+        return list(readers.map(read, sources))
 
 
 def decode_each(recordings: Sequence[Read], jobs_of: Callable[[Iterable[Window]], Iterator[Job]], options: Options

@@ -163,9 +163,7 @@ class Transcriber:
             UserError: the source cannot be read, a value is out of range, or the checkpoint cannot do what is asked.
             Cancelled: `cancel` was set.
         """
-        options = Options.of(**choices)
-        if options.language is not None:
-            options = replace(options, language=language_code(options.language, also=self.tokens.languages))
+        options = self._options(choices)
         return self.run(AudioSource(source, cancel), options, progress=progress, cancel=cancel)
 
     def transcribe_each(self, sources: Iterable[Source], **choices: Unpack[Choices]
@@ -185,11 +183,8 @@ class Transcriber:
         Raises:
             UserError: a value of `choices` is out of range, or the checkpoint cannot do what is asked.
         """
-        options = Options.of(**choices)
-        if options.language is not None:
-            options = replace(options, language=language_code(options.language, also=self.tokens.languages))
+        options = self._options(choices)
         self.check(options)
-
         group: list[Source] = []
         for source in sources:
             if not options.speakers and is_short(source):
@@ -205,6 +200,12 @@ class Transcriber:
             except UserError as error:
                 yield error
         yield from self._together(group, options)
+
+    def _options(self, choices: Choices) -> Options:
+        options = Options.of(**choices)
+        if options.language is None:
+            return options
+        return replace(options, language=language_code(options.language, also=self.tokens.languages))
 
     def _together(self, sources: Sequence[Source], options: Options) -> Iterator[Transcript | UserError]:
         """Short recordings, decoded as one."""

@@ -33,6 +33,17 @@ def test_a_chunk_goes_on_after_its_last_whole_line(tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0000000.jsonl", "0000000.parquet"]
 
 
+def test_of_a_short_recording_that_is_cut_off_the_rest_is_read(tmp_path):
+    whole = CLIPS[0].path.read_bytes()
+    cut = tmp_path / f"cut{CLIPS[0].path.suffix}"
+    cut.write_bytes(whole[: len(whole) * 3 // 4])
+    rows, lines = tmp_path / "0000000.parquet", tmp_path / "0000000.jsonl"
+    write_listed(rows, "mine", [Row(cut.name, AudioRef.file(cut), "", "it")], None)
+    Transcribe("embedded:whisper-base", 1)(rows, lines)
+    (line,) = (json.loads(text) for text in lines.read_text(encoding="utf-8").splitlines())
+    assert line["text"] and line["warnings"] and "error" not in line
+
+
 def test_a_checkpoint_that_cannot_be_had_stops_it_and_is_no_fault_of_each_recording(tmp_path):
     with pytest.raises(UserError, match="nowhere"):
         Transcribe(str(tmp_path / "nowhere"), 1)(listed(tmp_path), tmp_path / "0000000.jsonl")
