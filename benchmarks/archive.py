@@ -31,6 +31,7 @@ from feature_pipeline.stages import Job, Stage
 from feature_pipeline.transcribe import transcribe
 from shared.audio import load_audio
 from shared.errors import UserError
+from shared.system.command import reported
 
 CONFIG = Path(__file__).parents[1] / "feature_pipeline" / "configs" / "my-recordings.yaml"
 LANGUAGE = "it"
@@ -82,8 +83,10 @@ class Timed:
 
 def run(checkpoint: str, folder: Path, n_workers: int, timed: Timed) -> list[dict]:
     """Transcribe the archive on so many workers; gives the lines."""
-    import ray
-
+    try:
+        import ray
+    except ImportError:
+        raise UserError("Ray is not installed", got="no module ray", hint="pip install -e '.[ray]'") from None
     with tempfile.TemporaryDirectory() as out:
         config = features.load(CONFIG, [f"out={out}", f"sources.0.path={folder}", f"sources.0.language={LANGUAGE}",
                                         f"label_check.checkpoint={checkpoint}"])
@@ -103,32 +106,35 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--kill", action="store_true")
     asked = parser.parse_args()
-    try:
-        with tempfile.TemporaryDirectory() as place:
-            folder = Path(place) / "recordings"
-            seconds = archive(folder, asked.clips) / asked.clips
-            found: dict[int, list[float]] = {n: [] for n in asked.workers}
-            for _ in range(asked.rounds):
-                for n in asked.workers:
-                    timed = Timed()
-                    run(asked.checkpoint, folder, n, timed)
-                    found[n].append(seconds * timed.clips_a_second)
-                    print(f"{n} workers: {found[n][-1]:.1f} × real time", file=sys.stderr, flush=True)
-            print("| workers | × real time | for each worker |\n| --- | --- | --- |")
-            for n, speeds in found.items():
-                print(f"| {n} | {statistics.median(speeds):.1f} | {statistics.median(speeds) / n:.1f} |", flush=True)
-            if asked.kill:
-                timed = Timed(kill_a_worker)
-                lines = run(asked.checkpoint, folder, max(asked.workers), timed)
-                whole = len({line["id"] for line in lines}) == len(lines) == asked.clips
-                texts = sum("text" in line for line in lines)
-                print(f"A worker was killed after the first chunk: {len(lines)} lines for {asked.clips} clips, {texts} "
-                      f"with text, {seconds * timed.clips_a_second:.1f} × real time")
-                return 0 if whole else 1
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return reported("benchmarks.archive", lambda: measure(asked))
+
+
+def measure(asked: argparse.Namespace) -> int:
+    """Print the table; gives the exit code."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "recordings"
+        seconds = archive(folder, asked.clips) / asked.clips
+        found: dict[int, list[float]] = {n: [] for n in asked.workers}
+        for _ in range(asked.rounds):
+            for n in asked.workers:
+                timed = Timed()
+                run(asked.checkpoint, folder, n, timed)
+                found[n].append(seconds * timed.clips_a_second)
+                print(f"{n} workers: {found[n][-1]:.1f} × real time", file=sys.stderr, flush=True)
+        print("| workers | × real time | for each worker |\n| --- | --- | --- |")
+        for n, speeds in found.items():
+            print(f"| {n} | {statistics.median(speeds):.1f} | {statistics.median(speeds) / n:.1f} |", flush=True)
+        return after_a_kill(asked, folder, seconds) if asked.kill else 0
+
+
+def after_a_kill(asked: argparse.Namespace, folder: Path, seconds: float) -> int:
+    """1 if a clip has no line, or more than one. seconds: of a clip, on average."""
+    timed = Timed(kill_a_worker)
+    lines = run(asked.checkpoint, folder, max(asked.workers), timed)
+    texts = sum("text" in line for line in lines)
+    print(f"A worker was killed after the first chunk: {len(lines)} lines for {asked.clips} clips, {texts} with text, "
+          f"{seconds * timed.clips_a_second:.1f} × real time")
+    return 0 if len({line["id"] for line in lines}) == len(lines) == asked.clips else 1
 
 
 if __name__ == "__main__":
