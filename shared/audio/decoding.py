@@ -20,6 +20,7 @@ import numpy as np
 from shared.audio.ffmpeg import LIMITS, STALL_SECONDS, decode_command, without_noise
 from shared.audio.media import MediaInfo, Track, checked_path, explain, probe, protected
 from shared.audio.mixing import FRAME, MonoMixer, full_scale
+from shared.audio.plain_wav import blocks_of
 from shared.audio.waveform import SAMPLE_RATE, Waveform
 from shared.errors import Cancelled, TruncatedAudio, UserError
 from shared.system import processes
@@ -188,16 +189,22 @@ def _has_sound(info: MediaInfo, track: Track, cancel: threading.Event | None) ->
 def _decoded(info: MediaInfo, track: Track, start: float, limit: float | None, block_seconds: float,
              cancel: threading.Event | None) -> Generator[np.ndarray, None, None]:
     """The blocks of one track. Raises UserError if nothing comes out, Cancelled."""
-    command = decode_command(info.decoding(track, start, limit))
-    n_samples = 0
-    with processes.running(command, LIMITS, cancel=cancel) as child:
-        for block in _blocks(child, track, int(block_seconds * SAMPLE_RATE)):
+    n_samples, n_block = 0, int(block_seconds * SAMPLE_RATE)
+    with contextlib.ExitStack() as stack:
+        child = None
+        if info.plain is not None:
+            blocks = blocks_of(info.plain, info.path, start, limit, n_block)
+        else:
+            command = decode_command(info.decoding(track, start, limit))
+            child = stack.enter_context(processes.running(command, LIMITS, cancel=cancel))
+            blocks = _blocks(child, track, n_block)
+        for block in blocks:
             if cancel is not None and cancel.is_set():
                 raise Cancelled
             n_samples += len(block)
             yield block
-        code = child.process.wait()
-        messages, ended_by = child.messages(), child.ended_by
+        code = child.process.wait() if child is not None else 0
+        messages, ended_by = (child.messages(), child.ended_by) if child is not None else ("", None)
     if cancel is not None and cancel.is_set():
         raise Cancelled
     done = spoken_time(n_samples / SAMPLE_RATE)

@@ -24,8 +24,10 @@ from shared.audio.ffmpeg import (
     without_program,
 )
 from shared.audio.not_media import what_it_is
+from shared.audio.plain_wav import PlainWav, plain_wav
 from shared.audio.recent import Recent
 from shared.audio.structure import Structure, structure
+from shared.audio.waveform import SAMPLE_RATE
 from shared.errors import TruncatedAudio, UserError
 from shared.system import processes
 from shared.units import spoken_time
@@ -88,6 +90,7 @@ class MediaInfo:
         zero: the timestamp, in seconds, that the clock calls 0.
         first: the first timestamp of all tracks, in seconds.
         structure: what the container's sizes say.
+        plain: where its samples lie, of a file that is read without ffmpeg.
     """
 
     path: Path
@@ -99,6 +102,7 @@ class MediaInfo:
     zero: float = 0.0
     first: float = 0.0
     structure: Structure = field(default_factory=Structure)
+    plain: PlainWav | None = None
 
     @property
     def has_audio(self) -> bool:
@@ -152,6 +156,9 @@ def probe(path: str | os.PathLike, *, max_bytes: int | None = None) -> MediaInfo
 
 
 def _probed(path: Path) -> MediaInfo:
+    if (plain := plain_wav(path)) is not None:
+        track = Track(1, "pcm_s16le", SAMPLE_RATE, 1, "mono", False)
+        return MediaInfo(path, "wav", plain.duration, True, (track,), False, plain=plain)
     shape = structure(path)
     options = [{"ignore_length": "1"}] if _reads_on(path, shape) else None
     done = processes.run(probe_command([path], options), processes.Limits(memory=MEMORY_BYTES, seconds=PROBE_SECONDS))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from shared.audio import AudioSource
 from shared.checkpoint import Checkpoint, Download, configured
 from shared.cli.options import Model
-from shared.inference import Progress, Transcriber
+from shared.errors import UserError
+from shared.inference import Progress, Transcriber, transcribe_as_one
 from shared.options import Options
 from shared.serving import Answer, Request, ServingInBackground, refusal
 from shared.system.command import tell
@@ -58,6 +60,18 @@ class Answering:
         if isinstance(self._answering, ServingInBackground):
             return self._answering.transcribe(Request(path, options, track=track), progress=progress)
         return answer_of(self._answering, path, options, track, progress)
+
+    def each(self, paths: Sequence[Path], options: Options, track: int | None, progress: Progress
+             ) -> Iterator[Answer | UserError]:
+        """The answers to short recordings that are decoded as one, or why there is none. Raises UserError."""
+        if isinstance(self._answering, ServingInBackground):
+            requests = [Request(path, options, track=track) for path in paths]
+            yield from self._answering.transcribe_each(requests, progress)
+            return
+        opened = [functools.partial(AudioSource, path, track=track) for path in paths]
+        for found in transcribe_as_one(self._answering, opened, options, progress=progress):
+            yield found if isinstance(found, UserError) else Answer(
+                found.transcript, self._answering.checkpoint, None, found.seconds)
 
     def for_live(self, options: Options) -> tuple[Transcriber, Callable[[str], Transcriber] | None]:
         """The transcriber to begin with, and which one goes on once the language is known."""

@@ -7,10 +7,11 @@ at the end.
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -23,7 +24,9 @@ from shared.system.command import DONE, SOME_FAILED, ended_by_signals, no_more_o
 from shared.transcript import Transcript, to_txt
 from shared.units import spoken_time
 
-if TYPE_CHECKING:  # it imports torch
+if TYPE_CHECKING:  # they take long to import
+    from tqdm import tqdm
+
     from shared.cli.answering import Answering
     from shared.serving import Answer
 
@@ -51,7 +54,7 @@ def run(request: FilesRequest) -> int:
 
 
 class _Run:
-    """The inputs one after the other."""
+    """The inputs in order, neighbours that are short as one."""
 
     def __init__(self, request: FilesRequest, n_jobs: int) -> None:
         from shared.cli.answering import Answering
@@ -62,28 +65,57 @@ class _Run:
         self._last_words = ""
 
     def all(self, jobs: Sequence[Job]) -> list[Failure]:
+        from shared.inference import WATCHED, in_groups
+
         failures = []
-        for number, job in enumerate(jobs, 1):
-            lead = f"[{number}/{self._n_jobs}] " if self._n_jobs > 1 else ""
-            try:
-                self._one(job, lead)
-            except BrokenPipeError:
-                raise
-            except UserError as error:
-                failures.append(Failure(job.input.shown, str(error)))
-            except OSError as error:
-                failures.append(Failure(job.input.shown, system_words(error)))
-            except Exception as error:  # a fault of the program costs its input, not the hundred that follow
-                traceback.print_exc()
-                failures.append(Failure(job.input.shown, f"a fault of this program: {type(error).__name__}: {error}"))
-            else:
-                continue
-            if self._request.json:
-                self._print(json.dumps({"input": failures[-1].shown, "error": failures[-1].reason}))
+        for group in in_groups(enumerate(jobs, 1), lambda one: self._kind(one[1]), WATCHED):
+            for (number, job), known in zip(group, self._together(group), strict=True):
+                try:
+                    if isinstance(known, UserError):
+                        raise known
+                    self._one(job, known or self._answer(job.input, self._lead(number)))
+                except BrokenPipeError:
+                    raise
+                except UserError as error:
+                    failures.append(Failure(job.input.shown, str(error)))
+                except OSError as error:
+                    failures.append(Failure(job.input.shown, system_words(error)))
+                except Exception as error:  # a fault of the program costs its input, not the hundred that follow
+                    traceback.print_exc()
+                    failures.append(Failure(job.input.shown,
+                                            f"a fault of this program: {type(error).__name__}: {error}"))
+                else:
+                    continue
+                if self._request.json:
+                    self._print(json.dumps({"input": failures[-1].shown, "error": failures[-1].reason}))
         return failures
 
-    def _one(self, job: Job, lead: str) -> None:
-        answer = self._answer(job.input, lead)
+    def _kind(self, job: Job) -> Hashable | None:
+        """What may be decoded together: short files, as many as the shell named. What is fetched or piped comes by
+        itself."""
+        from shared.serving import Request, kind_of
+
+        if self._n_jobs == 1 or job.input.path is None or job.input.is_stream:
+            return None
+        return kind_of(Request(job.input.path, self._request.options, track=self._request.track))
+
+    def _together(self, group: Sequence[tuple[int, Job]]) -> Sequence[Answer | UserError | None]:
+        """The answers to short recordings, decoded as one; None for each that has to be asked by itself."""
+        paths = [job.input.path for _, job in group if job.input.path is not None]
+        if len(group) == 1 or len(paths) != len(group):
+            return [None] * len(group)
+        first, last = group[0][0], group[-1][0]
+        with self._bar(f"[{first}–{last}/{self._n_jobs}] {len(group)} short recordings") as bar:
+            try:
+                return list(self._answering.each(paths, self._request.options, self._request.track,
+                                                 functools.partial(_show, bar)))
+            except Exception:  # it may be the fault of one of them
+                return [None] * len(group)
+
+    def _lead(self, number: int) -> str:
+        return f"[{number}/{self._n_jobs}] " if self._n_jobs > 1 else ""
+
+    def _one(self, job: Job, answer: Answer) -> None:
         transcript = answer.transcript
         if not transcript.text.strip():
             none = f"No speech was found in {spoken_time(transcript.duration)} of sound"
@@ -106,20 +138,19 @@ class _Run:
 
     def _answer(self, one: Input, lead: str) -> Answer:
         """The answer for one input, with a bar that knows the total."""
-        from tqdm import tqdm
-
-        quiet = self._request.quiet or None
         with ExitStack() as stack:
             title = f"{lead}{one.shown}"[-40:]
-            with tqdm(desc=title, unit=" %", total=100, disable=quiet, leave=False, file=sys.stderr) as bar:
+            with self._bar(title, " %", 100) as bar:
                 path = as_file(one, stack, lambda part, text: bar.update((part or 0) * 100 - bar.n))
-            bar = stack.enter_context(tqdm(desc=title, unit=" windows", disable=quiet, leave=False, file=sys.stderr))
+            bar = stack.enter_context(self._bar(title))
+            return self._answering.answer(path, self._request.options, self._request.track,
+                                          functools.partial(_show, bar))
 
-            def progress(done: int, total: int | None) -> None:
-                bar.total = total
-                bar.update(done - bar.n)
+    def _bar(self, title: str, unit: str = " windows", total: int | None = None) -> tqdm:
+        from tqdm import tqdm
 
-            return self._answering.answer(path, self._request.options, self._request.track, progress)
+        return tqdm(desc=title, unit=unit, total=total, disable=self._request.quiet or None, leave=False,
+                    file=sys.stderr)
 
     def _tell_checkpoint(self, one: Input, answer: Answer) -> None:
         """Which checkpoint answered, when that is not what it was for the input before."""
@@ -142,6 +173,11 @@ class _Run:
                 raise
             self._reader_left = True
             no_more_output()
+
+
+def _show(bar: tqdm, done: int, total: int | None) -> None:
+    bar.total = total
+    bar.update(done - bar.n)
 
 
 def _row(one: Input, transcript: Transcript, answer: Answer) -> str:

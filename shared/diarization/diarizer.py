@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from shared.audio import SAMPLE_RATE
@@ -34,6 +35,7 @@ FIRST_FRAME = 360  # sample at which the first frame of activity begins: its rec
 PIECE_BANDS = 150  # 1.5 s, the least to know a voice by
 FINE_BANDS = 25  # from piece to piece, where a border between two voices is looked for
 LEAST_BANDS = 40
+CHUNKS_TOGETHER = 12  # a minute of speech: the segmentation's steps in time take as long for one chunk as for some
 SPLIT_DISTANCE = 0.75  # cosine, between pieces of what the segmentation took for one voice
 CHANGE_LIKENESS = 0.3  # cosine that a change of speaker within one voice of a chunk must be worth
 FILLED_SECONDS = 0.25  # a shorter silence of one speaker belongs to the turn
@@ -94,7 +96,7 @@ class Diarizer:
                             hint="leave it out to have it found")
         models.load()
         self.n_speakers = n_speakers
-        self._recent = np.zeros(0, dtype=np.float32)  # speech from `_from` on: at most a chunk and a window
+        self._recent = np.zeros(0, dtype=np.float32)  # speech from `_from` on: at most a minute and a window
         self._from = self._next = 0  # samples of speech
         self._pieces: list[tuple[int, int, int]] = []  # (sample of speech, sample of the audio, n_samples)
         self._chunks: list[_Chunk] = []
@@ -131,6 +133,8 @@ class Diarizer:
                 self._pieces.append((self._end, start + known, n_samples - known))
                 self._recent = np.concatenate([self._recent, window.samples[offset + known : offset + n_samples]])
         starts = range(self._next, self._end - CHUNK + 1, STEP)
+        if len(starts) < CHUNKS_TOGETHER:
+            return
         self._hear(starts)
         self._next += STEP * len(starts)
         forget = max(0, self._end - CHUNK - STEP - self._from)
@@ -138,6 +142,9 @@ class Diarizer:
 
     def turns(self) -> list[Turn]:
         """Who spoke when, by time; turns of different speakers may overlap. Nothing may be pushed after this."""
+        starts = range(self._next, self._end - CHUNK + 1, STEP)
+        self._hear(starts)
+        self._next += STEP * len(starts)
         if self._end > (self._next + CHUNK - STEP if self._chunks else 0):
             self._hear([max(self._end - CHUNK, 0)])
             self._next = self._end
@@ -162,10 +169,11 @@ class Diarizer:
         for row, start in enumerate(starts):
             samples = self._recent[start - self._from : start - self._from + CHUNK]
             chunks[row, : len(samples)] = samples
-        for start, samples, active in zip(starts, chunks, models.activity(chunks), strict=True):
+        actives = models.activity(chunks)
+        for start, active in zip(starts, actives, strict=True):
             active[max(0, (self._end - start - FIRST_FRAME) // models.FRAME_SAMPLES) :] = False
-            first = round((start + FIRST_FRAME) / models.FRAME_SAMPLES)
-            self._chunks.append(_Chunk(first, len(active), _voices(samples, active)))
+        for start, active, voices in zip(starts, actives, _voices(chunks, actives), strict=True):
+            self._chunks.append(_Chunk(round((start + FIRST_FRAME) / models.FRAME_SAMPLES), len(active), voices))
 
     def _added_up(self, speakers: list[np.ndarray]) -> np.ndarray:
         """Activity by speaker, bool (n_frames, n_speakers), of the speaker of each piece of each voice."""
@@ -210,26 +218,49 @@ class Diarizer:
         return (audio + min(sample - speech, n_samples)) / SAMPLE_RATE
 
 
-def _voices(samples: np.ndarray, active: np.ndarray) -> tuple[_Voice, ...]:
-    """The voices of a chunk that speak alone for long enough to be known again. active: bool (n_frames, n_voices)."""
+@dataclass(eq=False)
+class _Heard:
+    """One voice of one chunk while its embeddings are made. own: the bands in which it speaks alone."""
+
+    chunk: int
+    active: np.ndarray
+    bands: Tensor
+    frames: np.ndarray
+    own: np.ndarray
+    pieces: list[np.ndarray]
+
+
+def _voices(chunks: np.ndarray, actives: np.ndarray) -> list[tuple[_Voice, ...]]:
+    """Of each chunk, the voices that speak alone for long enough to be known again.
+
+    chunks: (n_chunks, n_samples). actives: bool (n_chunks, n_frames, n_voices).
+    """
+    heard = [one for number, (samples, active) in enumerate(zip(chunks, actives, strict=True))
+             for one in _alone(number, samples, active)]
+    embeddings = _embedded(heard)
+    fine = [one for one, found in zip(heard, embeddings, strict=True) if agglomerated(found, SPLIT_DISTANCE).any()]
+    for one in fine:  # two people, perhaps: the border between them is wanted
+        one.pieces = [one.own[start : start + PIECE_BANDS]
+                      for start in range(0, len(one.own) - PIECE_BANDS + 1, FINE_BANDS)]
+    finer = dict(zip(map(id, fine), _embedded(fine), strict=True))
+    voices: list[list[_Voice]] = [[] for _ in chunks]
+    for one, found in zip(heard, embeddings, strict=True):
+        voices[one.chunk].append(_Voice(one.active, finer.get(id(one), found).astype(np.float16),
+                                        np.array([np.median(one.frames[piece]) for piece in one.pieces]),
+                                        len(one.own) * models.FRAME_SHIFT / SAMPLE_RATE))
+    return [tuple(some) for some in voices]
+
+
+def _alone(number: int, samples: np.ndarray, active: np.ndarray) -> Iterator[_Heard]:
     bands = models.log_bands(samples)
     centres = np.arange(len(bands)) * models.FRAME_SHIFT + models.FRAME_LENGTH // 2
     frames = np.clip((centres - FIRST_FRAME) // models.FRAME_SAMPLES, 0, len(active) - 1)
     alone = active & (active.sum(1, keepdims=True) == 1)
-    voices = []
     for local in range(models.MAX_LOCAL):
         own = np.flatnonzero(alone[frames, local])
-        if len(own) < LEAST_BANDS:
-            continue
-        pieces = np.array_split(own, max(1, round(len(own) / PIECE_BANDS)))
-        embeddings = _embedded(bands, pieces)
-        if agglomerated(embeddings, SPLIT_DISTANCE).any():  # two people, perhaps: the border between them is wanted
-            pieces = [own[start : start + PIECE_BANDS] for start in range(0, len(own) - PIECE_BANDS + 1, FINE_BANDS)]
-            embeddings = _embedded(bands, pieces)
-        voices.append(_Voice(active[:, local].copy(), embeddings.astype(np.float16),
-                             np.array([np.median(frames[piece]) for piece in pieces]),
-                             len(own) * models.FRAME_SHIFT / SAMPLE_RATE))
-    return tuple(voices)
+        if len(own) >= LEAST_BANDS:
+            yield _Heard(number, active[:, local].copy(), bands, frames, own,
+                         np.array_split(own, max(1, round(len(own) / PIECE_BANDS))))
 
 
 def _speakers_of(voices: Sequence[_Voice], n_speakers: int | None) -> list[np.ndarray]:
@@ -255,8 +286,13 @@ def _speakers_of(voices: Sequence[_Voice], n_speakers: int | None) -> list[np.nd
     return [best_path(voice.pieces @ known.T, CHANGE_LIKENESS) for voice in voices]
 
 
-def _embedded(bands: Tensor, pieces: Sequence[np.ndarray]) -> np.ndarray:
-    """Each piece's bands repeated or cut to one length for all: a new one costs the CPU kernels a second."""
-    return np.stack([models.embedding(bands[np.resize(piece, PIECE_BANDS)]) for piece in pieces])
+def _embedded(heard: Sequence[_Heard]) -> list[np.ndarray]:
+    """The embeddings of each voice's pieces, float32 (n_pieces, 192).
 
-
+    A piece's bands are repeated or cut to one length for all: a new one costs the CPU kernels a second.
+    """
+    if not heard:
+        return []
+    found = models.embeddings(torch.stack([one.bands[np.resize(piece, PIECE_BANDS)]
+                                           for one in heard for piece in one.pieces]))
+    return np.split(found, np.cumsum([len(one.pieces) for one in heard])[:-1])

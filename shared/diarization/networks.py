@@ -3,8 +3,7 @@
 Enters: 16 kHz mono samples. Leaves: local speaker activity, or embeddings. Knows nothing of windows, words or clusters.
 
 Their weights lie in models/speakers, whose README tells their origin: segmentation-3.0 of pyannote (MIT; powerset
-training, arXiv 2310.13025) and CAM++ of 3D-Speaker, trained on 200 000 Chinese and English voices (Apache-2.0;
-arXiv 2303.00332).
+training, arXiv 2310.13025) and CAM++ of 3D-Speaker (Apache-2.0), which is in voices.py.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from torch import nn
 from torch.nn import functional
 
 from shared.audio import SAMPLE_RATE
+from shared.diarization.voices import CamPlusPlus
 from shared.errors import UserError
 
 CHUNK_SECONDS = 10.0  # what the segmentation was trained on
@@ -31,6 +31,8 @@ POWERSET = ((), (0,), (1,), (2,), (0, 1), (0, 2), (1, 2))
 AGAINST_SILENCE = AGAINST_OVERLAP = 1.0
 MODELS = Path(__file__).parents[1] / "models" / "speakers"
 SEGMENTATION, EMBEDDING = "segmentation-3.0.safetensors", "campplus.safetensors"
+
+MOST_TOGETHER = 8  # pieces in a batch of embeddings: what lies between layers stays in the processor's cache
 
 N_BANDS = 80
 FRAME_LENGTH, FRAME_SHIFT, N_FFT = 400, 160, 512  # 25 ms every 10 ms
@@ -59,10 +61,10 @@ def activity(chunks: np.ndarray) -> np.ndarray:
 
 
 @torch.inference_mode()
-def embedding(bands: torch.Tensor) -> np.ndarray:
-    """A voice in 192 numbers, of length 1: (n_frames, 80) of `log_bands` → float32 (192,). Half a second at least."""
-    bands = bands - bands.mean(0)
-    return functional.normalize(_embedding()(bands[None]), dim=1)[0].numpy()
+def embeddings(pieces: torch.Tensor) -> np.ndarray:
+    """Voices in 192 numbers, of length 1: (n, n_frames, 80) of `log_bands` → (n, 192). Half a second at least."""
+    parts = (pieces - pieces.mean(1, keepdim=True)).split(MOST_TOGETHER)
+    return torch.cat([functional.normalize(_embedding()(part), dim=1) for part in parts]).numpy()
 
 
 def log_bands(samples: np.ndarray) -> torch.Tensor:
@@ -121,10 +123,8 @@ def _segmentation() -> nn.Module:
 
 
 @functools.cache
-def _embedding() -> nn.Module:
-    model = _CamPlusPlus()
-    model.load_state_dict(_load(EMBEDDING))
-    return model.eval()
+def _embedding() -> CamPlusPlus:
+    return CamPlusPlus(_load(EMBEDDING))
 
 
 # segmentation-3.0
@@ -173,99 +173,3 @@ class _PyanNet(nn.Module):
         for linear in self.linear:
             x = functional.leaky_relu(linear(x))
         return self.classifier(x)
-
-
-# CAM++: modules are named as in the checkpoint
-
-
-class _CamPlusPlus(nn.Module):
-    """Log-mel bands (batch, n_frames, 80) → (batch, 192)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.head = _Head()
-        net, width = {"tdnn": _unit(320, 128, 5, stride=2, padding=2)}, 128
-        for number, (n_layers, dilation) in enumerate(((12, 1), (24, 2), (16, 2)), 1):
-            net[f"block{number}"] = nn.ModuleDict(
-                {f"tdnnd{i + 1}": _DenseLayer(width + 32 * i, dilation) for i in range(n_layers)})
-            width += 32 * n_layers
-            net[f"transit{number}"] = _norm_first(width, width // 2)
-            width //= 2
-        net["out_nonlinear"] = _norm(width)
-        net["dense"] = nn.ModuleDict({"linear": nn.Conv1d(2 * width, 192, 1, bias=False),
-                                      "nonlinear": _norm(192, affine=False)})
-        self.xvector = nn.ModuleDict(net)
-
-    def forward(self, bands: torch.Tensor) -> torch.Tensor:
-        part = self.xvector.get_submodule
-        x = self.head(bands.transpose(1, 2))
-        x = part("tdnn.nonlinear.batchnorm")(part("tdnn.linear")(x)).relu()
-        for number in (1, 2, 3):
-            for layer in part(f"block{number}").children():
-                x = torch.cat([x, layer(x)], 1)
-            x = part(f"transit{number}.nonlinear.batchnorm")(x).relu()
-            x = part(f"transit{number}.linear")(x)
-        x = part("out_nonlinear.batchnorm")(x).relu()
-        x = torch.cat([x.mean(-1), x.std(-1)], 1)[..., None]
-        return part("dense.nonlinear.batchnorm")(part("dense.linear")(x))[..., 0]
-
-
-class _Head(nn.Module):
-    """Two-dimensional convolutions over time and frequency: (batch, 80, n_frames) → (batch, 320, n_frames)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1, self.bn1 = nn.Conv2d(1, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32)
-        self.layer1 = nn.Sequential(_Residual(2), _Residual(1))
-        self.layer2 = nn.Sequential(_Residual(2), _Residual(1))
-        self.conv2 = nn.Conv2d(32, 32, 3, stride=(2, 1), padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(32)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.bn1(self.conv1(x[:, None])).relu()
-        x = self.bn2(self.conv2(self.layer2(self.layer1(x)))).relu()
-        return x.flatten(1, 2)
-
-
-class _Residual(nn.Module):
-    def __init__(self, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(32, 32, 3, stride=(stride, 1), padding=1, bias=False)
-        self.conv2 = nn.Conv2d(32, 32, 3, padding=1, bias=False)
-        self.bn1, self.bn2 = nn.BatchNorm2d(32), nn.BatchNorm2d(32)
-        self.shortcut = nn.Sequential() if stride == 1 else nn.Sequential(
-            nn.Conv2d(32, 32, 1, stride=(stride, 1), bias=False), nn.BatchNorm2d(32))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return (self.bn2(self.conv2(self.bn1(self.conv1(x)).relu())) + self.shortcut(x)).relu()
-
-
-class _DenseLayer(nn.Module):
-    """One layer of the densely connected TDNN, weighted by its context over 1 s and over all."""
-
-    def __init__(self, width: int, dilation: int) -> None:
-        super().__init__()
-        self.nonlinear1, self.linear1 = _norm(width), nn.Conv1d(width, 128, 1, bias=False)
-        self.nonlinear2 = _norm(128)
-        self.cam_layer = nn.ModuleDict({
-            "linear_local": nn.Conv1d(128, 32, 3, padding=dilation, dilation=dilation, bias=False),
-            "linear1": nn.Conv1d(128, 64, 1), "linear2": nn.Conv1d(64, 32, 1)})
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.nonlinear2["batchnorm"](self.linear1(self.nonlinear1["batchnorm"](x).relu())).relu()
-        near = functional.avg_pool1d(x, 100, 100, ceil_mode=True).repeat_interleave(100, -1)[..., : x.shape[-1]]
-        context = self.cam_layer["linear1"](x.mean(-1, keepdim=True) + near).relu()
-        return self.cam_layer["linear_local"](x) * self.cam_layer["linear2"](context).sigmoid()
-
-
-def _norm(width: int, affine: bool = True) -> nn.ModuleDict:
-    return nn.ModuleDict({"batchnorm": nn.BatchNorm1d(width, affine=affine)})
-
-
-def _norm_first(width: int, out: int) -> nn.ModuleDict:
-    return nn.ModuleDict({"nonlinear": _norm(width), "linear": nn.Conv1d(width, out, 1, bias=False)})
-
-
-def _unit(width: int, out: int, kernel: int, stride: int, padding: int) -> nn.ModuleDict:
-    linear = nn.Conv1d(width, out, kernel, stride, padding, bias=False)
-    return nn.ModuleDict({"linear": linear, "nonlinear": _norm(out)})

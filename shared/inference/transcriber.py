@@ -7,6 +7,7 @@ the same checkpoint, engine, compute type, beam and VAD give the same text.
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -23,7 +24,7 @@ from shared.errors import Cancelled, UserError
 from shared.inference.batches import Batches, InOrder, Job
 from shared.inference.held import Held
 from shared.inference.language_detection import LanguageDetector, Spoken
-from shared.inference.many import N_TOGETHER, Read, decode_each, read_each
+from shared.inference.many import in_groups, transcribe_as_one
 from shared.inference.spoken_languages import Languages
 from shared.inference.window_decoder import WindowDecoder
 from shared.languages import language_code, language_name
@@ -185,49 +186,22 @@ class Transcriber:
         """
         options = self._options(choices)
         self.check(options)
-        group: list[Source] = []
-        for source in sources:
-            if not options.speakers and is_short(source):
-                group.append(source)
-                if len(group) == N_TOGETHER:
-                    yield from self._together(group, options)
-                    group = []
+        for group in in_groups(sources, lambda one: (not options.speakers and is_short(one)) or None):
+            if len(group) > 1:
+                opened = [functools.partial(AudioSource, one) for one in group]
+                for found in transcribe_as_one(self, opened, options):
+                    yield found if isinstance(found, UserError) else found.transcript
                 continue
-            yield from self._together(group, options)
-            group = []
             try:
-                yield self.run(AudioSource(source), options)
+                yield self.run(AudioSource(group[0]), options)
             except UserError as error:
                 yield error
-        yield from self._together(group, options)
 
     def _options(self, choices: Choices) -> Options:
         options = Options.of(**choices)
         if options.language is None:
             return options
         return replace(options, language=language_code(options.language, also=self.tokens.languages))
-
-    def _together(self, sources: Sequence[Source], options: Options) -> Iterator[Transcript | UserError]:
-        """Short recordings, decoded as one."""
-        read = read_each(sources, lambda source: self.windows(source, options))
-        good = [one for one in read if isinstance(one, Read)]
-        found = iter(decode_each(good, lambda windows: self._jobs(windows, options, None, None), options))
-        for one in read:
-            if isinstance(one, UserError):
-                yield one
-                continue
-            spoken = Languages()
-            segments: list[Segment] = []
-            for language, new in next(found):
-                segments += new
-                spoken.add(Transcript(tuple(new), language, one.source.duration))
-            yield self._whole(one.source, segments, spoken, options)
-
-    def _whole(self, source: AudioSource, segments: Sequence[Segment], spoken: Languages, options: Options
-               ) -> Transcript:
-        shortened = self.tokens.prompt_warning(options.initial_prompt)
-        warnings = (*source.warnings, *spoken.warnings(), *([shortened] if shortened else []))
-        return Transcript(tuple(segments), options.language or spoken.main or "en", source.duration, warnings)
 
     def run(
         self, source: AudioSource, options: Options, *, recognise: Callable | None = None,
@@ -268,7 +242,7 @@ class Transcriber:
                 progress(done, of)
         if cancel is not None and cancel.is_set():
             raise Cancelled
-        transcript = self._whole(source, segments, spoken, options)
+        transcript = self.whole(source, segments, spoken, options)
         if diarizer is None:
             return transcript
         from shared.diarization import label
@@ -342,7 +316,7 @@ class Transcriber:
         """
         # Unless windows of a batch may differ in length, padding and so the text depend on the batch.
         watched = total is not None or not self.engine.ragged
-        batches = Batches(self._jobs(parts, options, cancel, choose), WATCHED_SECONDS if watched else ALONE_SECONDS,
+        batches = Batches(self.jobs(parts, options, cancel, choose), WATCHED_SECONDS if watched else ALONE_SECONDS,
                           in_order=watched)
         order, of, language = InOrder(), None, "en"
         for found in batches.decoded(options, cancel):
@@ -355,9 +329,19 @@ class Transcriber:
         if batches.n_done and of != batches.n_done:  # the last batch was full, so nobody knew that it was the last
             yield batches.n_done, batches.n_done, Transcript((), language, order.reached)
 
-    def _jobs(self, parts: Iterable[Window], options: Options, cancel: threading.Event | None, choose: Choose | None
-              ) -> Iterator[Job]:
-        """Each window with its language and who decodes it, packed as that checkpoint reads it best."""
+    def jobs(self, parts: Iterable[Window], options: Options, cancel: threading.Event | None, choose: Choose | None
+             ) -> Iterator[Job]:
+        """Each window with its language and who decodes it, packed as that checkpoint reads it best.
+
+        Args:
+            parts, options, cancel, choose: as for `recognise`.
+
+        Yields:
+            Jobs, in order of time.
+
+        Raises:
+            Cancelled: `cancel` was set.
+        """
         place = count()
         for language, group in groupby(self._spoken(parts, options, cancel, choose is None), key=lambda s: s.language):
             who, code = (self, language) if choose is None else choose(language)
@@ -373,6 +357,23 @@ class Transcriber:
         if known is not None:
             return (Spoken(window, known) for window in parts)
         return LanguageDetector(self.window_decoder, self.languages, cancel, keeps_states=keeps_states).each(parts)
+
+    def whole(self, source: AudioSource, segments: Sequence[Segment], spoken: Languages, options: Options
+              ) -> Transcript:
+        """The transcript of a source that was read to its end.
+
+        Args:
+            source: what was read.
+            segments: all that was found, in order.
+            spoken: the languages of the segments.
+            options: as for `run`.
+
+        Returns:
+            The text, and all that has to be said of it.
+        """
+        shortened = self.tokens.prompt_warning(options.initial_prompt)
+        warnings = (*source.warnings, *spoken.warnings(), *([shortened] if shortened else []))
+        return Transcript(tuple(segments), options.language or spoken.main or "en", source.duration, warnings)
 
     def detect_language(self, parts: Sequence[Window], cancel: threading.Event | None = None) -> str:
         """The language most probable over the first of the given windows, among those the checkpoint serves.

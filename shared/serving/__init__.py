@@ -1,5 +1,5 @@
 from shared.checkpoint import BASE, FINE_TUNED
-from shared.serving.answering import Serving, ServingInBackground
+from shared.serving.answering import Serving, ServingInBackground, kind_of
 from shared.serving.choice import refusal
 from shared.serving.pair import describe_engine
 from shared.serving.process import serving, unload_minutes
@@ -16,6 +16,7 @@ __all__ = [
     "Serving",
     "ServingInBackground",
     "describe_engine",
+    "kind_of",
     "refusal",
     "serving",
     "unload_minutes",

@@ -140,7 +140,7 @@ def test_limits(tmp_path):
 
 
 def test_cancel_ends_ffmpeg(tmp_path):
-    long = tmp_path / "long.wav"
+    long = tmp_path / "long.flac"
     subprocess.run([ffmpeg_executable(), "-v", "error", "-f", "lavfi", "-i", "anoisesrc=d=3600:a=0.01:r=16000",
                     str(long)], check=True)
     cancel = threading.Event()
@@ -155,7 +155,7 @@ def test_cancel_ends_ffmpeg(tmp_path):
 
 
 def test_closing_the_stream_ends_ffmpeg(tmp_path):
-    long = tmp_path / "long.wav"
+    long = tmp_path / "long.flac"
     subprocess.run([ffmpeg_executable(), "-v", "error", "-f", "lavfi", "-i", "anoisesrc=d=3600:a=0.01:r=16000",
                     str(long)], check=True)
     blocks = stream_audio(long)

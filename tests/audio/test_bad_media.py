@@ -94,12 +94,12 @@ def test_an_ffmpeg_that_lacks_codecs_or_may_not_open_files_gives_way_too(tmp_pat
 def test_where_only_a_sandboxed_ffmpeg_is_had_the_file_is_not_blamed(tmp_path, monkeypatch):
     (tmp_path / "ffmpeg").write_text(SANDBOXED)
     (tmp_path / "ffmpeg").chmod(0o755)
-    ffmpeg(*sources(TONE), tmp_path / "talk.wav")
+    ffmpeg(*sources(TONE), tmp_path / "talk.flac")
     monkeypatch.setattr(ffmpeg_module, "_candidates", lambda: [str(tmp_path / "ffmpeg")])
     ffmpeg_module._working.cache_clear()
     try:
         with pytest.raises(UserError, match="ffmpeg may not read this file, though this program may"):
-            load_audio(tmp_path / "talk.wav")
+            load_audio(tmp_path / "talk.flac")
     finally:
         ffmpeg_module._working.cache_clear()
 

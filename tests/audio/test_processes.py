@@ -84,11 +84,11 @@ def test_shared_starts_processes_nowhere_else():
 
 
 def test_ffmpeg_inherits_no_token(tmp_path, monkeypatch):
-    ffmpeg(*sources(TONE.replace("duration=3", "duration=900")), tmp_path / "long.wav")
+    ffmpeg(*sources(TONE.replace("duration=3", "duration=900")), tmp_path / "long.flac")
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    blocks = stream_audio(tmp_path / "long.wav")
+    blocks = stream_audio(tmp_path / "long.flac")
     next(blocks)
-    pids = subprocess.run(["pgrep", "-f", str(tmp_path / "long.wav")], capture_output=True, text=True).stdout.split()
+    pids = subprocess.run(["pgrep", "-f", str(tmp_path / "long.flac")], capture_output=True, text=True).stdout.split()
     environments = [Path(f"/proc/{pid}/environ").read_bytes() for pid in pids if int(pid) != os.getpid()]
     blocks.close()
     assert environments and not any(b"hf_secret" in one for one in environments)

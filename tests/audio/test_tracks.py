@@ -85,7 +85,7 @@ def test_all_tracks_silent_is_an_error(tmp_path):
 
 def test_a_file_is_probed_once(tmp_path, monkeypatch):
     """ffmpeg starts twice for a file: once for the header, once to decode; once if the header is known."""
-    ffmpeg(*sources(TONE), tmp_path / "a.wav")
+    ffmpeg(*sources(TONE), tmp_path / "a.flac")
     ffmpeg_executable()
     begun = []
     popen = subprocess.Popen
@@ -96,9 +96,9 @@ def test_a_file_is_probed_once(tmp_path, monkeypatch):
             super().__init__(command, *arguments, **options)
 
     monkeypatch.setattr(subprocess, "Popen", Counted)
-    list(AudioSource(tmp_path / "a.wav"))
+    list(AudioSource(tmp_path / "a.flac"))
     assert len(begun) == 2
-    info = probe(tmp_path / "a.wav")
+    info = probe(tmp_path / "a.flac")
     begun.clear()
     list(AudioSource(info))
     load_audio(info)

@@ -19,6 +19,7 @@ from speech import clips
 from shared.audio import ffmpeg_executable
 from shared.cli import cache
 from shared.cli import options as cli_options
+from shared.cli.answering import Answering
 from shared.wer import word_errors
 
 CLIP = clips("it")[1]
@@ -82,6 +83,27 @@ def test_a_folder_is_done_whole_then_resumed(folder, tmp_path):
     assert "2 of 4 were finished before" in again.stderr
     assert (out / "silence.txt").is_file()
     assert (out / "deep er" / "two.txt").stat().st_mtime_ns == written
+
+
+def test_short_recordings_are_decoded_together_and_a_fault_of_all_is_nobodys(folder, tmp_path, monkeypatch):
+    """The answers of a group, and those of each alone where the group has failed, are in the order of the inputs."""
+    real, sizes = Answering.each, []
+
+    def each(self, paths, *more):
+        sizes.append(len(paths))
+        yield from real(self, paths, *more)
+        if len(sizes) > 1:
+            raise MemoryError
+
+    monkeypatch.setattr(Answering, "each", each)
+    names = ["deep er/two.ogg", "silence.wav", "it's \"one\" 例.flac", "broken.mp3"]
+    runs = [[json.loads(line) for line in transcribe_here(
+        *(folder / name for name in names), "--json", cwd=tmp_path).stdout.splitlines()] for _ in range(2)]
+    assert sizes == [3, 3]
+    for rows in runs:
+        assert [Path(row["input"]).name for row in rows] == [Path(name).name for name in names]
+        assert [row.get("language") for row in rows[::2]] == ["ru", "it"] and "not a sound" in rows[3]["error"]
+        assert word_errors(CLIP.text, rows[2]["text"], "it").wer < 0.3 and rows[1]["text"] == ""
 
 
 def test_equal_names_from_two_folders_and_two_kinds_are_all_kept(tmp_path):

@@ -6,6 +6,8 @@ import json
 import pickle
 import threading
 import time
+from dataclasses import replace
+from itertools import chain
 
 import pytest
 from speech import clips, joined
@@ -15,8 +17,9 @@ from shared.audio.windows import windows
 from shared.checkpoint import Checkpoint
 from shared.checkpoint.embedded import embedded_base, embedded_base_transformers
 from shared.errors import UserError
+from shared.inference import WATCHED, in_groups
 from shared.options import Options
-from shared.serving import Limits, Request, Serving, zero_gpu
+from shared.serving import Limits, Request, Serving, kind_of, zero_gpu
 from shared.serving.loaded import MAX_EXTRA
 from shared.wer import word_errors
 
@@ -49,6 +52,37 @@ def test_a_part_of_a_recording(pair):
     whole, part = (pair.transcribe(Request(ITALIAN[0].path, Options(language="it"), **cut)).transcript
                    for cut in ({}, {"start": 0.0, "end": 1.0}))
     assert part.duration == pytest.approx(1.0, abs=0.1) and len(part.text) < len(whole.text)
+
+
+def test_short_recordings_are_answered_as_one_as_each_is_alone(pair, tmp_path):
+    """Each by the checkpoint of its language, with the same words about it."""
+    (tmp_path / "broken.mp3").write_text("not a recording")
+    given = [ITALIAN[0], ENGLISH[1], ITALIAN[3]]
+    requests = [Request(path, Options()) for path in (*(clip.path for clip in given), tmp_path / "broken.mp3")]
+    *found, broken = pair.transcribe_each(requests)
+    assert isinstance(broken, UserError) and "broken.mp3" in str(broken)
+    for clip, request, answer in zip(given, requests, found, strict=False):
+        alone = pair.transcribe(request)
+        assert (answer.checkpoint, answer.notice) == (alone.checkpoint, alone.notice)
+        assert answer.transcript.language == clip.language and answer.transcript.duration == alone.transcript.duration
+        assert word_errors(alone.transcript.text, answer.transcript.text, clip.language).wer < 0.2
+        assert answer.seconds > 0
+    named = list(pair.transcribe_each([replace(one, checkpoint="base") for one in requests[:2]]))
+    assert [one.checkpoint.name for one in named] == ["whisper-base"] * 2
+
+
+def test_what_may_be_decoded_together(tmp_path):
+    short, options = Request(ITALIAN[0].path), Options(language="it")
+    assert kind_of(short) == kind_of(Request(ENGLISH[0].path)) is not None
+    assert kind_of(replace(short, options=options)) not in (None, kind_of(short))
+    for apart in (replace(short, options=Options(speakers=True)), replace(short, start=1.0),
+                  Request(joined([ITALIAN[0].path] * 12)), Request(tmp_path / "not there.wav")):
+        assert kind_of(apart) is None
+    numbers = [2, 4, 7, *range(10, 42, 2)]  # even ones go together
+    groups = list(in_groups(numbers, lambda n: "even" if n % 2 == 0 else None, WATCHED))
+    assert [len(group) for group in groups] == [2, 1, 16] and [*chain(*groups)] == numbers
+    assert [len(group) for group in in_groups(range(200), lambda n: "all", WATCHED)] == [
+        8, 16, 32, 64, 64, 16]
 
 
 def test_limits_hold_for_what_a_visitor_sends(pair):

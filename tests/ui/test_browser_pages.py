@@ -78,6 +78,14 @@ def test_a_link(app, video, screen, browsers):
         page.locator("#youtube-go").click()
         part = page.locator("#youtube-result .facts").filter(has_text=re.compile(r"2\.[34] s of sound"))
         part.wait_for(timeout=PATIENCE_MS)
+        begin = page.locator("#youtube-start").locator("textarea, input").first
+        with page.expect_response(lambda answer: "queue/join" in answer.url):
+            page.locator("#youtube-look").click()  # the same link again: what was chosen stays
+        page.wait_for_timeout(2000)
+        assert begin.input_value() == "0:03"
+        page.locator("#youtube-link").locator("textarea, input").first.fill(video + "?another")
+        page.wait_for_function("document.querySelector('#youtube-go').disabled")
+        page.wait_for_function("(document.querySelector('#youtube-start :is(textarea, input)')?.value ?? '') === ''")
 
 
 def test_a_refused_link_is_a_message_and_offers_a_file(app, video, browsers):

@@ -99,10 +99,12 @@ def page(serving: Serving) -> None:
         ready = not info.live
         languages = [("Do not compare", NO_REFERENCE)]
         languages += [(f"{_language(code)} ({code})", code) for code in info.reference_languages]
+        # The part and the captions that were chosen stay where the same link is looked up again; another link, as soon
+        # as it is typed, forgets them.
         return [{**asdict(info), "reference_languages": info.reference_languages},
-                _card(info, max_seconds, max_bytes), short_clock(info.start) if info.start else "", "",
+                _card(info, max_seconds, max_bytes), short_clock(info.start) if info.start else gr.skip(), gr.skip(),
                 gr.Column(visible=True), gr.Column(visible=ready),
-                gr.Dropdown(languages, value=NO_REFERENCE, visible=len(languages) > 1), *go.ready(ready)]
+                gr.Dropdown(languages, visible=len(languages) > 1), *go.ready(ready)]
 
     def transcribe(asked: AskedLink, work: Job) -> list[Any]:
         with tempfile.TemporaryDirectory(prefix="link-", dir=ROOT) as folder:
@@ -137,8 +139,10 @@ def page(serving: Serving) -> None:
     looked = with_stop(stop, panel.view, [look.click, link.submit], handler(AskedLookUp, look_up, lane=jobs.LINKS),
                        [link], [found, card, start, end, about, part, captions, *go.parts],
                        api_name="look_up_link")
-    link.input(lambda: [gr.Column(visible=False), gr.Column(visible=False), *go.ready(False)], None,
-               [about, part, *go.parts], queue=False, show_progress="hidden", api_visibility="private")
+    # `input` of a text box tells of keys alone, not of what is pasted.
+    link.change(lambda: [gr.Column(visible=False), gr.Column(visible=False), "", "", NO_REFERENCE, *go.ready(False)],
+               None, [about, part, start, end, captions, *go.parts], queue=False, show_progress="hidden",
+               api_visibility="private")
     hidden = {below: gr.Column(visible=False)}
     read = panel.runs([go.click], handler(AskedLink, transcribe, lane=jobs.LINKS, page=panel.page),
                       [link, start, end, captions, *chosen.inputs], outputs=[score, below], clear=hidden,
