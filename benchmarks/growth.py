@@ -85,7 +85,7 @@ def plot(found: list[dict[str, Any]]) -> str:
         "Seconds of audio for each processor second": {"this project": [
             (x, one["audio_seconds"] / one["processor_seconds"]) for x, one in zip(minutes, long, strict=True)]},
         "Peak memory, MB": {"this project": [(x, one["peak_mb"]) for x, one in zip(minutes, long, strict=True)]},
-    }, "min", "Speed and memory by length of the recording") + "\n"
+    }, "min", "Speed and memory by length of the recording", from_zero=True) + "\n"
 
 
 def main() -> int:

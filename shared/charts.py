@@ -65,10 +65,11 @@ def histogram(counts: Sequence[tuple[int, str, int]], kinds: Sequence[str], bin_
     return picture(shapes, width, height + 34, f"Histogram of {unit}", class_="chart")
 
 
-def line_panels(panels: Mapping[str, Mapping[str, Points]], unit: str, label: str) -> str:
+def line_panels(panels: Mapping[str, Mapping[str, Points]], unit: str, label: str, *, from_zero: bool = False) -> str:
     """A panel for each title, one below the other, with a line for each name; x begins at 0 and counts `unit`.
 
-    A line of less than two points, and a panel without a line, are left out.
+    A line of less than two points, and a panel without a line, are left out. from_zero: y begins at 0 too, so that
+    what hardly changes looks like it.
     """
     width, height, left, top, shapes = 720, 150, 60, 20, []
     last = max((x for lines in panels.values() for points in lines.values() for x, _ in points), default=1)
@@ -77,11 +78,13 @@ def line_panels(panels: Mapping[str, Mapping[str, Points]], unit: str, label: st
         values = [value for points in drawn.values() for _, value in points]
         if not values:
             continue
-        x, y = scale(0, last, left, left + width), scale(min(values), max(values), top + height, top)
+        lowest = 0 if from_zero else min(values)
+        x, y = scale(0, last, left, left + width), scale(lowest, max(values), top + height, top)
         shapes.append(shape("text", title, class_="title", x=left, y=top - 6))
-        for value in (min(values), max(values)):
+        for value in (lowest, max(values)):
+            written = f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
             shapes.append(shape("line", x1=left, x2=left + width, y1=y(value), y2=y(value)))
-            shapes.append(shape("text", f"{value:.3g}", x=left - 6, y=y(value) + 4, text_anchor="end"))
+            shapes.append(shape("text", written, x=left - 6, y=y(value) + 4, text_anchor="end"))
         for name, points, class_ in zip(drawn, drawn.values(), ("first", "second"), strict=False):
             shapes.append(shape("polyline", title=name, class_=class_,
                                 points=" ".join(f"{x(one):.1f},{y(value):.1f}" for one, value in points)))
