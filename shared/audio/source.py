@@ -114,7 +114,7 @@ def is_short(source: Source) -> bool:
     if isinstance(source, str | os.PathLike):
         try:
             source = probe(source, max_bytes=SHORT_BYTES)
-        except UserError:
+        except (UserError, OSError):
             return False
     return isinstance(source, MediaInfo) and source.duration is not None and source.duration <= WINDOW_SECONDS
 

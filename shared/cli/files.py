@@ -11,10 +11,12 @@ import functools
 import json
 import sys
 import traceback
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from itertools import chain, islice, repeat
+from typing import TYPE_CHECKING, NamedTuple
 
 from shared.cli.inputs import Failure, Input, as_file, find_inputs
 from shared.cli.options import FilesRequest
@@ -29,6 +31,8 @@ if TYPE_CHECKING:  # they take long to import
 
     from shared.cli.answering import Answering
     from shared.serving import Answer
+
+N_HEADERS = 4  # read at the same time
 
 
 def run(request: FilesRequest) -> int:
@@ -53,6 +57,14 @@ def run(request: FilesRequest) -> int:
     return SOME_FAILED if failures else DONE
 
 
+class _Looked(NamedTuple):
+    """A job, the place of its input from 1, and what it may be decoded with; None: nothing."""
+
+    number: int
+    job: Job
+    kind: Hashable | None
+
+
 class _Run:
     """The inputs in order, neighbours that are short as one."""
 
@@ -68,8 +80,8 @@ class _Run:
         from shared.inference import WATCHED, in_groups
 
         failures = []
-        for group in in_groups(enumerate(jobs, 1), lambda one: self._kind(one[1]), WATCHED):
-            for (number, job), known in zip(group, self._together(group), strict=True):
+        for group in in_groups(self._looked_at(jobs), lambda one: one.kind, WATCHED):
+            for (number, job, _), known in zip(group, self._together(group), strict=True):
                 try:
                     if isinstance(known, UserError):
                         raise known
@@ -90,6 +102,19 @@ class _Run:
                     self._print(json.dumps({"input": failures[-1].shown, "error": failures[-1].reason}))
         return failures
 
+    def _looked_at(self, jobs: Sequence[Job]) -> Iterator[_Looked]:
+        """Each with its number and kind; headers are read some at a time, no more of them than may soon be wanted."""
+        from shared.inference import WATCHED
+
+        left = iter(enumerate(jobs, 1))
+        with ThreadPoolExecutor(N_HEADERS) as readers:
+            for size in chain(WATCHED, repeat(WATCHED[-1])):
+                block = list(islice(left, size))
+                if not block:
+                    return
+                kinds = readers.map(lambda one: self._kind(one[1]), block)
+                yield from (_Looked(*one, kind) for one, kind in zip(block, kinds, strict=True))
+
     def _kind(self, job: Job) -> Hashable | None:
         """What may be decoded together: short files, as many as the shell named. What is fetched or piped comes by
         itself."""
@@ -99,12 +124,12 @@ class _Run:
             return None
         return kind_of(Request(job.input.path, self._request.options, track=self._request.track))
 
-    def _together(self, group: Sequence[tuple[int, Job]]) -> Sequence[Answer | UserError | None]:
+    def _together(self, group: Sequence[_Looked]) -> Sequence[Answer | UserError | None]:
         """The answers to short recordings, decoded as one; None for each that has to be asked by itself."""
-        paths = [job.input.path for _, job in group if job.input.path is not None]
+        paths = [one.job.input.path for one in group if one.job.input.path is not None]
         if len(group) == 1 or len(paths) != len(group):
             return [None] * len(group)
-        first, last = group[0][0], group[-1][0]
+        first, last = group[0].number, group[-1].number
         with self._bar(f"[{first}–{last}/{self._n_jobs}] {len(group)} short recordings") as bar:
             try:
                 return list(self._answering.each(paths, self._request.options, self._request.track,
