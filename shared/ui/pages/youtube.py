@@ -99,8 +99,8 @@ def page(serving: Serving) -> None:
         ready = not info.live
         languages = [("Do not compare", NO_REFERENCE)]
         languages += [(f"{_language(code)} ({code})", code) for code in info.reference_languages]
-        # The part and the captions that were chosen stay where the same link is looked up again; another link, as soon
-        # as it is typed, forgets them.
+        # The part and the captions that were chosen stay where the same link is looked up again; another link forgets
+        # them, as soon as it is there.
         return [{**asdict(info), "reference_languages": info.reference_languages},
                 _card(info, max_seconds, max_bytes), short_clock(info.start) if info.start else gr.skip(), gr.skip(),
                 gr.Column(visible=True), gr.Column(visible=ready),
