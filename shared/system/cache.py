@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from shared.errors import UserError
 from shared.system.cache_locks import alone, keep, use_of
-from shared.system.files import full_disk_as_user_error, whole_folder, write_text
+from shared.system.files import files_below, full_disk_as_user_error, whole_folder, write_text
 
 END_BYTES = 1 << 14
 
@@ -279,4 +279,4 @@ def _not_made_here(folder: Path) -> list[str]:
 
 
 def _n_bytes(folder: Path) -> int:
-    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
+    return sum(state.st_size for _, state in files_below(folder))

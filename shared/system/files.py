@@ -8,10 +8,29 @@ import hashlib
 import os
 import shutil
 import sqlite3
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from shared.errors import UserError
+
+
+def files_below(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """Files below a folder that others may be removing: what goes meanwhile is left out, where `rglob` would fail.
+
+    Args:
+        folder: need not exist.
+
+    Yields:
+        Each regular file, at any depth, with its state; links are not followed.
+    """
+    for place, _, names in os.walk(folder):
+        for name in names:
+            path = Path(place, name)
+            with contextlib.suppress(FileNotFoundError):
+                state = path.lstat()
+                if stat.S_ISREG(state.st_mode):
+                    yield path, state
 
 
 @contextlib.contextmanager

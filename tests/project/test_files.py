@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from shared.errors import UserError
 from shared.system.cache import cache_folder, made_once
-from shared.system.files import full_disk_as_user_error, whole_file, whole_folder, write_text
+from shared.system.files import files_below, full_disk_as_user_error, whole_file, whole_folder, write_text
 
 
 @pytest.fixture
@@ -132,3 +133,23 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
         draft.write_text("two")
         raise ValueError("no")
     assert path.read_text() == "one" and os.listdir(path.parent) == [path.name]
+
+
+def test_what_others_remove_meanwhile_is_left_out(tmp_path):
+    """Uploads are counted while a closed page's are deleted; `rglob` raised FileNotFoundError."""
+    for name in ("a", "b", "folder/c", "folder/inner/d"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    everything = {path.relative_to(tmp_path).as_posix(): state.st_size for path, state in files_below(tmp_path)}
+    assert everything == {"a": 1, "b": 1, "folder/c": 8, "folder/inner/d": 14}
+
+    found = files_below(tmp_path)
+    first, _ = next(found)
+    for path in (tmp_path / "a", tmp_path / "b"):
+        if path != first:
+            path.unlink()
+    shutil.rmtree(tmp_path / "folder")
+    assert list(found) == []
+    assert list(files_below(tmp_path / "folder")) == []

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from shared.api import Settings
 from shared.serving import Limits, Serving
+from shared.system.files import files_below
 from shared.ui import RESULTS, UPLOADS
 from shared.ui.pages.suite import NAME, PAGES
 from shared.ui.server.launch import build, start
@@ -30,8 +31,8 @@ class RunningApp:
     def received(self) -> list[Path]:
         """Files with something in them under Gradio's folder that are nobody's download, since the test began."""
         kinds = {".txt", ".srt", ".vtt", ".tsv", ".json", ".docx", ".zip", ".csv", ".jsonl"}
-        return [path for path in self.uploads.rglob("*")
-                if path.is_file() and path.suffix not in kinds and path.stat().st_size and path not in there_before]
+        return [path for path, state in files_below(self.uploads)
+                if path.suffix not in kinds and state.st_size and path not in there_before]
 
     def keeps_only(self, before: set[Path]) -> bool:
         """Whether what was received since is gone; a closed page is noticed after a moment."""

@@ -13,7 +13,7 @@ def only_of_this_test():
     """What the tests before left under UPLOADS is not this one's."""
     import running_app
 
-    running_app.there_before = {path for path in running_app.UPLOADS.rglob("*") if path.is_file()}
+    running_app.there_before = {path for path, _ in running_app.files_below(running_app.UPLOADS)}
 
 
 @pytest.fixture(scope="module")

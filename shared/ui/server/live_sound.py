@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import wave
 
@@ -60,5 +61,5 @@ class LiveSound:
         if self.is_kept:
             return
         self.path.unlink(missing_ok=True)
-        if self.path.parent.exists() and not any(self.path.parent.iterdir()):
+        with contextlib.suppress(OSError):  # gone already, or something else lies in it
             self.path.parent.rmdir()

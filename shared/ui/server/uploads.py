@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shared.system.files import files_below
 from shared.ui import UPLOADS
 
 MAX_BODY_BYTES = 32_000_000  # of any other request: texts, and pieces of live sound
@@ -131,12 +132,5 @@ def room_for_file(max_file_bytes: int | None, max_total_bytes: int | None) -> fl
 
 def _kept_bytes() -> int:
     """Of all that lies in Gradio's folder, but for what is arriving."""
-    folders = [folder for folder in UPLOADS.glob("*") if not folder.name.startswith(ARRIVING)]
-    return sum(_size(path) for folder in folders for path in (folder, *folder.glob("*")))
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size if path.is_file() else 0
-    except FileNotFoundError:
-        return 0
+    return sum(state.st_size for path, state in files_below(UPLOADS)
+               if not path.relative_to(UPLOADS).parts[0].startswith(ARRIVING))
