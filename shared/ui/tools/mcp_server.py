@@ -64,14 +64,8 @@ def mcp_server(serving: Serving, settings: Settings, own_files: bool) -> McpServ
     server.list_tools()(_listed)
     # Not validated there: `arguments.checked` says in a sentence what is wrong.
     server.call_tool(validate_input=False)(functools.partial(calls.answer, server))
-    manager = StreamableHTTPSessionManager(server, max_request_body_size=MAX_BODY_BYTES, max_sessions=MAX_SESSIONS)
-
-    @contextlib.asynccontextmanager
-    async def running(_: Any) -> AsyncIterator[None]:
-        async with manager.run():
-            yield
-
-    return McpServer(Route(PATH, _Endpoint(manager, settings)), running)
+    endpoint = _Endpoint(server, settings)
+    return McpServer(Route(PATH, endpoint), endpoint.running)
 
 
 def _is_news(record: logging.LogRecord) -> bool:
@@ -83,17 +77,35 @@ logging.getLogger("mcp.server.streamable_http").addFilter(_is_news)
 
 
 class _Endpoint:
-    """The protocol's address: refuses a wrong key, and hands on what is left."""
+    """The protocol's address: refuses a wrong key, and hands on what is left.
 
-    def __init__(self, manager: StreamableHTTPSessionManager, settings: Settings) -> None:
-        self._manager, self._settings = manager, settings
+    An app may start more than once: where its port was taken at the last moment, or the start was slow, Gradio tries
+    the next port, each time in a thread of its own. A session manager runs once, so every start has one.
+    """
+
+    def __init__(self, server: Server[object, HttpRequest], settings: Settings) -> None:
+        self._server, self._settings = server, settings
+        self._managers: dict[asyncio.AbstractEventLoop, StreamableHTTPSessionManager] = {}
+
+    @contextlib.asynccontextmanager
+    async def running(self, _: Any) -> AsyncIterator[None]:
+        """For the app's lifespan."""
+        loop = asyncio.get_running_loop()
+        manager = StreamableHTTPSessionManager(self._server, max_request_body_size=MAX_BODY_BYTES,
+                                               max_sessions=MAX_SESSIONS)
+        async with manager.run():
+            self._managers[loop] = manager
+            try:
+                yield
+            finally:
+                del self._managers[loop]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         refused = refusal(self._settings, HttpRequest(scope))
         if refused is not None:
             await refused(scope, receive, send)
             return
-        await self._manager.handle_request(scope, receive, send)
+        await self._managers[asyncio.get_running_loop()].handle_request(scope, receive, send)
 
 
 async def _listed() -> list[types.Tool]:
