@@ -21,8 +21,8 @@ from shared.ui.tools.programs import programs
 # The thread of the start that failed ends with SystemExit: that is uvicorn's way.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_port_that_is_taken_at_the_last_moment(monkeypatch):
-    """Gradio tries one port after another, and enters the app's lifespan for each: the second time that failed, and so
-    did all others, 5 s each, until none of 100 was left. It looks at 127.0.0.1 before it listens, here at all addresses.
+    """Gradio tries one port after another and enters the app's lifespan for each. The second time that failed, and so
+    did all the others, 5 s each. It looks at 127.0.0.1 before it listens, here at all addresses.
     """
     served = Serving("embedded:whisper-base", "embedded:whisper-base-it", limits=Limits(60.0, 1_000_000))
     with contextlib.ExitStack() as held:
