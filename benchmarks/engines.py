@@ -27,9 +27,9 @@ from benchmarks.peers.sets import bench_set
 from shared.audio import SAMPLE_RATE, Waveform, load_audio
 from shared.audio.features import log_mel, pad_or_trim
 from shared.checkpoint import Checkpoint
-from shared.engines.hardware import cpu_flags
 from shared.errors import UserError
 from shared.inference import Transcriber
+from shared.system.hardware import cpu_flags
 from shared.wer import pooled, word_errors
 from shared.whisper_constants import N_FRAMES_FULL
 

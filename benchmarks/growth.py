@@ -28,10 +28,10 @@ from benchmarks.profile import processor_seconds
 from shared.audio import load_audio
 from shared.charts import line_panels
 from shared.checkpoint import Checkpoint
-from shared.engines.hardware import cpu_flags
 from shared.errors import UserError
 from shared.inference import Transcriber
 from shared.system.files import write_text
+from shared.system.hardware import cpu_flags
 
 
 def repeated(path: Path, seconds: float, into: Path) -> None:

@@ -20,10 +20,10 @@ from shared import wer
 from shared.audio.windows import Window
 from shared.checkpoint import Facts
 from shared.checkpoint.tokenizer import tokens_of
-from shared.engines.hardware import has_vnni
 from shared.engines.torch_engine import TorchEngine
 from shared.inference.window_decoder import WindowDecoder
 from shared.options import Options
+from shared.system.hardware import has_vnni
 from training.config import Config
 from training.data import Clips
 from training.model import plain

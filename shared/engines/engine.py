@@ -15,10 +15,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from shared.checkpoint import Form
-from shared.engines.hardware import has_avx2, has_gpu
 from shared.engines.hotword_trie import HotwordTrie
 from shared.errors import OtherForm, UserError
 from shared.options import ENGINES
+from shared.system.hardware import has_avx2, has_gpu
 
 # In which a checkpoint's folder must be.
 FORMS: dict[str, Form] = {"torch": "transformers", "ctranslate2": "ctranslate2"}

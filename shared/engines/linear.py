@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from shared.engines.hardware import has_vnni
+from shared.system.hardware import has_vnni
 
 SMALLEST = 1e-9  # size of a row that holds zeros only
 MANY_ROWS = 64  # from here on the care for each row costs next to nothing

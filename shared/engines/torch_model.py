@@ -22,8 +22,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from shared.checkpoint import check_finite, weight_files
-from shared.engines.hardware import has_bfloat16
 from shared.engines.linear import Linear
+from shared.system.hardware import has_bfloat16
 
 Heads = Sequence[tuple[int, int]]  # (layer, head)
 

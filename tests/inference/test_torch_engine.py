@@ -14,10 +14,11 @@ from shared.audio import load_audio
 from shared.audio.features import N_FRAMES_FULL, log_mel, pad_or_trim
 from shared.checkpoint.embedded import embedded_base, embedded_base_transformers
 from shared.checkpoint.tokenizer import tokens_of
-from shared.engines import hardware, plan_engine
+from shared.engines import plan_engine
 from shared.engines.linear import Fbgemm, Linear, OneDnn
 from shared.engines.torch_engine import TorchEngine
 from shared.errors import Cancelled, OtherForm, UserError
+from shared.system import hardware
 
 ITALIAN, ENGLISH = clips("it"), clips("en")
 FOLDER = embedded_base_transformers()
@@ -108,8 +109,12 @@ def test_eight_bits_are_close_to_thirty_two(engine, monkeypatch, flags, kernel):
     for clip, n_frames in ((ENGLISH[0], 600), (ENGLISH[1], N_FRAMES_FULL)):
         wanted, got = (one.encode([mel(clip, n_frames)]).hidden for one in (engine, narrow))
         assert (got - wanted).norm() / wanted.norm() < 0.1
-        found = narrow.decode(narrow.encode([mel(clip, n_frames)] * 2), PLAIN, beam_size=1, max_tokens=30)
-        assert found[0].tokens == found[1].tokens
+        # Two rows with the same sound come out alike, but for last bits where threads share the work.
+        network, states = narrow._network, narrow.encode([mel(clip, n_frames)] * 2)
+        ids = torch.tensor([[*PLAIN, *TOKENS.encode(clip.text)]] * 2)
+        with torch.inference_mode():
+            rows, _ = network.step(ids, network.memory(states, ids.shape[1]))
+        assert (rows[0] - rows[1]).norm() / rows[0].norm() < 0.01
 
 
 @pytest.mark.parametrize("kernel", [Fbgemm, OneDnn])

@@ -22,10 +22,10 @@ from shared.audio.windows import Window
 from shared.checkpoint import Checkpoint, facts
 from shared.checkpoint.adapter import merge_adapter
 from shared.checkpoint.embedded import embedded_base, embedded_base_transformers
-from shared.engines.hardware import has_vnni
 from shared.errors import UserError
 from shared.inference import Transcriber
 from shared.options import Options
+from shared.system.hardware import has_vnni
 from shared.wer import pooled, utterance_errors, word_errors
 from training.config import Config, Data, Extra, Method, Steps
 from training.data import IGNORED, Clips, open_split
