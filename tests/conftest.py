@@ -5,12 +5,16 @@ The Hub's come first: they must be set up before anything imports its client.
 
 import functools
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a worker per core, so one thread each; before anything imports torch
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # begun in the background of a shell
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # else no command that a test starts would hear Ctrl-C
 
 from hub_fixtures import hub
 from link_world import encoded, media

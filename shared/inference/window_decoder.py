@@ -161,7 +161,7 @@ class WindowDecoder:
         if wrong and not quality.is_silent(decoded):
             decoded, row = self._again(window, decoded, row, options, cancel)
         # What the model left unread once, and is unsure of when asked again, is noise more often than speech.
-        if quality.is_silent(decoded) or job.is_rest and quality.is_unsure(decoded):
+        if quality.is_silent(decoded) or (job.is_rest and quality.is_unsure(decoded)):
             return [], window.duration
         return self._segments(window, decoded, row, options)
 

