@@ -32,9 +32,9 @@ def plot(content: dict[str, Any]) -> str:
         top += TITLE + ROW * len(rows)
     machine = content["machine"]
     foot = (f"{content['checkpoint']} on {machine['cores']} cores of {machine['cpu']}, family {machine['family']} "
-            f"({', '.join(machine['flags'])}). Bar: median; line: all rounds.")
+            f"({', '.join(machine['flags'])})")
     width, height = LEFT + BARS + RIGHT, top + FOOT
-    parts.append(shape("text", foot, x=4, y=height - 14))
+    parts += [shape("text", foot, x=4, y=height - 22), shape("text", "Bar: median; line: all rounds", x=4, y=height - 6)]
     return picture(parts, width, height, "Speed, word error and memory of each program", style=ALONE) + "\n"
 
 
