@@ -34,7 +34,8 @@ def plot(content: dict[str, Any]) -> str:
     foot = (f"{content['checkpoint']} on {machine['cores']} cores of {machine['cpu']}, family {machine['family']} "
             f"({', '.join(machine['flags'])})")
     width, height = LEFT + BARS + RIGHT, top + FOOT
-    parts += [shape("text", foot, x=4, y=height - 22), shape("text", "Bar: median; line: all rounds", x=4, y=height - 6)]
+    parts += [shape("text", line, x=4, y=height - above)
+              for line, above in ((foot, 22), ("Bar: median; line: all rounds", 6))]
     return picture(parts, width, height, "Speed, word error and memory of each program", style=ALONE) + "\n"
 
 
