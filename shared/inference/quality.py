@@ -23,17 +23,12 @@ def compression_ratio(text: str) -> float:
 
 def is_silent(decoded: Decoded) -> bool:
     """The model finds no speech and does not trust what it wrote."""
-    return decoded.no_speech_prob > MIN_NO_SPEECH and is_unsure(decoded)
-
-
-def is_unsure(decoded: Decoded) -> bool:
-    """The model does not trust what it wrote."""
-    return decoded.avg_logprob < MIN_LOGPROB
+    return decoded.no_speech_prob > MIN_NO_SPEECH and decoded.avg_logprob < MIN_LOGPROB
 
 
 def looks_wrong(decoded: Decoded, text: str) -> bool:
     """Never ended, repeats itself, or is unsure throughout: worth another try."""
-    return not decoded.finished or repeats(text) or is_unsure(decoded)
+    return not decoded.finished or repeats(text) or decoded.avg_logprob < MIN_LOGPROB
 
 
 def repeats(text: str) -> bool:

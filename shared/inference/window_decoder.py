@@ -135,7 +135,7 @@ class WindowDecoder:
         self.n_windows += len(batch)
         found = []
         for index, (job, decoded) in enumerate(zip(batch, results, strict=True)):
-            segments, reached = self._finish(job, decoded, Row(states, index, prompt), options, cancel)
+            segments, reached = self._finish(job.window, decoded, Row(states, index, prompt), options, cancel)
             # The last timestamp tells how far the model read; what it left is a window of its own.
             is_left = self.facts.timestamps and segments \
                 and RESUME_SECONDS < reached < job.window.duration - RESUME_SECONDS
@@ -151,17 +151,15 @@ class WindowDecoder:
         rows = iter([self.engine.row(made, i) for i in range(len(new))])
         return self.engine.join([next(rows) if job.states is None else job.states for job in batch])
 
-    def _finish(self, job: Job, decoded: Decoded, row: Row, options: Options, cancel: threading.Event | None
+    def _finish(self, window: Window, decoded: Decoded, row: Row, options: Options, cancel: threading.Event | None
                 ) -> tuple[list[Segment], float]:
         """Try again what looks wrong, drop what is not speech, put times on what is; and the second of the window up to
         which the model read."""
-        window = job.window
         wrong = quality.looks_wrong(decoded, self.tokens.text(decoded.tokens)) \
             or self.context.is_unsure(window.duration, decoded)
         if wrong and not quality.is_silent(decoded):
             decoded, row = self._again(window, decoded, row, options, cancel)
-        # What the model left unread once, and is unsure of when asked again, is noise more often than speech.
-        if quality.is_silent(decoded) or (job.is_rest and quality.is_unsure(decoded)):
+        if quality.is_silent(decoded):
             return [], window.duration
         return self._segments(window, decoded, row, options)
 

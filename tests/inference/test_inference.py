@@ -13,14 +13,10 @@ import numpy as np
 import pytest
 from speech import Clip, clips, joined
 
-from benchmarks.silence import noise
-from shared.audio import SAMPLE_RATE, AudioSource, Waveform, ffmpeg_executable, load_audio
-from shared.audio.windows import Window
+from shared.audio import AudioSource, Waveform, ffmpeg_executable, load_audio
 from shared.checkpoint import Checkpoint
 from shared.errors import Cancelled, UserError
 from shared.inference import Transcriber
-from shared.inference.batches import Job
-from shared.inference.quality import MIN_LOGPROB
 from shared.live import LiveTranscriber
 from shared.options import Choices, Options
 from shared.transcript import Transcript
@@ -333,17 +329,3 @@ def test_what_transcribe_takes_are_the_fields_of_options(base):
     assert Options.of() == Options() and Options.of(speakers=3) == Options(speakers=True, n_speakers=3)
     with pytest.raises(TypeError, match="langage"):
         base.transcribe(ENGLISH[0].path, langage="en")
-
-
-def test_what_was_left_unread_and_stays_unsure_is_no_text(base_torch):
-    """Five voices at once, backwards, and breath: as a window of its own each has a text that the model doubts."""
-    decoder, n_doubted = base_torch.window_decoder, 0
-    for kind, seconds in (("babble", 10), ("breath", 10), ("babble", 14), ("music", 10)):
-        samples = (0.05 * noise(kind, seconds * SAMPLE_RATE)).astype(np.float32)
-        window = Window(samples, ((0, 0, len(samples)),))
-        (first,), (rest,) = (decoder.decode_batch([Job(0, window, decoder, "en", is_rest=is_rest)],
-                                                  Options(language="en"), None) for is_rest in (False, True))
-        doubted = any(segment.avg_logprob < MIN_LOGPROB for segment in first.segments)
-        n_doubted += doubted
-        assert rest.segments == ([] if doubted else first.segments)
-    assert n_doubted
