@@ -127,7 +127,7 @@ def _segmentation() -> nn.Module:
 
 @functools.cache
 def _embedding() -> CamPlusPlus:
-    """In bfloat16 where the processor multiplies it: 0.4 of the time, and the same speakers (docs/benchmarks.md)."""
+    """In bfloat16 where the processor multiplies it: half of the time, as few errors (docs/benchmarks.md)."""
     return CamPlusPlus(_load(EMBEDDING), torch.bfloat16 if has_bfloat16() else torch.float32)
 
 

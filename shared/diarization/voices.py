@@ -25,7 +25,8 @@ class CamPlusPlus:
 
     def __init__(self, tensors: Mapping[str, Tensor], dtype: torch.dtype = torch.float32) -> None:
         """tensors: float32, by their names in the checkpoint. dtype: of its products, float32 or bfloat16."""
-        self.dtype, weights, exact = dtype, _Weights(tensors, dtype), _Weights(tensors, torch.float32)
+        self.dtype = dtype
+        weights, exact = _Weights(tensors, dtype), _Weights(tensors, torch.float32)
         self._head = _Head(weights)
         self._tdnn = weights.folded("xvector.tdnn.linear", "xvector.tdnn.nonlinear.batchnorm")
         self._blocks = [_Block(weights, number, *shape) for number, shape in enumerate(BLOCKS, 1)]

@@ -7,13 +7,15 @@ import functools
 
 import pytest
 
+from shared.system.files import files_below
+
 
 @pytest.fixture(autouse=True)
 def only_of_this_test():
     """What the tests before left under UPLOADS is not this one's."""
     import running_app
 
-    running_app.there_before = {path for path, _ in running_app.files_below(running_app.UPLOADS)}
+    running_app.there_before = {path for path, _ in files_below(running_app.UPLOADS)}
 
 
 @pytest.fixture(scope="module")
