@@ -72,7 +72,7 @@ class Trial:
         start = time.perf_counter()
         batch = {key: value.to(self.device) for key, value in batch.items()}
         labels = batch.pop("labels")
-        kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(config.steps.precision)
+        kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(config.steps.precision or "")
         with torch.autocast(self.device.partition(":")[0], kind, enabled=kind is not None):
             loss = token_loss(self.model(**batch), labels)
         loss.backward()

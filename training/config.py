@@ -96,7 +96,7 @@ class Steps:
     max_grad_norm: float = 1.0
     eval_steps: int = 100  # WER and loss on the validation split, then a checkpoint
     patience: int = 5  # evaluations without a better WER before the run stops; 0: never
-    precision: Literal["float32", "bf16", "fp16"] = "float32"
+    precision: Literal["float32", "bf16", "fp16"] | None = None  # of products; None: what the machine is fastest in
     gradient_checkpointing: bool = False
     loader_workers: int = 0  # processes that decode audio; 0: in the training process
     keep_decoded_mb: int = 1024  # decoded audio kept in memory, so that each file is decoded once
@@ -165,6 +165,11 @@ def with_rate(config: Config, d_model: int) -> Config:
     return replace(config, steps=replace(config.steps, learning_rate=usual_rate(d_model, config.method.kind)))
 
 
+def with_precision(config: Config, fastest: Literal["float32", "bf16", "fp16"]) -> Config:
+    """The config with its precision written out. fastest: on this machine."""
+    return replace(config, steps=replace(config.steps, precision=config.steps.precision or fastest))
+
+
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """The run described by a YAML file, with `key=value` overrides on top. Raises UserError."""
     path = Path(path)
@@ -205,6 +210,8 @@ def same_run(config: Config, before: Config) -> Config:
     fitted = replace(config.steps, batch_size=before.steps.batch_size, accumulation=before.steps.accumulation)
     if fitted.learning_rate is None:
         fitted = replace(fitted, learning_rate=before.steps.learning_rate)
+    if fitted.precision is None:
+        fitted = replace(fitted, precision=before.steps.precision)
     config = replace(config, steps=fitted)
     if config != before:
         now = plain(config)

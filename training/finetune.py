@@ -15,10 +15,11 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import datasets
 import numpy as np
@@ -38,6 +39,7 @@ from shared.checkpoint import Checkpoint, files
 from shared.checkpoint.adapter import merge_adapter
 from shared.errors import UserError
 from shared.system.command import reported
+from shared.system.hardware import has_bfloat16
 from training import config as settings
 from training import preflight
 from training.batch_fit import ReleaseFreeMemory, peak_mb
@@ -129,6 +131,7 @@ def train(config: Config, *, say: Callable[[str], None] = print) -> Path:
         return folder
     _check_possible(config)
     config, begun = _begun(config)
+    config = settings.with_precision(config, fastest_precision())
     trainer = _prepared(config, say, measured=not begun)
     with trainer.args.main_process_first(local=False):
         last = _last_complete(folder)
@@ -152,7 +155,16 @@ def _begun(config: Config) -> tuple[Config, bool]:
     """The config with the batch size a begun run was fitted to, and whether there is a checkpoint to go on from."""
     if not list(config.folder.glob(f"checkpoint-*/{COMPLETE}")):
         return config, False
-    return settings.same_run(config, settings.of_run(config.folder)), True
+    same = settings.same_run(config, settings.of_run(config.folder))
+    # The weights are float32 in any precision: a run goes on in that of the machine it goes on on.
+    return replace(same, steps=replace(same.steps, precision=config.steps.precision)), True
+
+
+def fastest_precision() -> Literal["float32", "bf16", "fp16"]:
+    """Of products on this machine's GPU, else on its processor: bfloat16 where both sides have it in hardware."""
+    if torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    return "bf16" if has_bfloat16() else "float32"
 
 
 def _check_possible(config: Config) -> None:

@@ -74,7 +74,7 @@ def _say_rate(config: Config, model: torch.nn.Module, say: Say) -> None:
     """The learning rate, and where it is far from the usual one: that of another method or size is soon left in."""
     usual = usual_rate(plain(model).config.d_model, config.method.kind)
     rate = config.steps.learning_rate or usual
-    say(f"learning rate: {rate:.3g}")
+    say(f"learning rate: {rate:.3g}; precision: {config.steps.precision}")
     if not 1 / FAR_RATE <= rate / usual <= FAR_RATE:
         say(f"note: that is {rate / usual:.2g} times the {usual:.3g} which is usual for {config.method.kind} on a base "
             "of this size")

@@ -79,7 +79,8 @@ def small_data(folder: Path, **splits: list[str]) -> Path:
 
 def tiny(world, out: Path, name: str = "run", **changed) -> Config:
     base, data = world
-    steps = Steps(max_steps=6, batch_size=2, accumulation=1, learning_rate=1e-3, eval_steps=2, patience=0)
+    steps = Steps(max_steps=6, batch_size=2, accumulation=1, learning_rate=1e-3, eval_steps=2, patience=0,
+                  precision="float32")
     given = {"steps": steps, "language": "it", "base": str(base), "out": str(out), **changed}
     return Config(name=name, data=(Data(str(data)),), **given)
 

@@ -30,7 +30,7 @@ from training import preflight
 from training.batch_fit import Trial, fitted
 from training.config import Config, Data, Method, Steps
 from training.data import Clips, Collator, open_split
-from training.finetune import COMPLETE, _prepared, let_go, main, train
+from training.finetune import COMPLETE, _prepared, fastest_precision, let_go, main, train
 from training.model import load_base, plain, trainable
 
 TRAIN = ["it_priv-introsaved.flac", "it_vm-mailboxfull.flac", "en_austen-0880.flac", "en_austen-0890.ogg",
@@ -339,6 +339,18 @@ def test_a_rate_that_is_not_given_is_written_out_and_kept(world, tmp_path):
     assert settings.same_run(unset, begun) == begun
     with pytest.raises(UserError, match="steps differ"):
         settings.same_run(replace(unset, steps=replace(unset.steps, learning_rate=1e-4)), begun)
+
+
+def test_a_precision_that_is_not_given_is_this_machines_and_a_begun_run_may_go_on_in_another(world, tmp_path):
+    steps = replace(tiny(world, tmp_path).steps, precision=None, max_steps=2)
+    config = tiny(world, tmp_path, steps=steps)
+    folder = train(config, say=lambda line: None)
+    assert settings.of_run(folder).steps.precision == fastest_precision()
+    shutil.rmtree(folder / "model")
+    other = replace(settings.of_run(folder).steps, precision="float32" if fastest_precision() != "float32" else "bf16")
+    settings.save(replace(config, steps=other), folder / "config.yaml")  # as if it had begun on another machine
+    assert train(config, say=lambda line: None) == folder
+    assert settings.of_run(folder).steps.precision == fastest_precision()
 
 
 def test_a_rate_of_another_method_is_told(world, tmp_path):
