@@ -6,6 +6,7 @@ Enters: float32 arrays and a random generator. Leaves: new arrays of the same ki
 from __future__ import annotations
 
 import numpy as np
+from scipy.signal import fftconvolve
 
 from shared.whisper_constants import SAMPLE_RATE, WINDOW_SAMPLES
 from training.config import Augment
@@ -15,6 +16,8 @@ def wave_augment(samples: np.ndarray, chances: Augment, rng: np.random.Generator
     """Each change with its chance, drawn in a fixed order; the result stays within [-1, 1] and 30 s."""
     if rng.random() < chances.speed:
         samples = change_speed(samples, rng.uniform(0.9, 1.1))
+    if chances.reverb and rng.random() < chances.reverb:
+        samples = reverberate(samples, rng.uniform(0.1, 0.6), rng)
     if rng.random() < chances.telephone:
         samples = telephone_band(samples)
     if rng.random() < chances.noise:
@@ -28,6 +31,18 @@ def change_speed(samples: np.ndarray, factor: float) -> np.ndarray:
     """Faster (factor > 1) or slower, pitch with it: linear interpolation, cut at 30 s."""
     n_samples = min(int(len(samples) / factor), WINDOW_SAMPLES)
     return np.interp(np.arange(n_samples) * factor, np.arange(len(samples)), samples).astype(np.float32)
+
+
+def reverberate(samples: np.ndarray, seconds: float, rng: np.random.Generator) -> np.ndarray:
+    """As heard in a room, as long and as loud as before: white noise that falls by 60 dB within `seconds` after the
+    direct sound, with 0 to 10 dB less energy than that (Lehmann and Johansson 2010, doi:10.1109/TASL.2009.2035038)."""
+    n_samples = int(seconds * SAMPLE_RATE)
+    room = rng.standard_normal(n_samples) * 10 ** (-3 * np.arange(n_samples) / n_samples)
+    room *= np.sqrt(10 ** (-rng.uniform(0, 10) / 10) / np.sum(np.square(room)))
+    room[0] = 1.0
+    heard = fftconvolve(samples, room)[: len(samples)]
+    power = float(np.mean(np.square(samples))) / max(float(np.mean(np.square(heard))), 1e-12)
+    return (heard * np.sqrt(power)).astype(np.float32)
 
 
 def telephone_band(samples: np.ndarray) -> np.ndarray:
@@ -49,19 +64,23 @@ def add_noise(samples: np.ndarray, snr_db: float, *, pink: bool, rng: np.random.
     return (samples + scale * noise).astype(np.float32)
 
 
-def spec_augment(mel: np.ndarray, chance: float, rng: np.random.Generator) -> np.ndarray:
-    """With `chance`, one stretch of time and one of mel channels set to the clip's mean (arXiv:1904.08779)."""
+def spec_augment(mel: np.ndarray, chance: float, rng: np.random.Generator, masks: int = 1) -> np.ndarray:
+    """With `chance`, stretches of time and of mel channels set to the clip's mean (arXiv:1904.08779).
+
+    masks: how many of each.
+    """
     if rng.random() >= chance:
         return mel
     mel = mel.copy()
     n_mels, n_frames = mel.shape
-    width = int(rng.integers(0, max(2, n_frames // 20)))
-    start = int(rng.integers(0, n_frames - width + 1))
-    height = int(rng.integers(0, 17))
-    low = int(rng.integers(0, n_mels - height + 1))
     mean = mel.mean()
-    mel[:, start : start + width] = mean
-    mel[low : low + height] = mean
+    for _ in range(masks):
+        width = int(rng.integers(0, max(2, n_frames // 20)))
+        start = int(rng.integers(0, n_frames - width + 1))
+        height = int(rng.integers(0, 17))
+        low = int(rng.integers(0, n_mels - height + 1))
+        mel[:, start : start + width] = mean
+        mel[low : low + height] = mean
     return mel
 
 

@@ -180,7 +180,8 @@ class Collator:
         n_frames = self._n_frames(max(len(example.samples) for example in examples), rng)
         mels = [log_mel(example.samples, self.n_mels, n_frames) for example in examples]
         if self.training and self.config.augment.spec_augment:
-            mels = [spec_augment(mel, self.config.augment.spec_augment, rng) for mel in mels]
+            augment = self.config.augment
+            mels = [spec_augment(mel, augment.spec_augment, rng, augment.masks) for mel in mels]
         decoder_input, labels = zip(*map(self.tokens, examples), strict=True)
         return {
             "input_features": torch.from_numpy(np.stack(mels)),

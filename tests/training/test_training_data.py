@@ -17,7 +17,7 @@ from shared.audio.features import log_mel
 from shared.checkpoint import MODELS
 from shared.checkpoint.embedded import embedded_base_transformers
 from shared.errors import UserError
-from training.augment import add_noise, change_speed, spec_augment, telephone_band, wave_augment
+from training.augment import add_noise, change_speed, reverberate, spec_augment, telephone_band, wave_augment
 from training.config import Augment, Config, Context, Data, Extra, checked, load, of, of_run, save
 from training.data import IGNORED, Clips, Collator, open_split
 from training.schedule import Draw, LengthGrouped, mixed
@@ -121,7 +121,8 @@ def test_silence_has_empty_text(rows, tokenizer):
 
 
 def test_the_same_draw_gives_the_same_example_and_another_draw_another(rows, tokenizer):
-    loud = config(augment=Augment(noise=1.0, gain=1.0, speed=1.0, telephone=1.0, spec_augment=1.0))
+    loud = config(augment=Augment(noise=1.0, gain=1.0, speed=1.0, telephone=1.0, reverb=1.0, spec_augment=1.0,
+                                  masks=3))
     first, again = (Clips(rows, loud, training=True) for _ in range(2))
     assert np.array_equal(first[Draw(1, 5)].samples, again[Draw(1, 5)].samples)
     assert not np.array_equal(first[Draw(1, 5)].samples, again[Draw(1, 6)].samples)
@@ -185,6 +186,22 @@ def test_augmentation_keeps_type_range_and_what_it_should():
     mel = log_mel(samples)
     masked = spec_augment(mel, 1.0, rng)
     assert masked.shape == mel.shape and 0 < np.mean(masked != mel) < 0.4
+    many = spec_augment(mel, 1.0, rng, masks=8)
+    assert np.mean(masked != mel) < np.mean(many != mel) < 0.95
+
+
+def test_a_room_is_heard_after_each_sound_and_nothing_before_it():
+    samples = np.zeros(2 * SAMPLE_RATE, dtype=np.float32)
+    samples[SAMPLE_RATE] = 0.5
+    heard = reverberate(samples, 0.3, np.random.default_rng(1))
+    assert heard.dtype == np.float32 and len(heard) == len(samples)
+    assert np.sum(heard**2) == pytest.approx(np.sum(samples**2), rel=0.01)
+    assert np.abs(heard[: SAMPLE_RATE - 1]).max() < 1e-6
+    tail = heard[SAMPLE_RATE + 1 : SAMPLE_RATE + int(0.3 * SAMPLE_RATE)] ** 2
+    early, late = tail[: len(tail) // 6].mean(), tail[-len(tail) // 6 :].mean()
+    assert 10 * np.log10(early / late) == pytest.approx(50, abs=3)  # 60 dB over the whole
+    assert np.abs(heard[SAMPLE_RATE + int(0.31 * SAMPLE_RATE) :]).max() < 1e-6
+    assert not reverberate(np.zeros(800, dtype=np.float32), 0.5, np.random.default_rng(1)).any()
 
 
 def test_config_round_trip_overrides_and_refusals(tmp_path):
@@ -197,7 +214,8 @@ def test_config_round_trip_overrides_and_refusals(tmp_path):
     for override, message in [("steps.max_step=7", "max_steps"), ("steps.max_steps=many", "a whole number"),
                            ("seed", "key=value"),
                            ("data.x.path=3", "count from 0"), ("language.x=1", "plain value"),
-                           ("augment.noise=2", "probability"), ("context.tail_seconds=[3,1]", "shorter"),
+                           ("augment.noise=2", "probability"), ("augment.masks=0", "masks"),
+                           ("context.tail_seconds=[3,1]", "shorter"),
                            ("method.kind=magic", "lora"), ("steps.learning_rate=.nan", "learning_rate is out of range"),
                            ("steps.learning_rate=0", "out of range"), ("steps.warmup=5", "Limit: 0 to 1"),
                            ("steps.max_grad_norm=-1", "out of range"), ("method.lora_alpha=0", "Limit: 1 to"),
