@@ -92,8 +92,8 @@ $(VENV)/.test: $(REQUIREMENTS) | $(VENV)/bin/python
 browser:
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { \
 	  echo "Installing chromium for the browser tests"; \
-	  { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-noto-core >/dev/null; } || \
-	  { sudo -n apt-get install -y -qq --no-install-recommends chromium fonts-noto-core >/dev/null 2>&1; } || \
+	  { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends chromium fonts-noto-core >/dev/null; } || \
+	  { sudo -n apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends chromium fonts-noto-core >/dev/null 2>&1; } || \
 	  echo "No chromium: the browser tests will be skipped"; }
 
 clean:  ## remove what was made here
