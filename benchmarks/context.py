@@ -16,6 +16,7 @@ import argparse
 import json
 import platform
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,7 +50,8 @@ def transcribed(transcriber: Transcriber, rows: list[dict]) -> tuple[list[WordEr
     return errors, seconds
 
 
-def measured(transcriber: Transcriber, full: Transcriber, rows: list[dict], silences: list[float]) -> list[dict]:
+def measured(transcriber: Transcriber, full: Transcriber, rows: list[dict], silences: Sequence[float | None]
+             ) -> list[dict]:
     decoder = transcriber.window_decoder
     whole, whole_seconds = transcribed(full, rows)
     found = []

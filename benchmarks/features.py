@@ -38,7 +38,7 @@ SECONDS = 0.32  # of a synthetic clip: just above the limit
 class First:
     """The first rows of a corpus."""
 
-    corpus: object
+    corpus: Debian
     n_rows: int
 
     def rows(self) -> Iterator[Row]:
@@ -91,6 +91,7 @@ def measured(config: Config) -> tuple[float, float, float, dict]:
     process = multiprocessing.get_context("spawn").Process(target=_build, args=(config,))
     start, spent = time.monotonic(), _cpu_seconds()
     process.start()
+    assert process.pid
     peak = 0
     while process.is_alive():
         peak = max(peak, sum(map(_pss, _family(process.pid))))
@@ -144,9 +145,9 @@ def main() -> None:
     print("| --: | --: | --: | --: | --: | --: | --: |")
     with tempfile.TemporaryDirectory(prefix="bench-features-") as folder:
         if kind == "czech":
-            corpus = Debian("fillets", "cs", given.what)
-            sizes = [443, 886, sum(1 for _ in corpus.rows())]
-            corpora = [First(corpus, size) for size in sizes]
+            every = Debian("fillets", "cs", given.what)
+            sizes = [443, 886, sum(1 for _ in every.rows())]
+            corpora: list[First] | list[Synthetic] = [First(every, size) for size in sizes]
         else:
             n_rows = int(given.what or 200_000)
             Synthetic(f"{folder}/clips", n_rows).write()

@@ -77,7 +77,9 @@ def run(checkpoint: str, data: Path, split: str, n_clips: int) -> None:
             errors, seconds = measured(recognise, rows)
             first = first or errors
             all_of_them, paired = pooled(errors), compare(first, errors)
-            interval = "" if paired.low is None else f" ({100 * paired.low:+.1f} … {100 * paired.high:+.1f})"
+            interval = ""
+            if paired.low is not None and paired.high is not None:
+                interval = f" ({100 * paired.low:+.1f} … {100 * paired.high:+.1f})"
             print(f"| {name} | {megabytes(path):.0f} | {100 * all_of_them.wer:.1f} | "
                   f"{100 * paired.difference:+.1f}{interval} | {seconds:.0f} |", flush=True)
     print(f"{len(rows)} clips, {pooled(first).reference_length} words")

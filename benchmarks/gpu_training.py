@@ -49,7 +49,7 @@ def _precision(device: str) -> str:
 
 def _prepared(name: str, kind: str, checkpointing: bool, device: str) -> tuple[nn.Module, torch.optim.Optimizer]:
     """As `training.finetune` prepares it: weights in float32, what is to be trained trainable."""
-    config = Config(name="benchmark", data=(), language="en", method=Method(kind=kind))
+    config = Config(name="benchmark", data=(), language="en", method=Method(kind="lora" if kind == "lora" else "full"))
     model = random_model(SHAPES[name], device, torch.float32)
     accept_short_context(model.model.encoder)
     tuned = trainable(model, config, Checkpoint(f"random/{name}")).train().to(device)

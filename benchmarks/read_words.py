@@ -205,7 +205,7 @@ def main() -> None:
     found = {transcriber.engine.name: [by_sound(spans, one.spoken.samples) if spans else []
                                        for spans, one in zip(alone, some, strict=True)], "attention alone": alone}
     if given.peer:
-        found["faster-whisper"] = [[tuple(span) for span in spans]
+        found["faster-whisper"] = [[(start, end) for start, end in spans]
                                    for spans in peers(given.peer, [one.spoken for one in some])]
     print("| | words | starts, mean | median | bias | ends, mean | median | bias | both, mean | median "
           "| beside a pause, mean | within speech, mean | failed |\n|" + " --- |" * 13)

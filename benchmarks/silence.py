@@ -86,7 +86,8 @@ def ringing(n: int, draw: np.random.Generator) -> np.ndarray:
 
 def babble(n: int, draw: np.random.Generator) -> np.ndarray:
     voices = [load_audio(path).samples[::-1] for path in sorted(DATA.glob("*_*.*")) if path.suffix != ".csv"]
-    return sum(np.roll(np.resize(voices[k], n), draw.integers(n)) for k in draw.permutation(len(voices))[:5])
+    some = [np.roll(np.resize(voices[k], n), draw.integers(n)) for k in draw.permutation(len(voices))[:5]]
+    return np.sum(some, axis=0)
 
 
 NOISES: dict[str, Callable[[int, np.random.Generator], np.ndarray]] = {

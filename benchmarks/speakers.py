@@ -62,7 +62,8 @@ class Conversation:
 
 def voices(corpus: str, half: str) -> dict[str, list[Clip]]:
     """The clips of each voice that has enough of them. corpus: folders joined by +. half: tune or report."""
-    clips, seconds = defaultdict(list), defaultdict(float)
+    clips: dict[tuple[str, str], list[Clip]] = defaultdict(list)
+    seconds: dict[tuple[str, str], float] = defaultdict(float)
     for path in [path for folder in corpus.split("+") for path in sorted(Path(folder).glob("data/*.parquet"))]:
         for row in parquet.read_table(path, columns=["id", "audio", "text", "speaker", "duration"]).to_pylist():
             name = row["speaker"]

@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> None:
     model = trainable(model, config, base).train()
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-6)
     clips = Clips(open_split(config.data[0], "train"), config, training=True)
-    draws = iter(LengthGrouped(clips.durations, config.steps.batch_size, config.seed))
+    draws = iter(LengthGrouped(clips.durations.tolist(), config.steps.batch_size, config.seed))
     contexts = {"cropped": dataclasses.replace(config.context, crop=True, full_probability=0.0),
                 "padded to 30 s": dataclasses.replace(config.context, crop=False)}
     seconds: dict[str, list[float]] = {name: [] for name in contexts}

@@ -85,7 +85,8 @@ def sequences(sounds: Path, language: str, n: int, noise_db: float = NOISE_DB) -
     for number in range(n):
         draw = random.Random(f"{language} {number}")
         kind = kinds[number // 2 % len(kinds)]
-        words, spans, parts, at = draw.sample(list(kind), N_WORDS), [], [np.zeros(SAMPLE_RATE // 2)], SAMPLE_RATE // 2
+        words, parts, at = draw.sample(list(kind), N_WORDS), [np.zeros(SAMPLE_RATE // 2)], SAMPLE_RATE // 2
+        spans: list[tuple[float, float]] = []
         for word in words:
             gap = int(draw.uniform(0, MAX_GAP) * SAMPLE_RATE) if spans else 0
             parts += [np.zeros(gap), kind[word]]

@@ -22,7 +22,7 @@ from typing import BinaryIO
 import numpy as np
 
 from benchmarks.peers.envs import python_of
-from shared.checkpoint import Checkpoint, files, weight_files
+from shared.checkpoint import Checkpoint, Form, files, weight_files
 from shared.system.cache import made_once
 from training.ggml import openai_name, write_ggml
 
@@ -40,8 +40,9 @@ def converted(checkpoint: str, form: str) -> str:
     if form == "ours":
         return checkpoint
     parsed = Checkpoint.parse(checkpoint)
-    if form in ("ctranslate2", "transformers"):
-        return str(files(parsed, form)[1])
+    known: dict[str, Form] = {"ctranslate2": "ctranslate2", "transformers": "transformers"}
+    if form in known:
+        return str(files(parsed, known[form])[1])
     source = files(parsed, "transformers")[1]
     write, name = FORMS[form]
     return str(made_once(f"bench-{form}-v{VERSION}-{_digest(source)}", lambda folder: write(source, folder)) / name)

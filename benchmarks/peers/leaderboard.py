@@ -36,7 +36,8 @@ def main() -> None:
     parser.add_argument("--python", type=Path, help="of an environment with peers/requirements/leaderboard.txt")
     given = parser.parse_args()
     read = cache(bench_set)  # each reading decodes every clip
-    rows, asked = [], []
+    rows: list[dict[str, Any]] = []
+    asked: list[dict[str, Any]] = []
     for run in (run for file in given.file for run in json.loads(file.read_text(encoding="utf-8"))["runs"]):
         bench = read(run["set"], run["limit"])
         if len(run["texts"]) == len(bench.clips):  # not a run over a part, for the curve of time over length
@@ -46,7 +47,7 @@ def main() -> None:
     print("| set | program | words, ours | WER | words, theirs | WER | compounds apart are none | texts with A.B. |")
     print("|" + " --- |" * 8)
     for run, one, found in zip(rows, asked, theirs(asked, given.python), strict=True):
-        ours = [word_errors(*pair, one["language"]) for pair in one["pairs"]]
+        ours = [word_errors(reference, text, one["language"]) for reference, text in one["pairs"]]
         print(f"| {run['set']} | {run['system']} | {pooled(ours).reference_length} | {100 * pooled(ours).wer:.2f} | "
               f"{found['words']} | {100 * found['errors'] / found['words']:.2f} | "
               f"{100 * found['errors_merged'] / found['words']:.2f} | {found['abbreviated']} |")

@@ -23,12 +23,18 @@ FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16"
 def machine() -> dict[str, Any]:
     """What a reader needs to know of the hardware."""
     text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    flags = set(re.search(r"^flags\s*: (.*)$", text, re.MULTILINE)[1].split())
-    memory = re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())[1]
-    family, model = (re.search(rf"^{key}\s*: (\d+)$", text, re.MULTILINE)[1] for key in ("cpu family", "model"))
-    return {"cpu": re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)[1], "family": int(family),
-            "model": int(model), "cores": len(os.sched_getaffinity(0)), "memory_gb": round(int(memory) / 1e6),
-            "flags": [flag for flag in FLAGS if flag in flags], "system": os.uname().release}
+    flags = _value(text, "flags", "").split()
+    memory = _value(Path("/proc/meminfo").read_text(encoding="utf-8"), "MemTotal", "0").split()[0]
+    return {"cpu": _value(text, "model name", os.uname().machine), "family": int(_value(text, "cpu family", "0")),
+            "model": int(_value(text, "model", "0")), "cores": len(os.sched_getaffinity(0)),
+            "memory_gb": round(int(memory) / 1e6), "flags": [flag for flag in FLAGS if flag in flags],
+            "system": os.uname().release}
+
+
+def _value(text: str, key: str, missing: str) -> str:
+    """What stands behind the first `key:`. Not every processor's list has every key."""
+    found = re.search(rf"^{key}\s*: *(.*)$", text, re.MULTILINE)
+    return found[1] if found else missing
 
 
 def default_path(checkpoint: str) -> Path:

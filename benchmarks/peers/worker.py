@@ -68,6 +68,7 @@ class Worker:
 
     def close(self) -> None:
         self._process.send_signal(signal.SIGCONT)
+        assert self._process.stdin
         self._process.stdin.close()
         try:
             self._process.wait(10)
@@ -80,6 +81,7 @@ class Worker:
         self._process.send_signal(signal.SIGSTOP)  # so that no thread pool spins beside the next one
 
     def _ask(self, asked: dict[str, Any]) -> dict[str, Any]:
+        assert self._process.stdin and self._process.stdout
         try:
             self._process.stdin.write(json.dumps(asked) + "\n")
             self._process.stdin.flush()

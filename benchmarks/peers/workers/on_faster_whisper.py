@@ -39,6 +39,7 @@ class FasterWhisper(Program):
             times.append({"start": at / SAMPLE_RATE, "end": (at + len(clip)) / SAMPLE_RATE})
             at += len(clip) + len(gap)
         joined = np.concatenate([part for clip in clips for part in (clip, gap)])
+        assert self._batched is not None
         segments, _ = self._batched.transcribe(joined, language=language, beam_size=self._beam_size, vad_filter=False,
                                                clip_timestamps=times, batch_size=BATCH_SIZE)
         texts = [""] * len(clips)

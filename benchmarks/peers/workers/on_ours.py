@@ -27,7 +27,7 @@ class Ours(Program):
         torch.set_num_threads(options["threads"])
         self._transcriber = Transcriber(Checkpoint.parse(model), engine=options["engine"], device="cpu",
                                         compute_type=options["compute_type"])
-        self._extras = {"speakers": True} if options.get("speakers") else {}
+        self._speakers = bool(options.get("speakers"))
 
     def prepared(self, samples: np.ndarray) -> Waveform:
         return Waveform(samples)
@@ -35,7 +35,7 @@ class Ours(Program):
     def one(self, audio: Waveform, language: str, words: bool) -> Iterator[str]:
         """The first text is there with the first batch of windows, which `progress` reports."""
         transcript = self._transcriber.transcribe(audio, language=language, words=words, progress=self.tell,
-                                                  **self._extras)
+                                                  speakers=self._speakers)
         yield transcript.text
 
     def many(self, clips: list[Waveform], language: str) -> list[str]:

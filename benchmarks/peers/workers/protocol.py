@@ -30,7 +30,7 @@ class Program:
     """One peer. `many` stays as it is where a program has no way to take several clips at once."""
 
     packages: tuple[str, ...] = ()  # whose versions the results record
-    many = None
+    many: Callable[[list[Any], str], list[str]] | None = None
 
     def __init__(self, model: str, options: dict[str, Any]) -> None:
         """Load the weights."""
@@ -69,6 +69,7 @@ def serve(program: type[Program]) -> None:
             answer = {"seconds": time.perf_counter() - start, "facts": loaded.facts(), "versions": {
                 name: importlib.metadata.version(name) for name in program.packages}}
         else:
+            assert loaded is not None, "asked to run before it was asked to load"
             answer = _run(loaded, asked)
         print(json.dumps(answer, ensure_ascii=False), file=answers, flush=True)
 
@@ -77,15 +78,16 @@ def _run(program: Program, asked: dict[str, Any]) -> dict[str, Any]:
     clips = [read_wav(path) for path in asked["clips"]]
     if asked["mode"] == "batch" and program.many is None:
         return {"skipped": "takes one recording at a time"}
+    tries: int = asked["tries"]
     if asked["mode"] == "long":
         _warm_up(program, [clips[0][: WARM_UP_SECONDS * SAMPLE_RATE]], asked)
     else:
         _warm_up(program, clips[:WARM_UP_CLIPS], asked)
     clips = [program.prepared(samples) for samples in clips]
     if asked["mode"] == "batch":
-        (texts, took), used = _quietest(lambda: _all_at_once(program, clips, asked["language"]), asked["tries"])
+        (texts, took), used = _quietest(lambda: _all_at_once(program, clips, asked["language"]), tries)
         return {"texts": texts, "seconds": [took], "first": [], **_totals([used]), "facts": program.facts()}
-    measured = [_quietest(lambda clip=clip: _timed(program, clip, asked), asked["tries"]) for clip in clips]
+    measured = [_quietest(functools.partial(_timed, program, clip, asked), tries) for clip in clips]
     return {"texts": [text for (text, _, _), _ in measured], "seconds": [took for (_, _, took), _ in measured],
             "first": [after for (_, after, _), _ in measured], **_totals([used for _, used in measured]),
             "facts": program.facts()}
@@ -100,16 +102,14 @@ class Used(NamedTuple):
 
 def _quietest(work: Callable[[], Any], tries: int) -> tuple[Any, Used]:
     """Do it until little else ran beside it, at most so often; what the least disturbed try gave."""
-    best = None
-    for _ in range(tries):
+    found = []
+    for _ in range(max(1, tries)):
         before, start = time.process_time(), _busy()
         done = work()
-        used = Used(time.process_time() - before, _busy() - start)
-        if best is None or _elsewhere(used) < _elsewhere(best[1]):
-            best = done, used
-        if _elsewhere(used) <= DISTURBED:
+        found.append((done, Used(time.process_time() - before, _busy() - start)))
+        if _elsewhere(found[-1][1]) <= DISTURBED:
             break
-    return best
+    return min(found, key=lambda one: _elsewhere(one[1]))
 
 
 def _totals(used: list[Used]) -> dict[str, float]:
@@ -129,6 +129,7 @@ def _busy() -> float:
 
 
 def _all_at_once(program: Program, clips: list[Any], language: str) -> tuple[list[str], float]:
+    assert program.many is not None
     start = time.perf_counter()
     texts = program.many(clips, language)
     return texts, time.perf_counter() - start
@@ -149,7 +150,7 @@ def _timed(program: Program, clip: Any, asked: dict[str, Any]) -> tuple[str, flo
 def _warm_up(program: Program, clips: list[np.ndarray], asked: dict[str, Any]) -> None:
     audio = [program.prepared(samples) for samples in clips]
     if asked["mode"] == "batch":
-        program.many(audio, asked["language"])
+        _all_at_once(program, audio, asked["language"])
     else:
         for clip in audio:
             list(program.one(clip, asked["language"], asked.get("words", False)))
