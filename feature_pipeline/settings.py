@@ -172,7 +172,7 @@ def _yaml(text: str, name: str) -> Any:
 
 
 def _override(data: dict[str, Any], override: str) -> None:
-    """Set `a.b.0.c=value` in parsed YAML; the value is read as YAML too."""
+    """Set `a.b.0.c=value` in parsed YAML; the value is read as YAML too. The number after a list's last adds one."""
     key, equals, text = override.partition("=")
     if not equals:
         raise UserError("An override must read key=value", got=override, hint="for example clean.max_seconds=20")
@@ -194,8 +194,10 @@ def _override(data: dict[str, Any], override: str) -> None:
         place[last] = value
 
 
-def _position(items: Sequence[object], name: str, key: str) -> int:
-    if not name.isdigit() or int(name) >= len(items):
-        raise UserError("An override names an item that is not there", got=key, limit=f"0 to {len(items) - 1}",
-                        hint="count from 0")
+def _position(items: list[Any], name: str, key: str) -> int:
+    if not name.isdigit() or int(name) > len(items):
+        raise UserError("An override names an item that is not there", got=key, limit=f"0 to {len(items)}",
+                        hint="count from 0; the number after the last adds one")
+    if int(name) == len(items):
+        items.append({})
     return int(name)

@@ -211,9 +211,12 @@ def test_config_round_trip_overrides_and_refusals(tmp_path):
     assert (loaded.steps.max_steps, loaded.data[0].weight, loaded.method.kind) == (7, 2.0, "lora")
     save(loaded, tmp_path / "again.yaml")
     assert load(tmp_path / "again.yaml") == loaded
+    more = load(path, ["data.1.path=e", "data.1.weight=2"])
+    assert [(one.path, one.weight) for one in more.data] == [("d", None), ("e", 2.0)]
     for override, message in [("steps.max_step=7", "max_steps"), ("steps.max_steps=many", "a whole number"),
                            ("seed", "key=value"),
-                           ("data.x.path=3", "count from 0"), ("language.x=1", "plain value"),
+                           ("data.x.path=3", "count from 0"), ("data.2.path=d", "0 to 1"),
+                           ("language.x=1", "plain value"),
                            ("augment.noise=2", "probability"), ("augment.masks=0", "masks"),
                            ("context.tail_seconds=[3,1]", "shorter"),
                            ("method.kind=magic", "lora"), ("steps.learning_rate=.nan", "learning_rate is out of range"),
