@@ -11,9 +11,7 @@ nothing.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import dataclasses
-import gc
 import os
 import sys
 import time
@@ -28,6 +26,7 @@ import torch
 from transformers import TrainerCallback
 
 from shared.errors import UserError
+from shared.system.memory import give_back, trim
 from shared.units import spoken_time
 from training.config import Config
 from training.data import Clips, Collator
@@ -145,11 +144,9 @@ def fitted(config: Config, trial: Trial, free: Callable[[], float] | None = None
 def _give_back(model: torch.nn.Module) -> None:
     """Free what a batch that failed has left, on the GPU or in the heap, so that the next starts as the first did."""
     model.zero_grad(set_to_none=True)
-    gc.collect()  # a failed backward pass leaves cycles
+    give_back()  # a failed backward pass leaves cycles
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    if (trim := _malloc_trim()) is not None:
-        trim(0)
 
 
 def device_of_this_process() -> str:
@@ -176,16 +173,12 @@ def _is_memory(error: Exception) -> bool:
 class ReleaseFreeMemory(TrainerCallback):
     """Returns unused heap to the system while a run goes on."""
 
-    def __init__(self) -> None:
-        self._trim = _malloc_trim()
-
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if self._trim is not None and state.global_step % STEPS_BETWEEN_RELEASES == 0:
-            self._trim(0)
+        if state.global_step % STEPS_BETWEEN_RELEASES == 0:
+            trim()
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if self._trim is not None:
-            self._trim(0)
+        trim()
 
 
 def peak_mb() -> int | None:
@@ -220,9 +213,7 @@ def free_mb() -> float:
 
 def growth_mb(work: Callable[[], object]) -> float | None:
     """MB this process came to hold, at most, while `work` ran, beyond what it held before; None except on Linux."""
-    trim = _malloc_trim()
-    if trim is not None:
-        trim(0)  # what earlier work has left would be used again and not be seen
+    trim()  # what earlier work has left would be used again and not be seen
     try:
         _earlier_peaks_mb.append(_status_mb("VmHWM"))
         Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
@@ -236,12 +227,3 @@ def growth_mb(work: Callable[[], object]) -> float | None:
 def _status_mb(key: str) -> float:
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(dict(line.split(":", 1) for line in lines)[key].split()[0]) * 1024 / 1e6
-
-
-def _malloc_trim() -> Callable[[int], int] | None:
-    if not sys.platform.startswith("linux"):
-        return None
-    try:
-        return ctypes.CDLL("libc.so.6").malloc_trim
-    except (OSError, AttributeError):  # another libc, such as musl
-        return None

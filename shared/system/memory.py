@@ -8,7 +8,12 @@ import gc
 
 
 def give_back() -> None:
-    """Collect what nobody refers to, and return freed memory to the system (glibc keeps it otherwise)."""
+    """Collect what nobody refers to, and return freed memory to the system."""
     gc.collect()
-    with contextlib.suppress(OSError, AttributeError):  # another C library
+    trim()
+
+
+def trim() -> None:
+    """Return freed memory to the system, which glibc keeps otherwise. Does nothing with another C library."""
+    with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
