@@ -10,6 +10,7 @@ that cannot be completed (arXiv 2508.17796). Here the bonus is credited once, wh
 from __future__ import annotations
 
 import functools
+import math
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,13 +22,19 @@ from shared.checkpoint.tokenizer import Tokens
 
 @dataclass(frozen=True)
 class Bonus:
-    """What a complete entry adds to the log-probability of a text: so much, and so much for each of its tokens."""
+    """What a complete entry adds to the log-probability of a text: so much, and so much for each of its tokens.
+
+    In a list of more than `few` an entry adds 1 less with ten times as many: the more there are, the less says one's
+    being listed, and the more often one sounds like what was said.
+    """
 
     entry: float = 4.0
     token: float = 1.0
+    few: int = 100
 
-    def of(self, n_tokens: int) -> float:
-        return self.entry + self.token * n_tokens
+    def of(self, n_tokens: int, n_entries: int) -> float:
+        """n_tokens: of the entry. n_entries: of the list."""
+        return self.entry - math.log10(max(1.0, n_entries / self.few)) + self.token * n_tokens
 
 
 BONUS = Bonus()
@@ -79,16 +86,13 @@ class HotwordTrie:
         self.vocabulary, self.has_spaces = vocabulary_of(tokens), has_spaces
         for entry in entries:
             for form in _forms(entry):
-                self._add(self.spaced, tokens.encode(f" {form}"), bonus)
-                self._add(self.bare, tokens.encode(form), bonus)
+                for root, ids in (self.spaced, tokens.encode(f" {form}")), (self.bare, tokens.encode(form)):
+                    self._insert(root, ids, bonus.of(len(ids), len(entries)))
             words = entry.split()
-            whole = bonus.of(len(tokens.encode(f" {entry}")))
+            whole = bonus.of(len(tokens.encode(f" {entry}")), len(entries))
             for i in range(1, len(words)):
                 left = " ".join(words[i:])
                 self._insert(self.rest, tokens.encode(f" {left}"), whole * len(left) / len(entry))
-
-    def _add(self, root: Node, ids: Sequence[int], bonus: Bonus) -> None:
-        self._insert(root, ids, bonus.of(len(ids)))
 
     def _insert(self, root: Node, ids: Sequence[int], bonus: float) -> None:
         node = root

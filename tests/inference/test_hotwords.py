@@ -39,7 +39,21 @@ def walked(trie: HotwordTrie, text: str, *, end: bool = True) -> Progress:
 
 
 def worth(entry: str) -> float:
-    return BONUS.of(len(TOKENS.encode(f" {entry}")))
+    return BONUS.of(len(TOKENS.encode(f" {entry}")), 1)
+
+
+def test_one_of_very_many_entries_is_worth_less():
+    """By 1 with ten times as many, from 100 on: a long list costs texts without its words little."""
+    others = [f"{one}{two}{three}" for one in "abcdefghij" for two in "klmnopqrst" for three in "uvwxyzabcd"]
+
+    def in_a_list_of(n_entries: int) -> float:
+        node = HotwordTrie(TOKENS, ["Gandalf", *others[: n_entries - 1]], bonus=BONUS).spaced
+        for token in TOKENS.encode(" Gandalf"):
+            node = node.children[token]
+        return node.bonus
+
+    assert in_a_list_of(1) == in_a_list_of(100) == worth("Gandalf")
+    assert in_a_list_of(1000) == pytest.approx(worth("Gandalf") - 1)
 
 
 @pytest.mark.parametrize(("entries", "text", "earned"), [
