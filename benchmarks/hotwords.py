@@ -178,7 +178,8 @@ def main() -> None:
         every = spoken(decoder, clips(folder, asked.splits, asked.clips))
         for bonus in asked.bonus or [None]:
             if bonus is not None:
-                hotword_trie.BONUS = hotword_trie.Bonus(*map(float, bonus.split(",")))
+                entry, token = map(float, bonus.split(","))
+                hotword_trie.BONUS = hotword_trie.Bonus(entry, token)
                 hotword_trie.trie_of.cache_clear()
                 print(f"bonus {bonus}")
             found: list[dict[str, Any]] = []
