@@ -2,8 +2,8 @@
 
 A text that is in the middle of an entry is a candidate on the side: it pushes no other out, and it is followed as long
 as the whole bonus of its entry could still make it the best. When the entry is complete the bonus is its own and it
-competes; when it breaks off the candidate goes. So a list of words that do not occur changes nothing, and a name whose
-first token is unlikely is found all the same.
+competes; when it breaks off the candidate goes. So a list of words that nothing sounds like changes nothing, and a name
+whose first token is unlikely is found all the same.
 
 Knows nothing of engines; `torch_decoding` states Whisper's rules, which hold here too.
 """
