@@ -1,11 +1,12 @@
 """python -m training.soup OUT RUN [RUN ...] [key=value ...]: several runs' weights become one checkpoint.
 
 Enters: finished runs from one base on the same data, which may differ in seed, steps, method and augmentation. Leaves:
-OUT/, a run's folder like theirs, for evaluation, publishing and export, with an adapter where all of them have one. The
+OUT/, a run's folder like theirs, for evaluation, publishing and export, with an adapter where all have one. The
 weights are the mean of the runs' (model soup, arXiv:2203.05482) with a share of the base's own (WiSE-FT,
-arXiv:2109.01903), the share chosen on the validation split. What single runs learned by heart differs and averages out;
-what the base knew and a small set does not teach comes back. It costs nothing in serving: one checkpoint of the same
-size. One run alone may be mixed with the base too.
+arXiv:2109.01903), chosen on a validation split: the runs' own, or that of other speech (`validation=`), for voices and
+texts other than those of training. What single runs learned by heart differs and averages out; what the base knew and a
+small set does not teach comes back. It costs nothing in serving: one checkpoint of the same size. One run alone may be
+mixed with the base too.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from shared.checkpoint import weight_files
 from shared.errors import UserError
 from shared.system.command import reported
 from training import config as settings
-from training.config import COMPLETE, Config
+from training.config import COMPLETE, Config, Data
 from training.data import Clips, open_sets
 from training.model import complete, load_base
 from training.validation import Validation
@@ -41,6 +42,7 @@ class Options:
 
     base_shares: Many[float] = (0.0, 0.1, 0.2, 0.3, 0.4)  # those that are tried; one alone is taken untried
     max_clips: int = 0  # validation clips; 0: all
+    validation: str = ""  # a data set of other voices or texts, whose validation split chooses; "": the runs' own
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ def soup(out: str | Path, runs: Sequence[str | Path], options: Options = Options
     share = options.base_shares[0]
     rates: dict[float, dict[str, float]] = {}
     if len(options.base_shares) > 1:
-        rows = open_sets(config, "validation", options.max_clips)
+        heard = replace(config, data=(Data(options.validation),)) if options.validation else config
+        rows = open_sets(heard, "validation", options.max_clips)
         validation = Validation(config, first.folder / "model", Clips(rows, config, training=False), lambda _: None)
         for share, found in _tried(model, mean, own, validation, options.base_shares):
             rates[share] = found
@@ -79,6 +82,7 @@ def soup(out: str | Path, runs: Sequence[str | Path], options: Options = Options
     model.load_state_dict(_mixed(mean, own, share))
     run = first.run | {
         "name": out.name, "config": settings.plain(config), "method": "soup", "base_share": share, "step": None,
+        "share_chosen_on": options.validation or None,
         "validation_wer": rates[share]["wer"] if rates else None,
         "seconds": sum(part.run["seconds"] for part in parts),
         "timestamps": all(part.run["timestamps"] for part in parts),

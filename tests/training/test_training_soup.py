@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pyarrow import parquet
 from safetensors.torch import load_file
 from training_world import random_base, small_data, tiny
 
@@ -77,6 +78,24 @@ def test_the_share_of_the_base_is_the_one_that_does_best_on_the_validation_split
     run = json.loads((out / "run.json").read_text())
     assert rates[0.1] < rates[0.9] and rates[run["base_share"]] == min(rates.values())
     assert run["validation_wer"] == pytest.approx(rates[run["base_share"]][0], abs=0.01)
+
+
+def test_the_share_may_be_chosen_on_other_speech(runs, tmp_path):
+    """There somebody says what the base writes, and the run never."""
+    shutil.copytree(runs[0], tmp_path / "run")
+    random_base(tmp_path / "other", writes="standard")
+    shutil.copy(tmp_path / "other" / "model.safetensors", tmp_path / "run" / "model")
+    other = small_data(tmp_path / "elsewhere", validation=["it_vm-tmpexists.flac"])
+    (path,) = (other / "data").glob("validation-*.parquet")
+    rows = parquet.read_table(path)
+    place = rows.schema.get_field_index("text")
+    parquet.write_table(rows.set_column(place, rows.schema.field(place), [["ciao"] * len(rows)]), path)
+    chosen = [json.loads((soup(tmp_path / name, [tmp_path / "run"], Options((0.9, 0.1), validation=where),
+                               say=lambda text: None) / "run.json").read_text())["base_share"]
+              for name, where in (("own", ""), ("theirs", str(other)))]
+    assert chosen == [0.1, 0.9]
+    with pytest.raises(UserError, match="no validation split"):
+        soup(tmp_path / "none", [tmp_path / "run"], Options((0.9, 0.1), validation=str(tmp_path)))
 
 
 def test_a_mixture_is_evaluated_and_described_as_any_run_is(runs, tmp_path):
