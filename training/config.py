@@ -29,6 +29,7 @@ PICTURE = "curves.svg"
 # that does well on whisper-base here (docs/training.md).
 PRETRAINING_RATES = {384: 1.5e-3, 512: 1e-3, 768: 5e-4, 1024: 2.5e-4, 1280: 1.75e-4}
 FULL_SHARE, LORA_FACTOR = 1 / 40, 20
+Precision = Literal["float32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class Steps:
     max_grad_norm: float = 1.0
     eval_steps: int = 100  # WER and loss on the validation split, then a checkpoint
     patience: int = 5  # evaluations without a better WER before the run stops; 0: never
-    precision: Literal["float32", "bf16", "fp16"] | None = None  # of products; None: what the machine is fastest in
+    precision: Precision | None = None  # of products; None: what the machine is fastest in
     gradient_checkpointing: bool = False
     loader_workers: int = 0  # processes that decode audio; 0: in the training process
     keep_decoded_mb: int = 1024  # decoded audio kept in memory, so that each file is decoded once
@@ -167,7 +168,7 @@ def with_rate(config: Config, d_model: int) -> Config:
     return replace(config, steps=replace(config.steps, learning_rate=usual_rate(d_model, config.method.kind)))
 
 
-def with_precision(config: Config, fastest: Literal["float32", "bf16", "fp16"]) -> Config:
+def with_precision(config: Config, fastest: Precision) -> Config:
     """The config with its precision written out. fastest: on this machine."""
     return replace(config, steps=replace(config.steps, precision=config.steps.precision or fastest))
 
@@ -256,9 +257,9 @@ def checked(config: Config) -> Config:
     if len(context.tail_seconds) != 2 or not 0 <= context.tail_seconds[0] <= context.tail_seconds[1] <= WINDOW_SECONDS:
         raise UserError("context.tail_seconds must be two lengths, the shorter first", got=context.tail_seconds,
                         limit=f"0 to {WINDOW_SECONDS:g} s", hint="for example [0.2, 3.0]")
-    for part in (config.augment, config.extra):
+    for name, part in (("augment", config.augment), ("extra", config.extra)):
         for key, value in plain(part).items():
-            if key != "masks" and not 0 <= value <= 1:
+            if f"{name}.{key}" not in RANGES and not 0 <= value <= 1:
                 raise UserError(f"{key} is a probability", got=value, limit="0 to 1", hint="0 turns it off")
     _check_ranges(config)
     if Path(config.name).name != config.name or config.name in (".", ".."):

@@ -19,7 +19,7 @@ from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import datasets
 import numpy as np
@@ -156,12 +156,12 @@ def _begun(config: Config) -> tuple[Config, bool]:
     if not list(config.folder.glob(f"checkpoint-*/{COMPLETE}")):
         return config, False
     same = settings.same_run(config, settings.of_run(config.folder))
-    # The weights are float32 in any precision: a run goes on in that of the machine it goes on on.
+    # The weights are float32 in any precision, so what is left may be done in another than what was begun.
     return replace(same, steps=replace(same.steps, precision=config.steps.precision)), True
 
 
-def fastest_precision() -> Literal["float32", "bf16", "fp16"]:
-    """Of products on this machine's GPU, else on its processor: bfloat16 where both sides have it in hardware."""
+def fastest_precision() -> settings.Precision:
+    """Of products, on this machine's GPU or else its processor: bfloat16 where that has it in hardware."""
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     return "bf16" if has_bfloat16() else "float32"

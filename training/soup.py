@@ -73,6 +73,9 @@ def soup(out: str | Path, runs: Sequence[str | Path], options: Options = Options
     if len(options.base_shares) > 1:
         heard = replace(config, data=(Data(options.validation),)) if options.validation else config
         rows = open_sets(heard, "validation", options.max_clips)
+        if others := sorted({*rows.unique("language")} - {*first.run["finetuned_languages"]}):
+            raise UserError("The validation clips are in another language than the runs", got=", ".join(others),
+                            limit=", ".join(first.run["finetuned_languages"]), hint="give a data set in that")
         validation = Validation(config, first.folder / "model", Clips(rows, config, training=False), lambda _: None)
         for share, found in _tried(model, mean, own, validation, options.base_shares):
             rates[share] = found
@@ -82,7 +85,7 @@ def soup(out: str | Path, runs: Sequence[str | Path], options: Options = Options
     model.load_state_dict(_mixed(mean, own, share))
     run = first.run | {
         "name": out.name, "config": settings.plain(config), "method": "soup", "base_share": share, "step": None,
-        "share_chosen_on": options.validation or None,
+        "share_chosen_on": options.validation or None,  # None: the runs' own validation split, or not chosen
         "validation_wer": rates[share]["wer"] if rates else None,
         "seconds": sum(part.run["seconds"] for part in parts),
         "timestamps": all(part.run["timestamps"] for part in parts),
@@ -122,6 +125,9 @@ def _checked(parts: Sequence[Part], out: Path, options: Options) -> None:
     if not options.base_shares or not all(0 <= share < 1 for share in options.base_shares):
         raise UserError("base_shares are shares of the base", got=options.base_shares, limit="0 to below 1",
                         hint="[0, 0.2, 0.4], or [0] for none")
+    if options.validation and len(options.base_shares) == 1:
+        raise UserError("There is nothing to choose for the validation clips", got=f"base_shares={options.base_shares}",
+                        hint="give several shares, for example [0, 0.3, 0.5, 0.7], or leave validation out")
     held = out / "run.json"
     if out.is_dir() and any(out.iterdir()) and not (held.is_file() and "parts" in json.loads(held.read_text("utf-8"))):
         raise UserError("The folder holds something else", got=out, hint="name another for the mixture")

@@ -15,6 +15,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from shared.system.hardware import cpu_flags
+
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "results"
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "avx_vnni")
@@ -23,11 +25,10 @@ FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16"
 def machine() -> dict[str, Any]:
     """What a reader needs to know of the hardware."""
     text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    flags = _value(text, "flags", "").split()
     memory = _value(Path("/proc/meminfo").read_text(encoding="utf-8"), "MemTotal", "0").split()[0]
     return {"cpu": _value(text, "model name", os.uname().machine), "family": int(_value(text, "cpu family", "0")),
             "model": int(_value(text, "model", "0")), "cores": len(os.sched_getaffinity(0)),
-            "memory_gb": round(int(memory) / 1e6), "flags": [flag for flag in FLAGS if flag in flags],
+            "memory_gb": round(int(memory) / 1e6), "flags": [flag for flag in FLAGS if flag in cpu_flags()],
             "system": os.uname().release}
 
 

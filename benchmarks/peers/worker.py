@@ -18,18 +18,13 @@ from benchmarks.peers.convert import converted
 from benchmarks.peers.envs import python_of
 from benchmarks.peers.sets import BenchSet
 from benchmarks.peers.systems import System
+from shared.system.hardware import has_bfloat16
 
 DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG, prctl(2)
 
 
 class PeerFailed(Exception):
     """The peer's own last words."""
-
-
-def native_precision() -> str:
-    """bf16 where the CPU computes in it (AVX-512 or AMX), else f32; from the flags Linux lists."""
-    flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
-    return "bf16" if flags & {"avx512_bf16", "amx_bf16"} else "f32"
 
 
 class Worker:
@@ -40,7 +35,7 @@ class Worker:
         self.model = converted(checkpoint, system.form)
         self.options = system.options | {"threads": threads}
         if self.options.get("precision") == "native":
-            self.options["precision"] = native_precision()
+            self.options["precision"] = "bf16" if has_bfloat16() else "f32"
         python = python_of(system.program)
         environment = os.environ | {"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1",
                                     "TOKENIZERS_PARALLELISM": "false", "CUDA_VISIBLE_DEVICES": ""}

@@ -94,6 +94,11 @@ def test_the_share_may_be_chosen_on_other_speech(runs, tmp_path):
                                say=lambda text: None) / "run.json").read_text())["base_share"]
               for name, where in (("own", ""), ("theirs", str(other)))]
     assert chosen == [0.1, 0.9]
+    english = small_data(tmp_path / "english", validation=["en_austen-0930.flac"])
+    with pytest.raises(UserError, match=r"another language.*Got: en.*Limit: it"):
+        soup(tmp_path / "none", [tmp_path / "run"], Options((0.9, 0.1), validation=str(english)))
+    with pytest.raises(UserError, match="nothing to choose"):
+        soup(tmp_path / "none", [tmp_path / "run"], Options((0.9,), validation=str(other)))
     with pytest.raises(UserError, match="no validation split"):
         soup(tmp_path / "none", [tmp_path / "run"], Options((0.9, 0.1), validation=str(tmp_path)))
 
