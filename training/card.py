@@ -154,8 +154,15 @@ def _training(facts: Facts) -> str:
         return _one_run(facts.config, facts.run)
     parts = [_one_run(settings.of(part["config"]), part) for part in facts.run["parts"]]
     return (f"The mean of the weights of {len(parts)} run(s) with {facts.run['base_share']:.0%} of the base's own "
-            "(`python -m training.soup`), the share chosen on the validation split"
-            f"{_validated(facts.run)}.\n\n" + "\n".join(parts))
+            f"(`python -m training.soup`), {_chosen(facts.run)}.\n\n" + "\n".join(parts))
+
+
+def _chosen(run: dict[str, Any]) -> str:
+    if run["validation_wer"] is None:
+        return "a share that was given"
+    other = run.get("share_chosen_on")  # of a mixture made here today; earlier ones know their own split only
+    of_what = f"the validation split of {Path(other).name}" if other else "the validation split"
+    return f"the share chosen on {of_what}{_validated(run)}"
 
 
 def _validated(run: dict[str, Any]) -> str:

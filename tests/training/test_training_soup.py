@@ -108,7 +108,7 @@ def test_a_mixture_is_evaluated_and_described_as_any_run_is(runs, tmp_path):
     evaluation.evaluate(out, evaluation.Options(full_context=False), say=lambda text: None)
     card = write_card(gather(out), "someone/soup")
     assert "mean of the weights of 2 run(s) with 10% of the base" in card
-    assert "seed 1" in card and "seed 2" in card
+    assert "seed 1" in card and "seed 2" in card and "a share that was given" in card
     assert first_text(out / "model", gather(out)) == "ciao"  # opened from disk, as before it is published
     again = soup(out, runs, Options((0.3,)), say=lambda text: None)  # a mixture may be made anew
     assert json.loads((again / "run.json").read_text())["base_share"] == 0.3
