@@ -7,7 +7,6 @@ limits and the rule which checkpoint answers are those of the apps. Documented i
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import hmac
 import json
@@ -19,12 +18,13 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from shared.api.lanes import lane_for
 from shared.api.names import KnownNames
 from shared.api.openai_forms import answer, events
 from shared.api.openai_request import AUTOMATIC, Asked, ModelNotFound, names, read
-from shared.api.uploads import TooLarge, read_form
+from shared.api.uploads import FileOfForm, TooLarge, read_form
 from shared.api.work import MODEL, Busy, Queue
 from shared.audio import SHORT_BYTES
 from shared.errors import Cancelled, UserError
@@ -150,14 +150,14 @@ async def _answered(request: HttpRequest, task: str, inside: _Inside) -> Respons
         return _busy(error)
     except (UserError, Cancelled) as error:
         return _failed(error)
-    closing, streams = contextlib.AsyncExitStack(), False
-    closing.push_async_callback(form.close)
     try:
         asked = read(form, task, serving)
-        closing.push_async_callback(asyncio.to_thread, asked.file.close)
-        if asked.stream:
-            streams = True  # the form is closed when the stream ends
-            return await _streamed(request, closing, asked, inside)
+    except UserError as error:
+        await form.close()
+        return _failed(error)
+    if asked.stream:
+        return _Stream(_events(request, asked, inside), asked.file)
+    try:
         lane = await asyncio.to_thread(_lane, asked)
         inside.settings.arrived(request)
         found = await waiting.run(functools.partial(_transcribe, serving, asked), request.is_disconnected, visitor,
@@ -168,15 +168,28 @@ async def _answered(request: HttpRequest, task: str, inside: _Inside) -> Respons
     except (UserError, Cancelled) as error:
         return _failed(error)
     finally:
-        if not streams:
-            await closing.aclose()
+        asked.file.close()
     headers = _headers(found)
     return JSONResponse(body, headers=headers) if kind == "application/json" else Response(
         body, headers=headers, media_type=kind)
 
 
-async def _streamed(request: HttpRequest, closing: contextlib.AsyncExitStack, asked: Asked, inside: _Inside
-                    ) -> Response:
+class _Stream(StreamingResponse):
+    """Events about a file, which is closed whenever the client leaves: before the first event is asked for, between
+    two, or in the midst of one. (Of a generator that is not run to its end, nobody runs the `finally` at once.)"""
+
+    def __init__(self, events: AsyncIterator[str], file: FileOfForm) -> None:
+        super().__init__(events, media_type="text/event-stream", headers={"cache-control": "no-cache"})
+        self._file = file
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._file.close()
+
+
+async def _events(request: HttpRequest, asked: Asked, inside: _Inside) -> AsyncIterator[str]:
     """Server-sent events: text as it is decoded, then the whole. An error after the first event is an event too."""
 
     def work(cancel: threading.Event, put: Callable[[Any], None]) -> None:
@@ -193,34 +206,32 @@ async def _streamed(request: HttpRequest, closing: contextlib.AsyncExitStack, as
         for event in events(found.transcript, diarized=asked.form == "diarized_json"):
             put(event)
 
-    async def sent() -> AsyncIterator[str]:
-        try:
-            lane = await asyncio.to_thread(_lane, asked)
-            inside.settings.arrived(request)
-            visitor = inside.settings.visitor(request)
-            async for event in inside.waiting.stream(work, request.is_disconnected, visitor, lane):
-                yield _event(event)
-        except (UserError, Cancelled) as error:
-            yield _event({"type": "error", "error": _error_body(_words(error), None, None)})
-        finally:
-            await closing.aclose()
-        yield "data: [DONE]\n\n"
-
-    return StreamingResponse(sent(), media_type="text/event-stream", headers={"cache-control": "no-cache"})
+    try:
+        lane = await asyncio.to_thread(_lane, asked)
+        inside.settings.arrived(request)
+        visitor = inside.settings.visitor(request)
+        async for event in inside.waiting.stream(work, request.is_disconnected, visitor, lane):
+            yield _event(event)
+    except (UserError, Cancelled) as error:
+        yield _event({"type": "error", "error": _error_body(_words(error), None, None)})
+    asked.file.close()  # before the client is told that this was all
+    yield "data: [DONE]\n\n"
 
 
 def _lane(asked: Asked) -> str:
     if asked.file.size > SHORT_BYTES:  # need not be copied to be looked at
         return MODEL
-    return lane_for([asked.file.path()])
+    with asked.file.used() as path:
+        return lane_for([path])
 
 
 def _transcribe(serving: Serving, asked: Asked, cancel: threading.Event,
                 on_text: Callable[[Transcript], None] | None = None) -> Answer:
-    request = Request(asked.file.path(), asked.options)
-    if asked.checkpoint is None:
-        return serving.transcribe(request, cancel=cancel, on_text=on_text)
-    return serving.transcribe_with(asked.checkpoint, request, cancel=cancel, on_text=on_text)
+    with asked.file.used() as path:
+        request = Request(path, asked.options)
+        if asked.checkpoint is None:
+            return serving.transcribe(request, cancel=cancel, on_text=on_text)
+        return serving.transcribe_with(asked.checkpoint, request, cancel=cancel, on_text=on_text)
 
 
 def _model(name: str) -> dict[str, Any]:

@@ -1,11 +1,11 @@
-"""A form sent to the API, read with a limit, and its file on disk for as long as the work lasts."""
+"""A form sent to the API, read with a limit, and its file on disk for as long as work uses it."""
 
 from __future__ import annotations
 
 import contextlib
 import shutil
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 
 from starlette.datastructures import FormData, UploadFile
@@ -63,29 +63,49 @@ async def read_form(request: Request, max_bytes: int | None) -> FormData:
 
 
 class FileOfForm:
-    """A form's file under a name of ours on disk, copied when it is first asked for, until it is closed."""
+    """A form's file under a name of ours on disk, copied when it is first used.
+
+    It goes once it is closed and nobody uses it: work may still read it when its client has left.
+    """
 
     def __init__(self, upload: UploadFile) -> None:
-        self._upload, self._closing, self._path = upload, contextlib.ExitStack(), Path()
-        self._lock, self._closed = threading.Lock(), False
+        self._upload, self._opened, self._path = upload, contextlib.ExitStack(), Path()
+        self._copying = threading.Lock()
+        self._lock = threading.Lock()  # of what follows
+        self._closed, self._n_users = False, 0
 
     @property
     def size(self) -> int:
         """Bytes."""
         return self._upload.size or 0
 
-    def path(self) -> Path:
-        """With the ending of the client's own name where that is one of sound or video. Cancelled once closed."""
+    @contextlib.contextmanager
+    def used(self) -> Iterator[Path]:
+        """While the block runs the file is there.
+
+        Yields:
+            Its path, with the ending of the client's own name where that is one of sound or video.
+
+        Raises:
+            Cancelled: it was closed before, because the client left as the work began.
+        """
         with self._lock:
-            if self._closed:  # the client left as the work began
+            if self._closed:
                 raise Cancelled
-            if not self._path.name:
-                self._path = self._copied()
-            return self._path
+            self._n_users += 1
+        try:
+            with self._copying:
+                if not self._path.name:
+                    self._path = self._copied()
+            yield self._path
+        finally:
+            with self._lock:
+                self._n_users -= 1
+                self._go_if_over()
 
     def _copied(self) -> Path:
         suffix = Path(self._upload.filename or "").suffix.lower()
-        folder = self._closing.enter_context(temporary_folder("api-"))
+        folder = self._opened.enter_context(temporary_folder("api-"))
         path = folder / f"audio{suffix if suffix in MEDIA_SUFFIXES else '.media'}"
         with path.open("wb") as out:
             self._upload.file.seek(0)
@@ -93,10 +113,15 @@ class FileOfForm:
         return path
 
     def close(self) -> None:
-        """Remove the copy, for good; waits while it is being made."""
+        """Nobody may begin to use it any more. Waits for nothing, so that no cancelled task can leave it undone."""
         with self._lock:
             self._closed = True
-            self._closing.close()
+            self._go_if_over()
+
+    def _go_if_over(self) -> None:
+        if self._closed and not self._n_users:
+            self._opened.close()
+            self._upload.file.close()
 
 
 def _check(n_bytes: int, limit: int | None) -> None:

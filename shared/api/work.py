@@ -157,12 +157,12 @@ class Queue:
                 if not future.done() and await gone():
                     cancel.set()
                     self.hurry(turn)
-            return future.result()
-        finally:
-            cancel.set()  # also where the server itself is stopped
+        except BaseException:  # nobody waits any more: the client's own task was cancelled, or the server is stopped
+            cancel.set()
             self.hurry(turn)
-            if not future.done():
-                future.add_done_callback(_unwaited)
+            future.add_done_callback(_unwaited)
+            raise
+        return future.result()
 
     async def stream(self, work: Callable[[threading.Event, Callable[[Any], None]], None],
                      gone: Callable[[], Awaitable[bool]], visitor: str = "", lane: str = MODEL) -> AsyncIterator[Any]:
@@ -187,9 +187,11 @@ class Queue:
                     while True:
                         yield items.get_nowait()
                 await asyncio.wait({task}, timeout=POLL_SECONDS)
-            await task
-        finally:
+        except BaseException:
             task.cancel()
+            task.add_done_callback(_unwaited)
+            raise
+        await task
 
     def _check(self, visitor: str, lane: str) -> None:
         if self._free(lane) > 0:  # it need not wait

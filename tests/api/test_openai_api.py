@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -163,6 +164,23 @@ def test_what_cannot_be_used_is_reported(client, options, error, message):
 def test_a_broken_file_in_a_stream_is_an_error_of_the_stream(client):
     with pytest.raises(openai.APIError, match="sound or video"):
         list(client.audio.transcriptions.create(model="whisper-1", file=("bad.mp3", b"no sound"), stream=True))
+
+
+def test_streams_that_are_left_at_any_moment_leave_nothing(address):
+    host, port = address.removeprefix("http://").split(":")
+    bad = {"file": ("a.mp3", b"no sound")}
+    request = httpx.Request("POST", f"{address}/v1/audio/transcriptions", data={"model": "whisper-1", "stream": "true"},
+                            files=bad, headers={"authorization": f"Bearer {KEY}"})
+    head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+    body = f"POST {request.url.path} HTTP/1.1\r\n{head}\r\n".encode() + request.read()
+    for n in range(60):  # from before the answer begins to after its end
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(body)
+            time.sleep(n / 1000)
+    deadline = time.monotonic() + 20
+    while left_over():
+        assert time.monotonic() < deadline, left_over()
+        time.sleep(0.05)
 
 
 def test_keys(address):
