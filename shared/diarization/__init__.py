@@ -1,9 +1,10 @@
 from shared.diarization.diarizer import Diarizer, Turn
 from shared.diarization.labels import label
-from shared.diarization.networks import EMBEDDING, MODELS, SEGMENTATION
+from shared.diarization.networks import EMBEDDING, MEAN, MODELS, SEGMENTATION
 
 __all__ = [
     "EMBEDDING",
+    "MEAN",
     "MODELS",
     "SEGMENTATION",
     "Diarizer",

@@ -31,7 +31,11 @@ POWERSET = ((), (0,), (1,), (2,), (0, 1), (0, 2), (1, 2))
 # Logarithms by which silence and overlap must be the likelier: found with FARTHEST, see clustering.py.
 AGAINST_SILENCE = AGAINST_OVERLAP = 1.0
 MODELS = Path(__file__).parents[1] / "models" / "speakers"
-SEGMENTATION, EMBEDDING = "segmentation-3.0.safetensors", "campplus.safetensors"
+SEGMENTATION, EMBEDDING, MEAN = "segmentation-3.0.safetensors", "campplus.safetensors", "mean.safetensors"
+# How much of the mean voice is taken from an embedding. What all voices have in common tells none from another, but
+# part of it is the recording's own, which the mean of other recordings is not. Alike from 0.3 to 0.7 on the voices of
+# `benchmarks.speakers --half tune`.
+CENTRED = 0.5
 
 # Pieces in a batch of embeddings: what lies between layers stays in the processor's cache.
 MOST_TOGETHER = {torch.float32: 8, torch.bfloat16: 16}
@@ -46,6 +50,7 @@ def load() -> None:
     """Read both networks into memory, some 40 MB, once. Raises UserError if they are missing or damaged."""
     _segmentation()
     _embedding()
+    _mean()
 
 
 @torch.inference_mode()
@@ -62,9 +67,15 @@ def activity(chunks: np.ndarray) -> np.ndarray:
     return active[classes.numpy()]
 
 
-@torch.inference_mode()
 def embeddings(pieces: torch.Tensor) -> np.ndarray:
     """Voices in 192 numbers, of length 1: (n, n_frames, 80) of `log_bands` → (n, 192). Half a second at least."""
+    moved = raw_embeddings(pieces) - CENTRED * _mean()
+    return moved / np.linalg.norm(moved, axis=1, keepdims=True)
+
+
+@torch.inference_mode()
+def raw_embeddings(pieces: torch.Tensor) -> np.ndarray:
+    """The same as the network gives them, which all lie on one side: two voices have a cosine of 0.2 on average."""
     network = _embedding()
     parts = (pieces - pieces.mean(1, keepdim=True)).split(MOST_TOGETHER[network.dtype])
     return torch.cat([functional.normalize(network(part), dim=1) for part in parts]).numpy()
@@ -129,6 +140,12 @@ def _segmentation() -> nn.Module:
 def _embedding() -> CamPlusPlus:
     """In bfloat16 where the processor multiplies it: half of the time, as few errors (docs/benchmarks.md)."""
     return CamPlusPlus(_load(EMBEDDING), torch.bfloat16 if has_bfloat16() else torch.float32)
+
+
+@functools.cache
+def _mean() -> np.ndarray:
+    """The mean of many voices' embeddings, (192,): `benchmarks.speaker_mean`."""
+    return _load(MEAN)["mean"].numpy()
 
 
 # segmentation-3.0

@@ -19,6 +19,7 @@ from command import transcribe_here
 from pyannote.core import Annotation
 from pyannote.core import Segment as Stretch
 from pyannote.metrics.diarization import DiarizationErrorRate
+from safetensors.torch import load_file
 from speech import clips
 
 from shared.audio import SAMPLE_RATE, Waveform, load_audio
@@ -245,7 +246,7 @@ def test_without_the_models_or_with_damaged_ones_it_says_so(monkeypatch, tmp_pat
 
 def test_the_weights_are_those_their_readme_names():
     readme = (speaker_models.MODELS / "README.md").read_text(encoding="utf-8")
-    for name in (speaker_models.SEGMENTATION, speaker_models.EMBEDDING):
+    for name in (speaker_models.SEGMENTATION, speaker_models.EMBEDDING, speaker_models.MEAN):
         digest = hashlib.sha256((speaker_models.MODELS / name).read_bytes()).hexdigest()
         assert f"{digest} | {name}" in readme
 
@@ -274,6 +275,17 @@ def test_an_embedding_is_of_the_voice_not_of_the_level():
     assert one.shape == (192,) and abs(np.linalg.norm(one) - 1) < 1e-5
     assert one @ quiet > 0.98
     assert one @ same > one @ other + 0.2
+
+
+def test_half_of_the_mean_voice_is_taken_from_an_embedding():
+    bands = torch.stack([speaker_models.log_bands(samples[: 2 * SAMPLE_RATE])
+                         for samples in map(spoken, (IT[0], EN[1], RU[0]))])
+    raw, centred = speaker_models.raw_embeddings(bands), speaker_models.embeddings(bands)
+    mean = load_file(speaker_models.MODELS / speaker_models.MEAN)["mean"].numpy()
+    assert 0.3 < np.linalg.norm(mean) < 0.6  # of 38 voices: independent ones would have 1 / sqrt(38)
+    for before, after in zip(raw, centred, strict=True):
+        assert np.linalg.norm(after) == pytest.approx(1, abs=1e-5)
+        assert after * np.linalg.norm(before - mean / 2) == pytest.approx(before - mean / 2, abs=1e-5)
 
 
 def test_products_of_bfloat16_give_the_same_voices():
