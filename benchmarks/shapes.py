@@ -104,11 +104,11 @@ def _transcribed(folder: Path, engine: str) -> None:
     Transcriber(Checkpoint.parse(str(folder)), engine=engine, compute_type="int8").transcribe(CLIPS[0], language="it")
 
 
-# In this order: evaluation needs the run, CTranslate2 its form.
 STEPS: dict[str, Callable[[Place], None]] = {
     "nothing": nothing, "convert": convert, "serve-ctranslate2": serve_ctranslate2, "serve": serve, "merge": merge,
     "ggml": ggml, "train": one_step, "evaluate": evaluate,
 }
+NEEDS = {"serve-ctranslate2": ("ctranslate2", convert), "evaluate": ("run", one_step)}  # made, unmeasured, if not there
 LEFT = {"merge": ["merged"], "ggml": ["ggml-model.bin"], "serve-ctranslate2": ["ctranslate2"], "evaluate": ["run"]}
 
 
@@ -207,6 +207,9 @@ def main(arguments: list[str] | None = None) -> int:
             if made := in_child(make, name, getattr(torch, given.dtype), place.folder):
                 parser.error(f"{name} cannot be made: {made}")
             for step in steps:
+                folder, needed = NEEDS.get(step, ("", nothing))
+                if not (place.folder / folder).exists() and (failed := in_child(needed, place)):
+                    parser.error(f"{name} is not ready for {step}: {failed}")
                 rows.append({"shape": name, "dtype": given.dtype, "step": step} | in_child(measured, step, place))
                 print(json.dumps(rows[-1]), flush=True)
                 for left in LEFT.get(step, ()):

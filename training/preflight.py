@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -25,7 +25,7 @@ from shared.wer import normalise
 from shared.whisper_constants import DECODER_POSITIONS
 from training.batch_fit import N_MEASURED, SECONDS_UNSAID, Trial, device_of_this_process, fitted, free_mb
 from training.config import Config, usual_rate
-from training.data import Clips, Collator
+from training.data import Clips, Collator, has_split, open_split, set_name
 from training.model import plain
 
 FAR_RATE = 5  # times the usual learning rate, or a fifth of it: the runs of docs/training.md stay within 2
@@ -154,14 +154,56 @@ def _check_held_out(config: Config, *parts: datasets.Dataset) -> None:
                                 hint="name it in the build's split.held_out and build the data set again")
 
 
-def _check_leaks(config: Config, train: datasets.Dataset, other: datasets.Dataset, kind: str, say: Say) -> None:
-    def sentences(rows: datasets.Dataset, name: str) -> set[tuple[str, str]]:
-        """With their language: a letter's name is written alike in two and spoken differently."""
-        pairs = zip(rows["text"], rows["language"], strict=True)
-        return {(normal, spoken) for text, spoken in counted(pairs, len(rows), f"comparing sentences of {name}", say)
-                if (normal := normalise(text, config.text_of(spoken)))}
+def apart(config: Config, sources: Sequence[datasets.Dataset], say: Say = print) -> list[datasets.Dataset]:
+    """Train splits without the sentences that another data set holds back for validation or test.
 
-    leaked = sentences(train, "train") & sentences(other, kind)
+    A build keeps a set's own splits apart; of another set it knows nothing, and short sentences are in many.
+
+    Args:
+        config: of the run.
+        sources: the train split of each of its data sets.
+        say: told how many clips go.
+
+    Returns:
+        The rows to learn from, of each set.
+
+    Raises:
+        UserError: nothing is left of one.
+    """
+    if len(sources) == 1:
+        return list(sources)
+    held = []
+    for source in config.data:
+        splits = [open_split(source, split) for split in ("validation", "test") if has_split(source, split)]
+        name = f"{set_name(config, source)}, validation and test"
+        held.append({key for rows in splits for key in _sentences(config, rows, name, say)})
+    found = []
+    for number, (source, rows) in enumerate(zip(config.data, sources, strict=True)):
+        others = set().union(*held[:number], *held[number + 1 :])
+        keys = list(_sentences(config, rows, set_name(config, source), say))
+        shared = {key for key in keys if key[0] and key in others}
+        if shared:
+            kept = [place for place, key in enumerate(keys) if key not in shared]
+            say(f"note: {len(keys) - len(kept)} of {len(keys)} clips of {set_name(config, source)} are not learned "
+                f"from: their sentences, such as {min(shared)[0][:60]!r}, are in another data set's validation or test")
+            if not kept:
+                raise UserError("Nothing is left to learn from of a data set", got=source.path,
+                                hint="all its sentences are in another's validation or test split: leave it out")
+            rows = rows.select(kept)
+        found.append(rows)
+    return found
+
+
+def _sentences(config: Config, rows: datasets.Dataset, name: str, say: Say) -> Iterator[tuple[str, str]]:
+    """Normalised, with their language: a letter's name is written alike in two and spoken differently."""
+    pairs = zip(rows["text"], rows["language"], strict=True)
+    for text, spoken in counted(pairs, len(rows), f"comparing sentences of {name}", say):
+        yield normalise(text, config.text_of(spoken)), spoken
+
+
+def _check_leaks(config: Config, train: datasets.Dataset, other: datasets.Dataset, kind: str, say: Say) -> None:
+    learned = set(_sentences(config, train, "train", say))
+    leaked = {key for key in _sentences(config, other, kind, say) if key[0] and key in learned}
     if leaked:
         raise UserError(f"Sentences of the {kind} split are in train",
                         got=f"{len(leaked)}, such as {min(leaked)[0][:60]!r}",
@@ -169,7 +211,8 @@ def _check_leaks(config: Config, train: datasets.Dataset, other: datasets.Datase
     speakers = ({name for name in train.unique("speaker") if name} & {name for name in other.unique("speaker") if name})
     if speakers and "speaker" in _kept_apart(config):
         raise UserError(f"Speakers of the {kind} split are in train", got=f"{len(speakers)}, such as {min(speakers)}",
-                        hint="build the data set again; it keeps them apart")
+                        hint="build the data set again; it keeps them apart" if len(config.data) == 1 else
+                        "build one data set of both sources, which keeps them apart, or name other people otherwise")
     if speakers:
         say(f"note: {len(speakers)} speaker(s) of the {kind} split are in train; its WER is that of known voices")
 

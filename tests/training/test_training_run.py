@@ -215,6 +215,24 @@ def test_the_same_text_in_another_language_is_no_leak(world, tmp_path):
                              True, messages.append)
 
 
+def test_what_another_data_set_holds_back_is_not_learned_from(world, tmp_path):
+    """No build can keep two data sets apart, and everyday sentences are in many."""
+    one = small_data(tmp_path / "one", train=TRAIN, validation=["it_vm-tmpexists.flac"], test=["it_vm-tmpexists.flac"])
+    other = small_data(tmp_path / "other", train=TRAIN[:2], validation=TRAIN[2:3], test=["it_vm-tmpexists.flac"])
+    config, messages = replace(tiny(world, tmp_path), data=(Data(str(one)), Data(str(other)))), []
+    sources = [open_split(source, "train") for source in config.data]
+    first, second = preflight.apart(config, sources, messages.append)
+    assert set(sources[0]["text"]) - set(first["text"]) == set(open_split(config.data[1], "validation")["text"])
+    assert second["id"] == sources[1]["id"] and len(messages) == 1
+    assert f"1 of {len(TRAIN)} clips of one" in messages[0]
+    same = replace(config, data=config.data[:1])
+    assert preflight.apart(same, sources[:1], messages.append)[0] is sources[0]
+    all_held = small_data(tmp_path / "held", train=["it_vm-tmpexists.flac"], validation=TRAIN, test=TRAIN)
+    with pytest.raises(UserError, match="Nothing is left to learn from"):
+        preflight.apart(replace(config, data=(Data(str(one)), Data(str(all_held)))),
+                        [sources[0], open_split(Data(str(all_held)), "train")], messages.append)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system refuses memory, and that is caught")
 def test_a_batch_that_would_not_fit_is_halved_before_it_is_tried(world, tmp_path):
     config = tiny(world, tmp_path, steps=Steps(batch_size=8, accumulation=1))
