@@ -49,6 +49,7 @@ class Pair:
         self._engine, self._device, self._compute_type, self._progress = engine, device, compute_type, progress
         self._loaded = LOADED
         self._n_uses, self._uses_lock = 0, threading.Lock()
+        self._is_tidy = True  # since the last use
         self.base = self._loaded.get(_parsed(base), engine, self._build)
         self.fine_tuned: Transcriber | None = None
         self.problem: str | None = None
@@ -125,6 +126,7 @@ class Pair:
         finally:
             with self._uses_lock:
                 self._n_uses -= 1
+                self._is_tidy = False
 
     def unload(self, idle_seconds: float = 0.0) -> int:
         """Let go of weights that were not used for so long; the next request loads them again.
@@ -143,11 +145,24 @@ class Pair:
             give_back()
         return gone
 
+    def tidy(self) -> bool:
+        """Give back to the system what work has freed, once after it: the allocator keeps a gigabyte and more.
+
+        Returns:
+            Whether anything was done; nothing while something is in use.
+        """
+        with self._uses_lock:
+            if self._n_uses or self._is_tidy:
+                return False
+            self._is_tidy = True
+        give_back()
+        return True
+
     def unload_when_idle(self, minutes: float) -> None:
-        """From now on, let go of weights that were not used for a while.
+        """From now on, let go of weights that were not used for a while, and of what work leaves behind.
 
         Args:
-            minutes: how many; 0: never.
+            minutes: without use after which weights go; 0: never.
         """
         def watch() -> None:
             while True:
@@ -155,9 +170,9 @@ class Pair:
                 if minutes > 0:
                     self.unload(minutes * 60)
                 self.forget_private(PRIVATE_SECONDS)
+                self.tidy()
 
-        if minutes > 0 or self.limits.signed_in:
-            threading.Thread(target=watch, name="unload", daemon=True).start()
+        threading.Thread(target=watch, name="unload", daemon=True).start()
 
     def forget_private(self, idle_seconds: float = 0.0) -> int:
         """Let go of what visitors' accounts had loaded, files included.
