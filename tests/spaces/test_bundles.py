@@ -65,7 +65,7 @@ def test_all_of_shared_travels_and_nothing_else(bundles, app):
     unwanted = r"(^|/)tests?[_/]|__pycache__|\.git|shared/models/whisper"
     assert not [name for name in names if re.search(unwanted, name)]
     speakers = {name for name in names if name.startswith("shared/models/speakers/")}
-    assert len([name for name in speakers if name.endswith(".safetensors")]) == 2
+    assert len([name for name in speakers if name.endswith(".safetensors")]) == 3
     assert {"shared/models/speakers/README.md"} < speakers  # and the licences
     assert sum(path.stat().st_size for path in files) < 30_000_000
     assert {"shared/link/youtube.py", "shared/ui/static/style.css", "shared/ui/pages/compare.py"} < names
