@@ -4,9 +4,9 @@
     python -m benchmarks.checkpoints data/asterisk-es embedded:whisper-base runs/es/model --no-accents
 
 Enters: a data set of feature_pipeline and checkpoints as the apps take them; for one that was trained here, splits that
-it did not learn from. Leaves: a line for each, with 95 % bootstrap intervals. The language is that of the rows. Clips
-are decoded in batches, as `transcribe FOLDER` does: three times as fast as `training.evaluation`, which hears them one
-by one as a visitor's would be, and whose base is at its full 30 s.
+it did not learn from. Leaves: a line for each, with 95 % bootstrap intervals. The language is that of the rows, one
+for all. Clips are decoded in batches, as `transcribe FOLDER` does: `training.evaluation` hears them one by one, as a
+visitor's would be, and its base at its full 30 s.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from training.data import first_rows, open_split
 
 def counted(transcriber: Transcriber, waveforms: Sequence[Waveform], rows: datasets.Dataset, accents: bool
             ) -> list[WordErrors]:
-    """Of each row; a clip that cannot be read counts as one without text. accents: whether they count."""
+    """Of each row; a clip that cannot be decoded counts as one without text. accents: whether they count."""
     found: list[WordErrors] = []
-    language = rows["language"][0]
+    (language,) = rows.unique("language")
     for text, heard in zip(rows["text"], transcriber.transcribe_each(waveforms, language=language), strict=True):
         hypothesis = "" if isinstance(heard, UserError) else heard.text
         if not accents:
@@ -61,6 +61,8 @@ def main() -> None:
     source = Data(str(options.data))
     rows = first_rows(datasets.concatenate_datasets([open_split(source, split) for split in options.splits]),
                       options.clips)
+    if len(languages := rows.unique("language")) != 1:
+        parser.error(f"the clips are in several languages ({', '.join(languages)}): one at a time can be compared")
     waveforms = [load_audio(row["audio"]["bytes"]) for row in rows]
     print(f"{options.data.name}, {','.join(options.splits)}: {len(rows)} clips\n\n"
           "| checkpoint | WER % | difference from the first, points | seconds |\n|" + " --- |" * 4)

@@ -207,9 +207,10 @@ def main(arguments: list[str] | None = None) -> int:
             if made := in_child(make, name, getattr(torch, given.dtype), place.folder):
                 parser.error(f"{name} cannot be made: {made}")
             for step in steps:
-                folder, needed = NEEDS.get(step, ("", nothing))
-                if not (place.folder / folder).exists() and (failed := in_child(needed, place)):
-                    parser.error(f"{name} is not ready for {step}: {failed}")
+                if step in NEEDS:
+                    needed, made_by = NEEDS[step]
+                    if not (place.folder / needed).exists() and (failed := in_child(made_by, place)):
+                        parser.error(f"{name} is not ready for {step}: {failed}")
                 rows.append({"shape": name, "dtype": given.dtype, "step": step} | in_child(measured, step, place))
                 print(json.dumps(rows[-1]), flush=True)
                 for left in LEFT.get(step, ()):

@@ -26,9 +26,9 @@ from safetensors.torch import save_file
 from benchmarks.speakers import speech
 from shared.audio import load_audio
 from shared.diarization import MEAN, MODELS
+from shared.diarization.diarizer import PIECE_BANDS
 from shared.diarization.networks import CENTRED, log_bands, raw_embeddings
 
-PIECE_BANDS = 150  # 1.5 s, as the diarizer takes them
 ENOUGH_CLIPS, MOST_CLIPS = 8, 30  # of a voice
 
 

@@ -40,6 +40,10 @@ class Data:
     weight: float | None = None  # share of the clips drawn, beside the other sets' weights; None: all, once an epoch
     language: Language | None = None  # ISO 639-1; None: each row's own
 
+    def files(self, split: str) -> list[Path]:
+        """The Parquet files of a split, in order; none where the set is not built or has no such split."""
+        return sorted(Path(self.path, "data").glob(f"{split}-*.parquet"))
+
 
 @dataclass(frozen=True)
 class Context:

@@ -57,14 +57,9 @@ class Example:
     prompt: str = ""
 
 
-def has_split(source: Data, split: str) -> bool:
-    """Whether a data set has rows for it."""
-    return any(Path(source.path, "data").glob(f"{split}-*.parquet"))
-
-
 def open_split(source: Data, split: str) -> datasets.Dataset:
     """The rows of one split, memory-mapped; audio as compressed bytes. Raises UserError if it is not there."""
-    files = sorted(str(path) for path in Path(source.path, "data").glob(f"{split}-*.parquet"))
+    files = [str(path) for path in source.files(split)]
     if not files:
         raise UserError(f"The data set has no {split} split", got=source.path,
                         hint="build it with `python -m feature_pipeline.build`")
@@ -79,7 +74,7 @@ def open_sets(config: Config, split: str, n_rows: int = 0) -> datasets.Dataset:
 
     n_rows: at most so many in all, the same number of each set; 0: all. Raises UserError if no set has the split.
     """
-    having = [source for source in config.data if has_split(source, split)]
+    having = [source for source in config.data if source.files(split)]
     found = []
     for source in having or config.data[:1]:
         rows = first_rows(open_split(source, split), -(-n_rows // len(having)) if having else 0)

@@ -45,7 +45,7 @@ from training import preflight
 from training.batch_fit import ReleaseFreeMemory, peak_mb
 from training.config import COMPLETE, PICTURE, Config
 from training.curves import curves
-from training.data import Clips, Collator, has_split, languages_of, open_sets, open_split
+from training.data import Clips, Collator, languages_of, open_sets, open_split
 from training.model import complete, is_multilingual, load_base, plain, token_loss, trainable
 from training.progress import Progress
 from training.schedule import LengthGrouped, mixed
@@ -186,7 +186,7 @@ def _prepared(config: Config, say: Callable[[str], None], *, measured: bool) -> 
     base, model, processor = load_base(config, languages)
     config = settings.with_rate(config, model.config.d_model)
     multilingual = is_multilingual(model)
-    tests = [open_split(source, "test") for source in config.data if has_split(source, "test")]
+    tests = [open_split(source, "test") for source in config.data if source.files("test")]
     preflight.check_data(config, processor.tokenizer, train_rows, validation, tests, multilingual, say)
     model = trainable(model, config, base)
     clips = Clips(train_rows, config, training=True)

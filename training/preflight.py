@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -25,7 +25,7 @@ from shared.wer import normalise
 from shared.whisper_constants import DECODER_POSITIONS
 from training.batch_fit import N_MEASURED, SECONDS_UNSAID, Trial, device_of_this_process, fitted, free_mb
 from training.config import Config, usual_rate
-from training.data import Clips, Collator, has_split, open_split, set_name
+from training.data import Clips, Collator, open_split, set_name
 from training.model import plain
 
 FAR_RATE = 5  # times the usual learning rate, or a fifth of it: the runs of docs/training.md stay within 2
@@ -40,8 +40,9 @@ def check_data(config: Config, tokenizer: WhisperTokenizer, train: datasets.Data
     _check_language(config, tokenizer, train, multilingual)
     _check_labels(config, tokenizer, train.select(range(min(ROWS_CHECKED, len(train)))), say)
     _check_held_out(config, train, validation)
+    learned = set(_sentences(config, train, "train", say))
     for kind, other in [("validation", validation), *(("test", test) for test in tests)]:
-        _check_leaks(config, train, other, kind, say)
+        _check_leaks(config, train, learned, other, kind, say)
 
 
 def measure(config: Config, model: torch.nn.Module, clips: Clips, collator: Collator, say: Say = print) -> Config:
@@ -174,7 +175,7 @@ def apart(config: Config, sources: Sequence[datasets.Dataset], say: Say = print)
         return list(sources)
     held = []
     for source in config.data:
-        splits = [open_split(source, split) for split in ("validation", "test") if has_split(source, split)]
+        splits = [open_split(source, split) for split in ("validation", "test") if source.files(split)]
         name = f"{set_name(config, source)}, validation and test"
         held.append({key for rows in splits for key in _sentences(config, rows, name, say)})
     found = []
@@ -201,8 +202,9 @@ def _sentences(config: Config, rows: datasets.Dataset, name: str, say: Say) -> I
         yield normalise(text, config.text_of(spoken)), spoken
 
 
-def _check_leaks(config: Config, train: datasets.Dataset, other: datasets.Dataset, kind: str, say: Say) -> None:
-    learned = set(_sentences(config, train, "train", say))
+def _check_leaks(config: Config, train: datasets.Dataset, learned: Set[tuple[str, str]], other: datasets.Dataset,
+                 kind: str, say: Say) -> None:
+    """learned: the sentences of train."""
     leaked = {key for key in _sentences(config, other, kind, say) if key[0] and key in learned}
     if leaked:
         raise UserError(f"Sentences of the {kind} split are in train",

@@ -21,6 +21,8 @@ from training import config as settings
 from training.config import Config, Data, Steps
 
 N_LAYERS = 2
+TRAIN = ["it_priv-introsaved.flac", "it_vm-mailboxfull.flac", "en_austen-0880.flac", "en_austen-0890.ogg",
+         "es_pls-hold-while-try.ogg", "ru_queue-youarenext.ogg"]
 AUDIO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 COLUMNS = pa.schema([
     ("id", pa.string()), ("audio", AUDIO), ("text", pa.string()), ("language", pa.string()), ("speaker", pa.string()),
@@ -75,6 +77,12 @@ def small_data(folder: Path, **splits: list[str]) -> Path:
         "splits": sizes, "sources": [], "config": {"split": {"by": ["sentence"]}},
     }))
     return folder
+
+
+def random_world(folder: Path) -> tuple[Path, Path]:
+    """A base of random weights and a data set of six clips to learn from, as `tiny` takes them."""
+    data = small_data(folder / "set", train=TRAIN, validation=["it_vm-tmpexists.flac"], test=["en_austen-0930.flac"])
+    return random_base(folder / "base"), data
 
 
 def tiny(world, out: Path, name: str = "run", **changed) -> Config:

@@ -43,7 +43,7 @@ def check(config: Config) -> None:
     _check_place("out", config.out)
     for source in config.data:
         _check_place("a data set's path", source.path)
-        if not list(Path(source.path, "data").glob("train-*.parquet")):
+        if not source.files("train"):
             raise UserError("The data set is not built yet", got=source.path,
                             hint="build it first: `python -m feature_pipeline.build CONFIG` (make features)")
 
