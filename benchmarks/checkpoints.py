@@ -25,17 +25,22 @@ from shared.audio import Waveform, load_audio
 from shared.checkpoint import Checkpoint
 from shared.errors import UserError
 from shared.inference import Transcriber
+from shared.options import DICTIONARY_BEAM
 from shared.wer import WordErrors, compare, interval, pooled, without_accents, word_errors
 from training.config import Data
 from training.data import first_rows, open_split
 
 
-def counted(transcriber: Transcriber, waveforms: Sequence[Waveform], rows: datasets.Dataset, accents: bool
-            ) -> list[WordErrors]:
-    """Of each row; a clip that cannot be decoded counts as one without text. accents: whether they count."""
+def counted(transcriber: Transcriber, waveforms: Sequence[Waveform], rows: datasets.Dataset, accents: bool,
+            **search: Any) -> list[WordErrors]:
+    """Of each row; a clip that cannot be decoded counts as one without text. accents: whether they count.
+
+    search: beam_size, dictionary.
+    """
     found: list[WordErrors] = []
     (language,) = rows.unique("language")
-    for text, heard in zip(rows["text"], transcriber.transcribe_each(waveforms, language=language), strict=True):
+    texts = transcriber.transcribe_each(waveforms, language=language, **search)
+    for text, heard in zip(rows["text"], texts, strict=True):
         hypothesis = "" if isinstance(heard, UserError) else heard.text
         if not accents:
             text, hypothesis = without_accents(text), without_accents(hypothesis)
@@ -56,6 +61,8 @@ def main() -> None:
     parser.add_argument("--splits", type=lambda text: text.split(","), default=["test"])
     parser.add_argument("--clips", type=int, default=0, help="at most, the first ones; 0: all")
     parser.add_argument("--no-accents", action="store_true", help="of Latin letters, for texts that leave them out")
+    parser.add_argument("--beam-size", type=int, default=1, metavar="N")
+    parser.add_argument("--dictionary", metavar="NAMES", help="as `transcribe` takes it; rows for it and for its beam")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON")
     options = parser.parse_args()
     source = Data(str(options.data))
@@ -68,19 +75,27 @@ def main() -> None:
           "| checkpoint | WER % | difference from the first, points | seconds |\n|" + " --- |" * 4)
     first: list[WordErrors] | None = None
     kept: list[dict[str, Any]] = []
+    searches: list[dict[str, Any]] = [{"beam_size": options.beam_size}]
+    if options.dictionary:
+        searches += [{"beam_size": max(options.beam_size, DICTIONARY_BEAM)},
+                     {"beam_size": options.beam_size, "dictionary": options.dictionary}]
     for name in options.checkpoints:
-        transcriber = Transcriber(Checkpoint.parse(name), device="cpu")
+        engine = "torch" if options.dictionary else "auto"
+        transcriber = Transcriber(Checkpoint.parse(name), engine=engine, device="cpu")
         transcriber.load()
-        begun = time.perf_counter()
-        errors = counted(transcriber, waveforms, rows, not options.no_accents)
-        seconds = time.perf_counter() - begun
-        rate = pooled(errors).wer, *(interval(errors) or (None, None))
-        found = None if first is None else compare(first, errors)
-        difference = (found.difference, found.low, found.high) if found is not None else None
-        first = first or errors
-        kept.append({"checkpoint": name, "wer": rate, "difference": difference, "seconds": seconds})
-        print(f"| {name} | {shown(*rate)} | {shown(*difference, sign='+') if difference else ''} | {seconds:.0f} |",
-              flush=True)
+        for search in searches:
+            begun = time.perf_counter()
+            errors = counted(transcriber, waveforms, rows, not options.no_accents, **search)
+            seconds = time.perf_counter() - begun
+            rate = pooled(errors).wer, *(interval(errors) or (None, None))
+            found = None if first is None else compare(first, errors)
+            difference = (found.difference, found.low, found.high) if found is not None else None
+            first = first or errors
+            kept.append({"checkpoint": name, "search": search, "wer": rate, "difference": difference,
+                         "seconds": seconds})
+            how = ", dictionary" if "dictionary" in search else f", beam {search['beam_size']}"
+            print(f"| {name}{'' if len(searches) == 1 else how} | {shown(*rate)} | "
+                  f"{shown(*difference, sign='+') if difference else ''} | {seconds:.0f} |", flush=True)
     if options.out:
         options.out.write_text(json.dumps({"data": str(options.data), "splits": options.splits, "clips": len(rows),
                                            "rows": kept, "python": platform.python_version()}, indent=1) + "\n",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from shared.errors import UserError
-from shared.hotwords import check_hotwords, hotwords_of
+from shared.lexicon import check_hotwords, dictionary_of, hotwords_of
 
 TASKS = ("transcribe", "translate")  # translate: into English
 ENGINES = ("auto", "torch", "ctranslate2")
@@ -21,6 +21,7 @@ COMPUTE_TYPES = ("auto", "int8", "int8_float32", "int8_float16", "int8_bfloat16"
                  "float32")
 BEAM_SIZES = range(1, 21)
 MOST_SPEAKERS = 100
+DICTIONARY_BEAM = 5  # the narrowest that a dictionary is followed with: words are chosen from those beside each other
 
 
 class Choices(TypedDict, total=False):
@@ -33,6 +34,7 @@ class Choices(TypedDict, total=False):
     vad_onset: float
     initial_prompt: str | None
     hotwords: str | Iterable[str] | None
+    dictionary: str | Iterable[str] | None
     speakers: bool | int
 
 
@@ -48,6 +50,7 @@ class Options:
         vad_onset: probability from which sound counts as speech, above 0 and below 1; lower finds quieter speech.
         initial_prompt: names and terms that may occur, spelled as wanted, as if they were the text before.
         hotwords: words and phrases that decoding leans towards, spelled as wanted; what `hotwords_of` gives.
+        dictionary: files of the words that are spelled right, each for its language; what `dictionary_of` gives.
         speakers: with who says each word and segment.
         n_speakers: how many there are; None to find out.
     """
@@ -59,25 +62,39 @@ class Options:
     vad_onset: float = 0.5
     initial_prompt: str | None = None
     hotwords: tuple[str, ...] = ()
+    dictionary: tuple[str, ...] = ()
     speakers: bool = False
     n_speakers: int | None = None
 
     @classmethod
-    def of(cls, speakers: bool | int = False, hotwords: str | Iterable[str] | None = None, **others: Any) -> Options:
+    def of(cls, speakers: bool | int = False, hotwords: str | Iterable[str] | None = None,
+           dictionary: str | Iterable[str] | None = None, **others: Any) -> Options:
         """Options from `Choices`.
 
         Args:
             speakers: a number says how many there are, True has that found.
             hotwords: a list, or a text in which commas or line ends part the entries; None for none.
+            dictionary: names or paths, or a text in which commas part them; None for none.
 
         Returns:
             The options; `check` says whether their values are allowed.
 
         Raises:
-            UserError: see `hotwords_of`.
+            UserError: see `hotwords_of` and `dictionary_of`.
         """
         n_speakers = None if isinstance(speakers, bool) else speakers
-        return cls(speakers=speakers is not False, n_speakers=n_speakers, hotwords=hotwords_of(hotwords), **others)
+        return cls(speakers=speakers is not False, n_speakers=n_speakers, hotwords=hotwords_of(hotwords),
+                   dictionary=dictionary_of(dictionary), **others)
+
+    @property
+    def text_language(self) -> str | None:
+        """ISO 639-1 code of the text; None while that of the speech is not known."""
+        return "en" if self.task == "translate" else self.language
+
+    @property
+    def needs_hook(self) -> bool:
+        """Whether decoding must be led token by token, which not every engine can be."""
+        return bool(self.hotwords or self.dictionary)
 
     def check(self) -> None:
         """Refuse a value that no checkpoint can serve.

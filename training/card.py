@@ -15,7 +15,7 @@ from training import config as settings
 from training.config import Config
 from training.facts import Facts
 from training.hub_metadata import front_matter
-from training.report import NO_ACCENTS
+from training.report import NO_ACCENTS, search_of
 
 
 def write_card(facts: Facts, name: str, *, adapter: bool = False, page: str | None = None) -> str:
@@ -82,7 +82,7 @@ def _conditions(facts: Facts) -> str:
     tuned = facts.scores["systems"]["fine-tuned"]
     return (f"Split `{options['split']}` of {facts.sets}: {tuned['clips']} clips, "
             f"{tuned['audio_seconds'] / 60:.1f} minutes. Engine {used['engine']}, {used['compute_type']} on "
-            f"{used['device']}, beam {options['beam_size']}, speech threshold {options['vad_onset']}, context "
+            f"{used['device']}, {search_of(options)}, speech threshold {options['vad_onset']}, context "
             f"`{used['short_context']}`; intervals by bootstrap over clips, seed {options['seed']}."
             f"{'' if options.get('accents', True) else ' ' + NO_ACCENTS}\n")
 

@@ -19,12 +19,14 @@ from typing import Any
 
 import datasets
 
-from feature_pipeline.settings import options_of, plain
+from feature_pipeline.settings import Many, options_of, plain
 from shared import wer
 from shared.audio import SAMPLE_RATE, load_audio
 from shared.checkpoint import Checkpoint, weight_files
 from shared.errors import UserError
 from shared.inference import Transcriber
+from shared.languages import NO_SPACES
+from shared.lexicon import dictionary_of, languages_of
 from shared.system.command import reported
 from shared.system.files import digests, write_text
 from training import config as settings
@@ -45,6 +47,7 @@ class Options:
     compute_type: str = "auto"
     beam_size: int = 1
     vad_onset: float = 0.5
+    dictionary: Many[str] = ()  # of the words that are spelled right, for both systems: names, paths
     full_context: bool = True  # score the fine-tuned one at 30 s context too, where it is served cropped
     canary: str = ""  # a data set in another language, to see what was forgotten
     canary_split: str = "test"  # several, separated by commas, for a longer one: "test,validation"
@@ -95,6 +98,7 @@ def evaluate(run: str | Path, options: Options = Options(), *, say: Callable[[st
     config = settings.of_run(run)
     if not (run / "model" / "run.json").is_file():
         raise UserError("The run has no model yet", got=run, hint="let `python -m training.finetune` end first")
+    dictionary_of(options.dictionary or None)  # before any work
     folder = run / "evaluation"
     folder.mkdir(exist_ok=True)
     rows = open_sets(config, options.split, options.max_clips)
@@ -188,12 +192,20 @@ def _line(transcriber: Transcriber, row: dict[str, Any], plan: Plan, options: Op
     waveform = load_audio(row["audio"]["bytes"])
     start = time.perf_counter()
     language = plan.asked(row["language"], transcriber.known_languages)
+    dictionary = dictionary_of(options.dictionary or None)
+    if not _is_for(dictionary, "en" if plan.config.task == "translate" else language):
+        dictionary = ()
     transcript = transcriber.transcribe(waveform, language=language, task=plan.config.task,
-                                        beam_size=options.beam_size, vad_onset=options.vad_onset)
+                                        beam_size=options.beam_size, vad_onset=options.vad_onset,
+                                        dictionary=dictionary or None)
     seconds = time.perf_counter() - start
     spoken, duration = row["language"], len(waveform.samples) / SAMPLE_RATE
     return Line(row["id"], row["text"], transcript.text, spoken, row["speaker"], duration, seconds,
                 plan.config.text_of(spoken), row.get("set") or "")
+
+
+def _is_for(dictionary: tuple[str, ...], language: str) -> bool:
+    return language not in NO_SPACES and language in (languages_of(dictionary) or {language})
 
 
 def _lines(path: Path) -> Iterator[Line]:
@@ -271,7 +283,7 @@ def _identity(checkpoint: Checkpoint) -> str:
 def _key(plan: Plan, options: Options) -> str:
     """Changes when another text would come out: by weights, clips or decoding, not by what is scored beside it."""
     how = (options.engine, options.device, options.compute_type, options.beam_size, options.vad_onset, plan.config.task,
-           sorted(plan.config.language_tokens.items()))
+           sorted(plan.config.language_tokens.items()), *([*options.dictionary] if options.dictionary else ()))
     what = [_identity(plan.checkpoint), _digest(plan.rows), plan.full, *how]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:8]
 

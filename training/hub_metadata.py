@@ -23,6 +23,7 @@ from shared.errors import UserError
 from shared.languages import iso_639
 from training.data import set_name
 from training.facts import Facts
+from training.report import search_of
 
 BASES = {"embedded:whisper-base": "openai/whisper-base"}
 EVAL_RESULTS = ".eval_results"
@@ -84,7 +85,7 @@ def eval_results(facts: Facts) -> dict[str, str]:
         for task in _tasks(one, options["split"]):
             entry = EvalResultEntry(
                 dataset_id=one.repo, task_id=task, value=round(part["wer"], 2), dataset_revision=one.commit,
-                notes=f"WER in %, whisper-spaces' normaliser, {part['clips']} clips, beam {options['beam_size']}")
+                notes=f"WER in %, whisper-spaces' normaliser, {part['clips']} clips, {search_of(options)}")
             name = f"{OURS}{one.repo.replace('/', '--')}-{task}.yaml"
             found[name] = yaml.safe_dump(eval_result_entries_to_yaml([entry]), sort_keys=False)
     return found

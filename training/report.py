@@ -14,6 +14,7 @@ from typing import Any
 import datasets
 
 from shared import wer
+from shared.options import DICTIONARY_BEAM
 
 N_WORST = 20
 NO_ACCENTS = "Accents are left out on both sides, since the references have none."
@@ -26,13 +27,20 @@ KEY = ("<p>In the texts: <span class=substitution>written instead</span>, <span 
        "<span class=insertion>invented</span>.</p>")
 
 
+def search_of(options: dict[str, Any]) -> str:
+    """How texts were searched for: "beam 1", or "beam 5, dictionary ru_RU". options: of the scores."""
+    named = [Path(name).stem for name in options.get("dictionary", ())]
+    width = max(options["beam_size"], DICTIONARY_BEAM) if named else options["beam_size"]
+    return f"beam {width}{', dictionary ' + ' and '.join(named) if named else ''}"
+
+
 def write_report(path: Path, scores: dict[str, Any], lines: dict[str, list[Any]], rows: datasets.Dataset) -> None:
     """lines: of `training.evaluation`, by system, those of 'fine-tuned' in the order of rows."""
     used = scores["used"]["fine-tuned"]
     parts = [
         f"<h1>{_text(scores['run'])}</h1>",
         f"<p>Data: {_text(scores['data'])}, split {_text(scores['options']['split'])}. Engine {_text(used['engine'])}, "
-        f"{_text(used['compute_type'])}, beam {scores['options']['beam_size']}, speech threshold "
+        f"{_text(used['compute_type'])}, {_text(search_of(scores['options']))}, speech threshold "
         f"{scores['options']['vad_onset']}, seed {scores['options']['seed']}. "
         f"{'' if scores['options'].get('accents', True) else NO_ACCENTS}</p>",
         _systems(scores), _differences(scores),

@@ -10,8 +10,8 @@ from shared.api.openai_forms import GRANULARITIES, RESPONSE_FORMATS
 from shared.api.uploads import FileOfForm
 from shared.checkpoint import Checkpoint
 from shared.errors import UserError
-from shared.hotwords import hotwords_of
 from shared.languages import language_code
+from shared.lexicon import hotwords_of
 from shared.options import Options
 from shared.serving import Serving
 

@@ -17,8 +17,8 @@ from typing import Any, NoReturn
 
 import shared
 from shared.errors import UserError
-from shared.hotwords import read_hotwords
 from shared.languages import language_code
+from shared.lexicon import dictionary_of, read_hotwords
 from shared.options import COMPUTE_TYPES, DEVICES, ENGINES, LOOPBACK, TASKS, Options
 from shared.transcript import FORMATS
 
@@ -112,7 +112,10 @@ class LiveRequest:
 
 @dataclass(frozen=True)
 class ServeRequest:
-    """OpenAI's audio API at this address. max_minutes, max_mb: of a recording, None for any."""
+    """OpenAI's audio API at this address. max_minutes, max_mb: of a recording, None for any.
+
+    dictionary: what `dictionary_of` gives.
+    """
 
     model: Model
     host: str
@@ -120,6 +123,7 @@ class ServeRequest:
     api_key: str | None
     max_minutes: float | None
     max_mb: float
+    dictionary: tuple[str, ...]
 
 
 class Parser(argparse.ArgumentParser):
@@ -187,6 +191,7 @@ def serve_parser() -> Parser:
     parser.add_argument("--max-minutes", type=float, metavar="N", help="longest recording; any by default")
     parser.add_argument("--max-mb", type=float, default=4000.0, metavar="N", help="largest file (4000)")
     how = parser.add_argument_group("how")
+    _add_dictionary(how, os.environ.get("DICTIONARY") or None)
     _add_model(how)
     return parser
 
@@ -229,7 +234,8 @@ def serve_request(arguments: Sequence[str]) -> ServeRequest:
     if given.host not in LOOPBACK and given.api_key is None:
         raise UserError("Everybody on the network could use this server", got=f"--host {given.host} without a key",
                         hint="set --api-key or API_KEY")
-    return ServeRequest(_model(given), given.host, given.port, given.api_key, given.max_minutes, given.max_mb)
+    return ServeRequest(_model(given), given.host, given.port, given.api_key, given.max_minutes, given.max_mb,
+                        dictionary_of(given.dictionary))
 
 
 def _compare_request(given: argparse.Namespace, options: Options, model: Model) -> CompareRequest:
@@ -250,7 +256,14 @@ def _add_what(parser: Parser) -> Any:
     what.add_argument("--initial-prompt", metavar="TEXT", help="names and terms that may occur, spelled as wanted")
     what.add_argument("--hotwords", metavar="WORDS", help="names and terms to lean towards, spelled as wanted: "
                       "parted by commas, or a text file with one a line; takes the engine torch")
+    _add_dictionary(what)
     return what
+
+
+def _add_dictionary(to: Any, default: str | None = None) -> None:
+    to.add_argument("--dictionary", metavar="NAMES", default=default, help="of the words that are spelled right: a "
+                    "language (ru) or a dictionary (ru_RU) that is installed for hunspell, the path of a .dic file, a "
+                    "text file of words, or several with commas; takes the engine torch and a beam of 5")
 
 
 def _add_how(parser: Parser) -> None:
@@ -277,7 +290,8 @@ def _options(given: argparse.Namespace, words: bool, speakers: bool | int = Fals
         language = None if language.strip().lower() in DETECTED else language_code(language)
     options = Options.of(speakers, language=language, task=given.task, words=words, beam_size=given.beam_size,
                          vad_onset=given.vad_onset, initial_prompt=given.initial_prompt,
-                         hotwords=None if given.hotwords is None else read_hotwords(given.hotwords))
+                         hotwords=None if given.hotwords is None else read_hotwords(given.hotwords),
+                         dictionary=given.dictionary)
     options.check()
     return options
 
@@ -289,7 +303,7 @@ def _model(given: argparse.Namespace) -> Model:
         given.model = named(given.model)
         Checkpoint.parse(given.model)
     engine = given.engine
-    if engine == "auto" and getattr(given, "hotwords", None) is not None:
+    if engine == "auto" and any(getattr(given, name, None) is not None for name in ("hotwords", "dictionary")):
         engine = "torch"  # the one that follows them
     return Model(given.model, engine, given.device, given.compute_type)
 

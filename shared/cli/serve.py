@@ -21,6 +21,7 @@ def run(request: ServeRequest) -> int:
     limits = Limits(60 * request.max_minutes if request.max_minutes else None, int(request.max_mb * 1e6))
     served = Serving(base, tuned, engine=request.model.engine, device=request.model.device,
                      compute_type=request.model.compute_type, limits=limits, progress=show_loading)
+    served.follow(request.dictionary)
     served.unload_when_idle(minutes)
     tell(served.line())
     tell(f"Listening on http://{request.host}:{request.port}/v1")

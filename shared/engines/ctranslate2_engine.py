@@ -14,8 +14,7 @@ import ctranslate2
 import numpy as np
 
 from shared.audio.features import log_mel
-from shared.engines.engine import Decoded
-from shared.engines.hotword_trie import HotwordTrie
+from shared.engines.engine import UNBIASED, Bias, Decoded
 from shared.errors import Cancelled, UserError
 from shared.whisper_constants import POSITION_SECONDS
 
@@ -62,9 +61,9 @@ class CTranslate2Engine:
 
     def decode(
         self, states: ctranslate2.StorageView, prompt: Sequence[int], *, beam_size: int, max_tokens: int,
-        no_repeat_ngram: int = 0, hotwords: HotwordTrie | None = None, cancel: threading.Event | None = None,
+        no_repeat_ngram: int = 0, bias: Bias = UNBIASED, cancel: threading.Event | None = None,
     ) -> list[Decoded]:
-        assert hotwords is None, "Transcriber.check refuses them"
+        assert bias == UNBIASED, "Transcriber.check refuses it"
         if cancel is not None and cancel.is_set():
             raise Cancelled
         results = self._model.generate(

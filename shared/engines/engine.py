@@ -16,13 +16,15 @@ import numpy as np
 
 from shared.checkpoint import Form
 from shared.engines.hotword_trie import HotwordTrie
+from shared.engines.spelling import Spelling
 from shared.errors import OtherForm, UserError
 from shared.options import ENGINES
 from shared.system.hardware import has_avx2, has_gpu
 
 # In which a checkpoint's folder must be.
 FORMS: dict[str, Form] = {"torch": "transformers", "ctranslate2": "ctranslate2"}
-BIASED = ("torch",)  # engines that can follow hotwords: CTranslate2 computes a whole text in one call, without a hook
+# Engines that can follow hotwords and a dictionary: CTranslate2 computes a whole text in one call, without a hook.
+BIASED = ("torch",)
 DEFAULT_COMPUTE = {"cpu": "int8", "cuda": "float16"}
 
 
@@ -43,6 +45,22 @@ class Decoded:
     finished: bool
 
 
+@dataclass(frozen=True)
+class Bias:
+    """Which words decoding leans towards, and which it takes for right.
+
+    Attributes:
+        hotwords: entries to lean towards.
+        spelling: what unknown words cost; in a beam alone, for a word is chosen from those beside it.
+    """
+
+    hotwords: HotwordTrie | None = None
+    spelling: Spelling | None = None
+
+
+UNBIASED = Bias()
+
+
 class Engine(Protocol):
     """A checkpoint in memory, on some hardware.
 
@@ -53,7 +71,7 @@ class Engine(Protocol):
         max_positions: windows decoded together times the encoder positions (20 ms each) of the longest.
         encoder_batch: windows encoded together; 1 where more gain nothing and only delay a cancel.
         ragged: whether windows of one batch may differ in length.
-        biases: whether `decode` can follow hotwords.
+        biases: whether `decode` can follow hotwords and a dictionary.
     """
 
     name: str
@@ -120,7 +138,7 @@ class Engine(Protocol):
 
     def decode(
         self, states: Any, prompt: Sequence[int], *, beam_size: int, max_tokens: int, no_repeat_ngram: int = 0,
-        hotwords: HotwordTrie | None = None, cancel: threading.Event | None = None,
+        bias: Bias = UNBIASED, cancel: threading.Event | None = None,
     ) -> list[Decoded]:
         """Decode every window from the same prompt. Timestamp rules apply unless the prompt forbids timestamps.
 
@@ -132,7 +150,7 @@ class Engine(Protocol):
             beam_size: 1 is greedy search.
             max_tokens: to decode at most in one window.
             no_repeat_ngram: forbid any so many tokens twice (0: allow).
-            hotwords: entries to lean towards; only where the engine `biases`.
+            bias: words to lean towards and words that are right; only where the engine `biases`.
             cancel: set from another thread, ends it within a step.
 
         Returns:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from shared.engines.engine import Decoded
 from shared.engines.hotword_trie import HotwordTrie, Node, Progress, Walker
+from shared.engines.spelling import BEGUN, CANDIDATES, Spelled
 from shared.engines.torch_decoding import NEVER, SHRINK_BELOW, Rules, prefill
 from shared.engines.torch_model import Memory, States, WhisperNetwork
 from shared.errors import Cancelled
@@ -29,16 +30,18 @@ MAX_ASIDE = 6  # candidates on the side of one clip, the most promising
 
 @dataclass(frozen=True)
 class _Text:
-    """A beginning of a text. row: of the step's batch, from which it grew. logprob: the model's own."""
+    """A beginning of a text. row: of the step's batch, from which it grew. logprob: the model's own. spelled: what its
+    unknown words cost."""
 
     ids: tuple[int, ...]
     logprob: float
     progress: Progress
     row: int
+    spelled: Spelled = BEGUN
 
     @property
     def score(self) -> float:
-        return self.logprob + self.progress.earned
+        return self.logprob + self.progress.earned - self.spelled.cost
 
     @property
     def hope(self) -> float:
@@ -87,6 +90,7 @@ class HotwordSearch:
                  max_tokens: int, cancel: threading.Event | None) -> None:
         self._network, self._rules, self._trie = network, rules, trie
         self._prompt, self._max_tokens, self._cancel = prompt, max_tokens, cancel
+        self._spelling = rules.spelling
         self._ids = rules.tokens
         self._stamps = rules.tokens.no_timestamps not in prompt
         self._walker = Walker(trie, rules.tokens.end, rules.tokens.first_stamp)
@@ -134,7 +138,7 @@ class HotwordSearch:
         while True:
             if self._cancel is not None and self._cancel.is_set():
                 raise Cancelled
-            step = self._step(self._network.logits(hidden[:, -1]), clips, 1 if width == 1 else 2 * width)
+            step = self._step(self._network.logits(hidden[:, -1]), clips, self._n_best(width))
             row = 0
             for clip in clips:
                 n_rows = len(clip.texts)
@@ -149,6 +153,10 @@ class HotwordSearch:
             self._rearrange(memory, places, clips)
             last = torch.tensor([text.ids[-1] for clip in clips for text in clip.texts], device=self._network.device)
             hidden, _ = self._network.step(last[:, None], memory)
+
+    def _n_best(self, width: int) -> int:
+        """How many of each text's next tokens are looked at."""
+        return 1 if width == 1 else (2 if self._spelling is None else CANDIDATES) * width
 
     def _step(self, logits: Tensor, clips: Sequence[_Clip], n_best: int) -> _Step:
         texts = [text for clip in clips for text in clip.texts]
@@ -191,6 +199,8 @@ class HotwordSearch:
         found = sorted(((total, row, token) for row in rows
                         for total, token in zip(step.best[row], step.tokens[row], strict=True) if total > NEVER),
                        reverse=True, key=lambda one: one[0])
+        if self._spelling is not None:
+            found = self._spelled(found[: self._n_best(width)], texts, rows[0])
         live: list[_Text] = []
         taken = set()
         for _, row, token in found[: 1 if width == 1 else 2 * width]:
@@ -206,6 +216,14 @@ class HotwordSearch:
             live = [text for text in live if text.progress.earned and text.hope > best]
         clip.aside = self._on_the_side(texts, rows, len(clip.live), step, best, taken)
         clip.live = live
+
+    def _spelled(self, found: Sequence[tuple[float, int, int]], texts: Sequence[_Text], first: int
+                 ) -> list[tuple[float, int, int]]:
+        """(total, row, token) by the totals once a word that ends there has been paid for. first: the clip's row."""
+        assert self._spelling is not None
+        paid = [(total - self._spelling.after(text.spelled, token).cost + text.spelled.cost, row, token)
+                for total, row, token in found for text in [texts[row - first]]]
+        return sorted(paid, reverse=True, key=lambda one: one[0])
 
     def _on_the_side(self, texts: Sequence[_Text], rows: range, n_live: int, step: _Step, best: float,
                      taken: set[tuple[int, int]]) -> list[_Text]:
@@ -238,7 +256,8 @@ class HotwordSearch:
     def _grown(self, text: _Text, row: int, token: int, step: _Step) -> _Text:
         logprob = text.logprob + step.logprobs[row, token].item()
         ids = text.ids if token == self._ids.end else (*text.ids, token)
-        return _Text(ids, logprob, self._walker.after(text.progress, token), row)
+        spelled = text.spelled if self._spelling is None else self._spelling.after(text.spelled, token)
+        return _Text(ids, logprob, self._walker.after(text.progress, token), row, spelled)
 
     def _rearrange(self, memory: Memory, places: dict[int, int], clips: Sequence[_Clip]) -> None:
         """The memory for the next step: a row for each text. Clips that are done leave it once they are many.

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from shared.checkpoint.tokenizer import Tokens
 from shared.engines.engine import Decoded
+from shared.engines.spelling import BEGUN, CANDIDATES, Spelled, Spelling
 from shared.engines.torch_model import Memory, States, WhisperNetwork
 from shared.errors import Cancelled
 from shared.whisper_constants import MAX_FIRST_STAMP
@@ -26,12 +27,13 @@ NEVER = -torch.inf
 
 @dataclass(frozen=True)
 class Rules:
-    """Which tokens may not come. never, never_first: token ids."""
+    """Which tokens may not come, and what unknown words cost. never, never_first: token ids."""
 
     tokens: Tokens
     never: Tensor
     never_first: Tensor
     no_repeat_ngram: int = 0
+    spelling: Spelling | None = None
 
     def apply(self, logits: Tensor, ids_so_far: Sequence[Sequence[int]], stamps: bool) -> None:
         """Set what is forbidden to -inf, in place. logits: (batch, n_vocabulary). ids_so_far: of each row."""
@@ -133,12 +135,23 @@ def prefill(network: WhisperNetwork, states: States, prompt: Sequence[int], toke
 
 @dataclass(frozen=True)
 class _Beam:
-    ids_so_far: tuple[int, ...]
-    logprob: float
+    """A beginning of a text. logprob: the model's own. spelled: what its unknown words cost."""
+
+    ids_so_far: tuple[int, ...] = ()
+    logprob: float = 0.0
+    spelled: Spelled = BEGUN
+
+    @property
+    def total(self) -> float:
+        return self.logprob - self.spelled.cost
 
     @property
     def score(self) -> float:
-        """Mean log-probability: without it short answers win."""
+        """Mean over tokens: without it short answers win."""
+        return self.total / (len(self.ids_so_far) + 1)
+
+    @property
+    def mean_logprob(self) -> float:
         return self.logprob / (len(self.ids_so_far) + 1)
 
 
@@ -158,21 +171,18 @@ def _beam_one(network: WhisperNetwork, states: States, prompt: Sequence[int], ru
               beam_size: int, cancel: threading.Event | None) -> Decoded:
     tokens, stamps = rules.tokens, rules.tokens.no_timestamps not in prompt
     hidden, memory, no_speech = prefill(network, states, prompt, tokens, max_tokens)
-    beams, ended = [_Beam((), 0.0)], []
+    beams, ended = [_Beam()], []
     for n in range(max_tokens + 1):
         if cancel is not None and cancel.is_set():
             raise Cancelled
         logits = network.logits(hidden[:, -1])
         rules.apply(logits, [one.ids_so_far for one in beams], stamps)
-        totals = logits.log_softmax(-1) + torch.tensor([one.logprob for one in beams], device=network.device)[:, None]
-        best, places = totals.flatten().topk(2 * beam_size)
         chosen: list[tuple[int, _Beam]] = []
-        for logprob, place in zip(best.tolist(), places.tolist(), strict=True):
-            parent, token = divmod(place, totals.shape[1])
+        for parent, token, grown in _grown(beams, logits.log_softmax(-1), rules, beam_size):
             if token == tokens.end:
-                ended.append(_Beam(beams[parent].ids_so_far, logprob))
-            elif len(chosen) < beam_size and logprob > NEVER:
-                chosen.append((parent, _Beam((*beams[parent].ids_so_far, token), logprob)))
+                ended.append(grown)
+            elif len(chosen) < beam_size and grown.logprob > NEVER:
+                chosen.append((parent, grown))
         # A beam still open is judged by its mean so far as well, once it may grow no more.
         if len(ended) >= beam_size or not chosen or n == max_tokens:
             break
@@ -181,4 +191,24 @@ def _beam_one(network: WhisperNetwork, states: States, prompt: Sequence[int], ru
         last = torch.tensor([one.ids_so_far[-1] for one in beams], device=network.device)[:, None]
         hidden, _ = network.step(last, memory)
     winner = max(ended or beams, key=lambda one: one.score)
-    return Decoded(winner.ids_so_far[:max_tokens], winner.score, no_speech[0], finished=bool(ended))
+    return Decoded(winner.ids_so_far[:max_tokens], winner.mean_logprob, no_speech[0], finished=bool(ended))
+
+
+def _grown(beams: Sequence[_Beam], logprobs: Tensor, rules: Rules, beam_size: int) -> list[tuple[int, int, _Beam]]:
+    """The best texts one token on, twice as many as the beam holds: which beam each grew from, its token, itself.
+
+    logprobs: (n_beams, n_vocabulary), of the next token.
+    """
+    spelling, end = rules.spelling, rules.tokens.end
+    totals = logprobs + torch.tensor([one.total for one in beams], device=logprobs.device)[:, None]
+    best, places = totals.flatten().topk((2 if spelling is None else CANDIDATES) * beam_size)
+    found = []
+    for total, place in zip(best.tolist(), places.tolist(), strict=True):
+        parent, token = divmod(place, totals.shape[1])
+        before = beams[parent]
+        ids = before.ids_so_far if token == end else (*before.ids_so_far, token)
+        spelled = before.spelled if spelling is None or total == NEVER else spelling.after(before.spelled, token)
+        found.append((parent, token, _Beam(ids, total + before.spelled.cost, spelled)))
+    if spelling is not None:
+        found.sort(key=lambda one: -one[2].total)
+    return found[: 2 * beam_size]

@@ -10,6 +10,7 @@ import os
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,10 @@ from shared.checkpoint.tokenizer import tokens_of
 from shared.engines import torch_features
 from shared.engines.cuda_decoding import StaticDecoder
 from shared.engines.dtw import token_path
-from shared.engines.engine import Decoded
+from shared.engines.engine import UNBIASED, Bias, Decoded
 from shared.engines.hotword_search import HotwordSearch
-from shared.engines.hotword_trie import HotwordTrie
 from shared.engines.packed_encoder import encode_packed
+from shared.engines.spelling import Spelling
 from shared.engines.torch_decoding import Rules, beam, greedy
 from shared.engines.torch_model import States, WhisperNetwork
 from shared.errors import UserError
@@ -97,13 +98,13 @@ class TorchEngine:
     @torch.inference_mode()
     def decode(
         self, states: States, prompt: Sequence[int], *, beam_size: int, max_tokens: int, no_repeat_ngram: int = 0,
-        hotwords: HotwordTrie | None = None, cancel: threading.Event | None = None,
+        bias: Bias = UNBIASED, cancel: threading.Event | None = None,
     ) -> list[Decoded]:
-        rules = self._rules(no_repeat_ngram)
-        if hotwords is not None:
+        rules = self._rules(no_repeat_ngram, bias.spelling)
+        if bias.hotwords is not None:
             plain = self.decode(states, prompt, beam_size=beam_size, max_tokens=max_tokens,
-                                no_repeat_ngram=no_repeat_ngram, cancel=cancel)
-            search = HotwordSearch(self._network, rules, hotwords, prompt, max_tokens, cancel)
+                                no_repeat_ngram=no_repeat_ngram, bias=replace(bias, hotwords=None), cancel=cancel)
+            search = HotwordSearch(self._network, rules, bias.hotwords, prompt, max_tokens, cancel)
             return search.run(states, beam_size, plain)
         if beam_size == 1:
             static = None if no_repeat_ngram else self._static_decoder()
@@ -126,14 +127,14 @@ class TorchEngine:
                 warnings.warn(f"The GPU's own kernels cannot be built, so decoding is slower: {error}", stacklevel=2)
         return self._static
 
-    def _rules(self, no_repeat_ngram: int) -> Rules:
+    def _rules(self, no_repeat_ngram: int, spelling: Spelling | None = None) -> Rules:
         """Suppressed tokens as the checkpoint's generation config states them."""
         ids = self._ids
         never = {*(self._generation.get("suppress_tokens") or ids.non_speech), *range(ids.start, ids.first_stamp)}
         at_first = self._generation.get("begin_suppress_tokens") or [*ids.encode(" "), ids.end]
         device = self._network.device
         return Rules(ids, torch.tensor(sorted(never), device=device), torch.tensor(at_first, device=device),
-                     no_repeat_ngram)
+                     no_repeat_ngram, spelling)
 
     @torch.inference_mode()
     def align(

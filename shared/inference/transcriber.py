@@ -27,7 +27,8 @@ from shared.inference.language_detection import LanguageDetector, Spoken
 from shared.inference.many import in_groups, transcribe_as_one
 from shared.inference.spoken_languages import Languages
 from shared.inference.window_decoder import WindowDecoder
-from shared.languages import language_code, language_name
+from shared.languages import NO_SPACES, language_code, language_name
+from shared.lexicon import languages_of
 from shared.options import Choices, Options
 from shared.transcript import Segment, Transcript
 
@@ -154,6 +155,8 @@ class Transcriber:
             vad_onset: speech threshold, above 0 and below 1; lower finds quieter speech.
             initial_prompt: names and terms that may occur, spelled as wanted.
             hotwords: words and phrases that decoding leans towards: a list, or a text with commas between them.
+            dictionary: of the words that are spelled right: a language, a dictionary of hunspell's or a text file, or
+                several; with it the beam is at least 5 wide.
             progress: called with (windows done, of how many; None while a stream's length is unknown).
             cancel: set from another thread; ends ffmpeg at once and decoding within a step.
 
@@ -256,7 +259,8 @@ class Transcriber:
             options: the language is a code.
 
         Raises:
-            UserError: a value is out of range, or it has no such language or task, or its engine follows no hotwords.
+            UserError: a value is out of range, or it has no such language or task, its engine follows neither
+                hotwords nor a dictionary, or no dictionary is of the language.
         """
         options.check()
         if not self.tokens.is_multilingual and options.task == "translate":
@@ -265,12 +269,26 @@ class Transcriber:
         if options.hotwords and self.plan.name not in BIASED:
             raise UserError("This engine cannot follow hotwords", got=self.plan.name, limit=", ".join(BIASED),
                             hint="choose the engine torch, or name them in the initial prompt")
+        if options.dictionary:
+            self._check_dictionary(options)
         known = self.known_languages
         if options.language is not None and options.language not in known:
             name = language_name(options.language)
             raise UserError("This checkpoint does not know the language", got=name,
                             limit=", ".join(known) if len(known) < 10 else f"{len(known)} languages",
                             hint="choose another, or let it be detected")
+
+    def _check_dictionary(self, options: Options) -> None:
+        if self.plan.name not in BIASED:
+            raise UserError("This engine cannot follow a dictionary", got=self.plan.name, limit=", ".join(BIASED),
+                            hint="choose the engine torch, or leave the dictionary out")
+        language, languages = options.text_language, languages_of(options.dictionary)
+        if language in NO_SPACES:
+            raise UserError("A dictionary is of no use where no spaces part the words", got=language_name(language),
+                            hint="leave it out")
+        if language is not None and languages and language not in languages:
+            raise UserError("No dictionary of this language was named", got=language_name(language),
+                            limit=", ".join(map(language_name, sorted(languages))), hint="name one, or leave it out")
 
     def windows(self, source: AudioSource, options: Options) -> Iterator[Window]:
         """The speech of a source, packed as this checkpoint reads it best.

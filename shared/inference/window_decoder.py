@@ -19,8 +19,9 @@ from shared.audio.features import frames_for, pad_or_trim
 from shared.audio.windows import Window
 from shared.checkpoint import Facts
 from shared.checkpoint.tokenizer import Piece, Tokens
-from shared.engines import Decoded, Engine
+from shared.engines import Bias, Decoded, Engine
 from shared.engines.hotword_trie import HotwordTrie, trie_of
+from shared.engines.spelling import Spelling, known_words, spelling_of
 from shared.errors import Cancelled
 from shared.inference import quality
 from shared.inference.batches import Batches, Found, Job
@@ -29,7 +30,9 @@ from shared.inference.segments import needs_words, on_audio, rest_of
 from shared.inference.together import Together
 from shared.inference.word_times import Row, align_words
 from shared.languages import NO_SPACES
-from shared.options import Options
+from shared.lexicon import dictionary_for
+from shared.lexicon.dictionary import Known
+from shared.options import DICTIONARY_BEAM, Options
 from shared.transcript import Segment, Word
 from shared.whisper_constants import DECODER_POSITIONS, MAX_NEW_TOKENS, WINDOW_SECONDS
 
@@ -105,23 +108,38 @@ class WindowDecoder:
 
     def decode(self, states: Any, prompt: Sequence[int], seconds: float, cancel: threading.Event | None = None,
                **how: Any) -> list[Decoded]:
-        """seconds: the longest clip's. how: beam_size, no_repeat_ngram, hotwords."""
+        """seconds: the longest clip's. how: beam_size, no_repeat_ngram, bias."""
         max_tokens = min(MAX_NEW_TOKENS, DECODER_POSITIONS - len(prompt), int(16 + TOKENS_PER_SECOND * seconds))
         with self._lock:
             return self.engine.decode(states, prompt, max_tokens=max_tokens, cancel=cancel, **how)
 
-    def hotwords(self, options: Options) -> HotwordTrie | None:
-        """The words that decoding leans towards, in this vocabulary."""
-        if not options.hotwords:
-            return None
-        language = "en" if options.task == "translate" else options.language
-        return trie_of(self.tokens, options.hotwords, language not in NO_SPACES)
+    def bias(self, options: Options) -> Bias:
+        """The words that decoding leans towards and those it takes for right, in this vocabulary."""
+        language = options.text_language
+        hotwords: HotwordTrie | None = None
+        spelling: Spelling | None = None
+        if options.hotwords:
+            hotwords = trie_of(self.tokens, options.hotwords, language not in NO_SPACES)
+        if options.dictionary and language is not None and language not in NO_SPACES:
+            dictionary = dictionary_for(options.dictionary, language)
+            if dictionary is not None:
+                spelling = spelling_of(self.tokens, Known(dictionary, known_words(options.hotwords)))
+        return Bias(hotwords, spelling)
+
+    def search(self, options: Options) -> dict[str, Any]:
+        """How a window is searched at first: what `decode` takes.
+
+        A word that is spelled right is chosen from texts beside each other, so there must be some.
+        """
+        bias = self.bias(options)
+        return {"beam_size": options.beam_size if bias.spelling is None else max(options.beam_size, DICTIONARY_BEAM),
+                "bias": bias}
 
     def align(self, row: Row, pieces: Sequence[Sequence[int]], window: Window, options: Options) -> list[list[Word]]:
         """Words of each piece of a row's text tokens; empty where the alignment fails."""
         with self._lock:
             return align_words(self.engine, self.tokens, row, pieces, window.duration,
-                               options.language if options.task == "transcribe" else "en", window.samples)
+                               options.text_language, window.samples)
 
     def decode_batch(self, batch: Sequence[Job], options: Options, cancel: threading.Event | None) -> list[Found]:
         """Segments of each job of one language, and what the model left unread of its window."""
@@ -131,7 +149,7 @@ class WindowDecoder:
         prompt = self.tokens.prompt(options.language, options.task, timestamps=self.facts.timestamps,
                                     initial_prompt=options.initial_prompt)
         results = self.decode(states, prompt, max(window.duration for window in windows), cancel,
-                              beam_size=options.beam_size, hotwords=self.hotwords(options))
+                              **self.search(options))
         self.n_windows += len(batch)
         found = []
         for index, (job, decoded) in enumerate(zip(batch, results, strict=True)):
@@ -170,12 +188,12 @@ class WindowDecoder:
         ways, tries = list(RETRIES), [(decoded, self.tokens.text(decoded.tokens))]
         if self.context.is_cropped(window.duration):  # all it may have missed is context, so first the full 30 s
             states, tries = self.encode([window], cancel, full=True), []
-            ways.insert(0, {"beam_size": options.beam_size})
+            ways.insert(0, {"beam_size": self.search(options)["beam_size"]})
         else:
             states = self.engine.row(row.states, row.index)
-        row, hotwords = Row(states, 0, row.prompt), self.hotwords(options)
+        row, bias = Row(states, 0, row.prompt), self.bias(options)
         for how in ways:
-            decoded = self.decode(states, row.prompt, window.duration, cancel, hotwords=hotwords, **how)[0]
+            decoded = self.decode(states, row.prompt, window.duration, cancel, bias=bias, **how)[0]
             text = self.tokens.text(decoded.tokens)
             tries.append((decoded, text))
             if not quality.looks_wrong(decoded, text):

@@ -56,8 +56,7 @@ class PartialDecoder:
         states = decoder.encode([window], room=ROOM_SECONDS)
         prompt = tokens.prompt(options.language, options.task, timestamps=False, initial_prompt=options.initial_prompt)
         fill = window.duration if new is None else min(window.duration, self._n_tokens / TOKENS_PER_SECOND + new)
-        decoded = decoder.decode(states, prompt, fill, beam_size=options.beam_size,
-                                 hotwords=decoder.hotwords(options))[0]
+        decoded = decoder.decode(states, prompt, fill, **decoder.search(options))[0]
         text = tokens.text(decoded.tokens)
         words: list[Word] | None = []
         if quality.looks_wrong(decoded, text):

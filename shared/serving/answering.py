@@ -18,6 +18,7 @@ from shared.engines import BIASED
 from shared.errors import UserError
 from shared.inference import Heard, OnText, Progress, Transcriber, transcribe_as_one
 from shared.languages import language_name
+from shared.lexicon import languages_of
 from shared.options import Options
 from shared.serving.choice import chooser, refusal, task_refusal, tuned_for
 from shared.serving.pair import Pair
@@ -74,7 +75,7 @@ class Serving(Pair):
             return self.transcribe_with(self.named(request.checkpoint, request.account), request, progress=progress,
                                         on_text=on_text, cancel=cancel)
         begun = time.monotonic()
-        request, remark = self._with_engine(request)
+        request, remark = self._as_served(request)
         request = replace(request, source=with_header(request.source))
         chosen = self._chosen(request)
         spoken: dict[str, None] = {}
@@ -105,7 +106,7 @@ class Serving(Pair):
         if ON_ZERO_GPU or len(requests) == 1:  # there a process of its own decodes one recording
             yield from map(self._answer_or_error, requests)
             return
-        request, remark = self._with_engine(requests[0])
+        request, remark = self._as_served(requests[0])
         if request.checkpoint is not None:
             checkpoint = self.named(request.checkpoint, request.account)
             chosen = _Chosen(self.transcriber(checkpoint, request.engine, request.account))
@@ -123,12 +124,21 @@ class Serving(Pair):
         except UserError as error:
             return error
 
+    def _as_served(self, request: Request) -> tuple[Request, str | None]:
+        """With the server's dictionary, where a request has none and it can be followed; and as `_with_engine`."""
+        options = request.options
+        if self.dictionary and not options.dictionary and request.engine in ("auto", *BIASED) \
+                and (options.text_language is None or options.text_language in languages_of(self.dictionary)):
+            request = replace(request, options=replace(options, dictionary=self.dictionary))
+        return self._with_engine(request)
+
     def _with_engine(self, request: Request) -> tuple[Request, str | None]:
-        """A request with hotwords goes to an engine that can follow them, which is said where the rule is another."""
+        """Where decoding must be led, by an engine that can be, which is said where the rule is another."""
         rule = self.base.plan.name
-        if not request.options.hotwords or request.engine != "auto" or self._engine != "auto" or rule in BIASED:
+        if not request.options.needs_hook or request.engine != "auto" or self._engine != "auto" or rule in BIASED:
             return request, None
-        return replace(request, engine=BIASED[0]), f"Only the engine {BIASED[0]} follows hotwords, so it answered."
+        what = "hotwords" if request.options.hotwords else "a dictionary"
+        return replace(request, engine=BIASED[0]), f"Only the engine {BIASED[0]} follows {what}, so it answered."
 
     def _chosen(self, request: Request) -> _Chosen:
         """Who answers a request that names no checkpoint."""
@@ -177,7 +187,7 @@ class Serving(Pair):
             progress, on_text, cancel: as in `transcribe`.
 
         Returns:
-            The transcript; a notice only where hotwords ask for another engine.
+            The transcript; a notice only where hotwords or a dictionary ask for another engine.
 
         Raises:
             UserError: as `transcribe`, and if the checkpoint may not be used here.

@@ -10,8 +10,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from shared.checkpoint import BASE, FINE_TUNED, Account, Checkpoint, Download
+from shared.engines import BIASED
 from shared.errors import UserError
 from shared.inference import Transcriber
 from shared.options import Options
@@ -45,6 +47,7 @@ class Pair:
         Raises:
             UserError: the base checkpoint cannot be had. Without the fine-tuned one `problem` says why.
         """
+        self.dictionary: tuple[str, ...] = ()
         self.limits = limits or Limits()
         self._engine, self._device, self._compute_type, self._progress = engine, device, compute_type, progress
         self._loaded = LOADED
@@ -59,6 +62,20 @@ class Pair:
             self.problem = not_available(fine_tuned, error)
         if self.loads_at_once or ON_ZERO_GPU:  # which forks what is in memory
             self.load()
+
+    def follow(self, dictionary: tuple[str, ...]) -> None:
+        """Take the words that are spelled right from here, for requests that name none; comparisons go without.
+
+        Args:
+            dictionary: what `dictionary_of` gives.
+
+        Raises:
+            UserError: the pair's engine follows none.
+        """
+        if dictionary and self.base.plan.name not in BIASED:
+            raise UserError("This engine cannot follow a dictionary", got=self.base.plan.name, limit=", ".join(BIASED),
+                            hint="choose the engine torch, or leave the dictionary out")
+        self.dictionary = dictionary
 
     def load(self) -> None:
         """Bring the weights of both into memory.
@@ -191,7 +208,9 @@ class Pair:
     def line(self) -> str:
         """Which checkpoints are in use and where they came from, in one line."""
         tuned = self.fine_tuned.checkpoint.describe() if self.fine_tuned else "not available"
-        return f"Fine-tuned: {tuned} · Base: {self.base.checkpoint.describe()} · Engine: {describe_engine(self.base)}"
+        words = ", ".join(Path(path).stem for path in self.dictionary)
+        return (f"Fine-tuned: {tuned} · Base: {self.base.checkpoint.describe()} · Engine: {describe_engine(self.base)}"
+                f"{' · Dictionary: ' + words if words else ''}")
 
     @property
     def known_languages(self) -> tuple[str, ...]:

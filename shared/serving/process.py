@@ -8,7 +8,9 @@ import threading
 from collections.abc import Callable
 
 from shared.checkpoint import configured
+from shared.engines import BIASED
 from shared.errors import UserError
+from shared.lexicon import dictionary_of
 from shared.serving.answering import Serving, ServingInBackground
 from shared.serving.request import Limits
 
@@ -17,7 +19,7 @@ _serving_lock = threading.Lock()
 
 
 def serving(limits: Limits, progress: Callable[[float, str], None] | None = None) -> Serving:
-    """The process's Serving, from BASE and FINE_TUNED (`checkpoint.configured`), made on the first call.
+    """The process's Serving, from BASE and FINE_TUNED (`checkpoint.configured`) and DICTIONARY, made on the first call.
 
     Its weights come into memory later: see `ServingInBackground`.
 
@@ -29,12 +31,16 @@ def serving(limits: Limits, progress: Callable[[float, str], None] | None = None
         The same object at every call.
 
     Raises:
-        UserError: the base checkpoint cannot be had.
+        UserError: the base checkpoint cannot be had, or DICTIONARY names none.
     """
     global _serving
     with _serving_lock:
         if _serving is None:
-            _serving = ServingInBackground(*configured(), limits=limits, progress=progress)
+            dictionary = dictionary_of(os.environ.get("DICTIONARY") or None)
+            made = ServingInBackground(*configured(), engine=BIASED[0] if dictionary else "auto", limits=limits,
+                                       progress=progress)
+            made.follow(dictionary)
+            _serving = made
         return _serving
 
 

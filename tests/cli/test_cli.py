@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from command import transcribe, transcribe_here
+from dictionaries import dictionary_of_clips
 from paths import ROOT
 from speech import clips
 
@@ -50,6 +51,21 @@ def test_hotwords_come_from_a_list_or_a_file(tmp_path):
         assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
     done = transcribe_here(clip.path, "--hotwords", "Gandalf", "--engine", "ctranslate2", cwd=tmp_path)
     assert done.returncode != 0 and "choose the engine torch" in done.stderr
+
+
+def test_a_dictionary_is_named_by_language_or_by_its_file(tmp_path, monkeypatch):
+    """Beside them one that is not there, told before anything is loaded."""
+    (clip,) = clips("es")
+    path = dictionary_of_clips(tmp_path, "es_XX", "es")
+    monkeypatch.setenv("DICPATH", str(tmp_path))
+    for given in ("es", path):
+        done = transcribe_here(clip.path, "--language", "es", "--quiet", "--dictionary", given, cwd=tmp_path)
+        assert word_errors(clip.text, done.stdout, "es").errors == 0, done.stderr
+    for more, message in ((("--dictionary", "xx"), "No dictionary of that name"), (("--dictionary", ""), "is named"),
+                          (("--dictionary", "es", "--engine", "ctranslate2"), "choose the engine torch"),
+                          (("--dictionary", "es", "--language", "it"), "No dictionary of this language")):
+        done = transcribe_here(clip.path, *more, cwd=tmp_path)
+        assert done.returncode != 0 and message in done.stderr
 
 
 @pytest.fixture(scope="module")

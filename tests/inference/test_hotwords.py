@@ -14,10 +14,11 @@ from shared.audio.features import log_mel, pad_or_trim
 from shared.audio.windows import Window
 from shared.checkpoint.embedded import embedded_base_transformers
 from shared.checkpoint.tokenizer import tokens_of
+from shared.engines import Bias
 from shared.engines.hotword_trie import Bonus, HotwordTrie, Progress, Walker
 from shared.engines.torch_engine import TorchEngine
 from shared.errors import Cancelled, UserError
-from shared.hotwords import MAX_ENTRIES, MAX_LETTERS, hotwords_of, read_hotwords
+from shared.lexicon import MAX_ENTRIES, MAX_LETTERS, hotwords_of, read_hotwords
 from shared.options import Options
 from shared.serving import Request, ServingInBackground
 
@@ -119,7 +120,7 @@ PROMPTS = {timestamps: TOKENS.prompt("en", "transcribe", timestamps=timestamps) 
 def test_a_list_of_words_that_do_not_occur_changes_nothing(engine, states, beam_size, timestamps):
     states = states if beam_size == 1 else engine.row(states, 0)
     how = {"prompt": PROMPTS[timestamps], "beam_size": beam_size, "max_tokens": 30}
-    plain, led = engine.decode(states, **how), engine.decode(states, hotwords=HotwordTrie(TOKENS, ABSENT), **how)
+    plain, led = engine.decode(states, **how), engine.decode(states, bias=Bias(HotwordTrie(TOKENS, ABSENT)), **how)
     assert [row.tokens for row in led] == [row.tokens for row in plain]
     for one, other in zip(plain, led, strict=True):
         assert other.avg_logprob == pytest.approx(one.avg_logprob, abs=1e-4) and other.finished == one.finished
@@ -133,7 +134,7 @@ def test_a_word_that_the_model_gets_wrong_is_found(engine, states, beam_size):
     states = states if beam_size == 1 else engine.row(states, 0)
     trie = HotwordTrie(TOKENS, [*ABSENT, "ill-disposed"])
     plain = engine.decode(states, prompt, beam_size=beam_size, max_tokens=30)
-    led = engine.decode(states, prompt, beam_size=beam_size, max_tokens=30, hotwords=trie)
+    led = engine.decode(states, prompt, beam_size=beam_size, max_tokens=30, bias=Bias(trie))
     texts = [(TOKENS.text(a.tokens), TOKENS.text(b.tokens)) for a, b in zip(plain, led, strict=True)]
     assert "ill-disposed" not in texts[0][0] and "not an ill-disposed young man" in texts[0][1]
     assert [plain for plain, _ in texts[1:]] == [found for _, found in texts[1:]]
@@ -156,7 +157,7 @@ def mean_logprob(engine: TorchEngine, states, prompt, tokens) -> float:
 def test_a_mark_that_is_never_written_is_written_in_an_entry(engine, states):
     """The token "/" is among those that Whisper is kept from writing."""
     found = engine.decode(engine.row(states, 1), PROMPTS[False], beam_size=1, max_tokens=40,
-                          hotwords=HotwordTrie(TOKENS, ["rather/cold"], bonus=Bonus(entry=60.0)))[0]
+                          bias=Bias(HotwordTrie(TOKENS, ["rather/cold"], bonus=Bonus(entry=60.0))))[0]
     assert "rather/cold" in TOKENS.text(found.tokens)
 
 
@@ -164,7 +165,7 @@ def test_decoding_ends_when_it_is_cancelled(engine, states):
     cancel = threading.Event()
     cancel.set()
     with pytest.raises(Cancelled):
-        engine.decode(states, PROMPTS[False], beam_size=1, max_tokens=40, hotwords=HotwordTrie(TOKENS, ABSENT),
+        engine.decode(states, PROMPTS[False], beam_size=1, max_tokens=40, bias=Bias(HotwordTrie(TOKENS, ABSENT)),
                       cancel=cancel)
 
 

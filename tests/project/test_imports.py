@@ -49,7 +49,7 @@ def test_the_spaces_folder_shadows_nothing():
 
 
 LEVELS = {
-    **dict.fromkeys(("charts", "errors", "hotwords", "languages", "options", "system", "tables", "transcript",
+    **dict.fromkeys(("charts", "errors", "languages", "lexicon", "options", "system", "tables", "transcript",
                      "units", "wer", "whisper_constants"), 0),
     **dict.fromkeys(("audio", "checkpoint"), 1),
     **dict.fromkeys(("engines", "diarization", "testset", "link"), 2),
@@ -59,8 +59,8 @@ LEVELS = {
     **dict.fromkeys(("cli", "ui"), 6),
 }
 WITHIN = {  # the order within the lowest level
-    ("wer", "languages"), ("transcript", "units"), ("options", "hotwords"),
-    *((name, "errors") for name in ("hotwords", "languages", "options", "system", "tables", "units")),
+    ("wer", "languages"), ("transcript", "units"), ("options", "lexicon"), ("lexicon", "languages"),
+    *((name, "errors") for name in ("languages", "lexicon", "options", "system", "tables", "units")),
 }
 
 

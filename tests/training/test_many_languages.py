@@ -115,6 +115,24 @@ def test_a_language_of_which_hardly_a_clip_is_left_is_not_trained(recipe, monkey
     assert not (recipe.parent / "runs/two/it").exists()
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_several_runs_of_a_language_become_one(recipe, monkeypatch):
+    """Each with its own seed; the mixture has the language's name, is scored, and is not made twice."""
+    monkeypatch.chdir(recipe.parent)
+    two = load(recipe.name, ["languages=[it]", "unseen={}", "runs=2"])
+    (found,) = work(two, lambda line: None)
+    assert found.done, found.problem
+    runs = {name: json.loads((two.folder / name / "run.json").read_text()) for name in ("it-1", "it-2", "it")}
+    assert [part["name"] for part in runs["it"]["parts"]] == ["it-1", "it-2"]
+    assert [runs[name]["config"]["seed"] for name in ("it-1", "it-2")] == [1, 2]
+    assert {"training", "mixture", "evaluation"} <= set(found.seconds)
+    assert "| Italian (it) |" in (two.folder / "table.md").read_text()
+    said: list[str] = []
+    work(two, said.append)
+    assert said == ["it: done already"]
+
+
 def test_a_data_set_that_is_gone_is_named(tmp_path):
     with pytest.raises(UserError, match=r"data set is gone.*nowhere"):
         splits(str(tmp_path / "nowhere"))
@@ -128,6 +146,10 @@ def test_the_recipe_that_is_shipped_is_legal(monkeypatch):
     assert (few.max_steps, some.max_steps, many.max_steps) == (recipe.min_steps, 150, recipe.max_steps)
     assert few.eval_steps == 15 and recipe.run("da", 10).data[0].path == "data/tuxpaint-da"
     assert [one.language for one in outcomes(recipe)] == list(recipe.languages)
+    assert recipe.parts("da") == ("da",) and recipe.run("da", 400).seed == 1
+    three = load(SHIPPED, ["runs=3"])
+    assert three.parts("da") == ("da-1", "da-2", "da-3")
+    assert [(one.name, one.seed) for one in (three.run("da", 400, n) for n in (0, 2))] == [("da-1", 1), ("da-3", 3)]
 
 
 @pytest.mark.parametrize(("option", "match"), [
@@ -137,6 +159,7 @@ def test_the_recipe_that_is_shipped_is_legal(monkeypatch):
     ("languages=[sv]", "not packaged in this language.*sv"),
     ("passes=0", "number of steps"),
     ("min_steps=500", "min_steps 500"),
+    ("runs=0", "how many runs become one.*0.*1 to 10"), ("runs=11", "how many runs become one"),
     ("data=nowhere.yaml", "no such config.*nowhere"),
     ("unseen.es=nowhere.yaml", "no such config.*nowhere"),
     ("data_options=['sources.0.language={language}']", "Two languages would write one data set"),

@@ -52,7 +52,7 @@ def outcomes(recipe: Recipe) -> list[Outcome]:
 def _settings(recipe: Recipe, language: str) -> dict[str, Any]:
     """What of the recipe a language's scores depend on."""
     parts = plain(recipe)
-    kept = ("data", "passes", "min_steps", "max_steps", "training", "evaluation")
+    kept = ("data", "passes", "min_steps", "max_steps", "runs", "training", "evaluation")
     return {key: parts[key] for key in kept} | {"data_options": list(recipe.options(language)),
                                                 "unseen": recipe.unseen.get(language)}
 

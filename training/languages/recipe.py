@@ -17,6 +17,7 @@ from training import config as settings
 from training.config import Config
 
 OWN = ("name", "out", "data", "language")  # keys of a run that follow from the language
+MAX_RUNS = 10  # of one language: what a mixture gains levels off before
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Recipe:
         passes: how often training uses each clip; the steps follow from it and from the number of clips.
         min_steps: the fewest steps, however few clips there are.
         max_steps: the most steps, however many there are.
+        runs: how many runs, which differ in their seed, become one checkpoint (`training.soup`); 1 is served as it is.
         training: a config of training.finetune without name, out, data, language and number of steps.
         evaluation: key=value options of training.evaluation.
         unseen: by language, the path of a config of feature_pipeline with speech of voices that are not in `data`.
@@ -44,6 +46,7 @@ class Recipe:
     passes: float = 6.0
     min_steps: int = 40
     max_steps: int = 400
+    runs: int = 1
     training: dict[str, Any] = field(default_factory=dict)
     evaluation: Many[str] = ()
     unseen: dict[Language, str] = field(default_factory=dict)
@@ -80,12 +83,24 @@ class Recipe:
         """
         return features.load(self.data, self.options(language))
 
-    def run(self, language: str, n_clips: int) -> Config:
-        """The config of a language's run.
+    def parts(self, language: str) -> tuple[str, ...]:
+        """The names of a language's runs; where there is only one it is the language's own.
+
+        Args:
+            language: ISO 639-1 code.
+
+        Returns:
+            Names of folders under `folder`.
+        """
+        return (language,) if self.runs == 1 else tuple(f"{language}-{n}" for n in range(1, self.runs + 1))
+
+    def run(self, language: str, n_clips: int, n: int = 0) -> Config:
+        """The config of one of a language's runs.
 
         Args:
             language: ISO 639-1 code.
             n_clips: of the data set's train split; the number of steps follows from it.
+            n: which of `parts` it is; the seed follows from it.
 
         Returns:
             The config.
@@ -93,8 +108,8 @@ class Recipe:
         Raises:
             UserError: `training` holds what a run does not know, or a value out of range.
         """
-        own = {"name": language, "out": str(self.folder), "data": [{"path": self.features(language).out}],
-               "language": language}
+        own = {"name": self.parts(language)[n], "out": str(self.folder), "language": language,
+               "data": [{"path": self.features(language).out}], **({"seed": n + 1} if self.runs > 1 else {})}
         config = read(Config, {**self.training, **own}, "training")
         steps = {**self.training.get("steps", {}), "max_steps": self._steps(n_clips, config.steps)}
         steps.setdefault("eval_steps", max(1, -(-steps["max_steps"] // 4)))
@@ -127,7 +142,10 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         raise UserError("The number of steps cannot be told", hint="set them so",
                         got=f"passes {recipe.passes:g}, min_steps {recipe.min_steps}, max_steps {recipe.max_steps}",
                         limit="passes above 0, 1 ≤ min_steps ≤ max_steps")
-    taken = sorted({*OWN} & {*recipe.training})
+    if not 1 <= recipe.runs <= MAX_RUNS:
+        raise UserError("runs is how many runs become one checkpoint", got=recipe.runs, limit=f"1 to {MAX_RUNS}",
+                        hint="3 is usual; 1 mixes nothing")
+    taken = sorted({*OWN, *(("seed",) if recipe.runs > 1 else ())} & {*recipe.training})
     if taken or "max_steps" in recipe.training.get("steps", {}):
         raise UserError("training holds what follows from the language", got=", ".join(taken) or "steps.max_steps",
                         hint="leave it out")

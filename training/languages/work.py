@@ -1,6 +1,7 @@
 """The commands of each language, one after the other, in child processes: what is done is not done again.
 
-Enters: a recipe. Leaves under its folder: a run for each language, outcomes/LANGUAGE.json, logs/LANGUAGE.txt and
+Enters: a recipe. Leaves under its folder: a run for each language (where the recipe has several of each, their mixture
+by the language's name and each run by a number behind it), outcomes/LANGUAGE.json, logs/LANGUAGE.txt and
 table.md, which is written anew after each language. A language that fails is noted and the next one begun.
 """
 
@@ -28,7 +29,7 @@ from training.languages.recipe import Recipe
 from training.languages.table import table
 
 Say = Callable[[str], None]
-DATA, UNSEEN, TRAINING, EVALUATION = "data set", "voices not in training", "training", "evaluation"
+DATA, UNSEEN, TRAINING, MIXTURE, EVALUATION = "data set", "voices not in training", "training", "mixture", "evaluation"
 
 
 def work(recipe: Recipe, say: Say = print) -> list[Outcome]:
@@ -88,23 +89,32 @@ def _commands(recipe: Recipe, language: str) -> Iterator[tuple[str, list[str]]]:
 
     A run that has begun keeps the data it began with.
     """
-    run, data = recipe.folder / language, recipe.features(language).out
-    if not any(run.glob(f"checkpoint-*/{COMPLETE}")) and not (run / "model" / COMPLETE).is_file():
+    data = recipe.features(language).out
+    runs = [recipe.folder / name for name in recipe.parts(language)]
+    if not any(_has_begun(run) for run in runs):
         yield DATA, ["feature_pipeline.build", recipe.data, *recipe.options(language)]
-    evaluation = ["training.evaluation", str(run), *recipe.evaluation]
+    evaluation = ["training.evaluation", str(recipe.folder / language), *recipe.evaluation]
     if other := recipe.unseen.get(language):
         yield UNSEEN, ["feature_pipeline.build", other]
         place = features.load(other).out
         evaluation += [f"canary={place}", f"canary_split={','.join(splits(place))}"]
-    path, n_clips = recipe.folder / f"{language}.yaml", _trained(data)["rows"]
-    config = recipe.run(language, n_clips)
-    if n_clips < config.steps.batch_size:
-        raise UserError("Too few clips are left to learn from", got=f"{n_clips} in {data}",
-                        limit=f"{config.steps.batch_size}, one batch",
-                        hint="its report.html says why others were dropped")
-    settings.save(config, path)
-    yield TRAINING, ["training.finetune", str(path)]
+    n_clips = _trained(data)["rows"]
+    for n, run in enumerate(runs):
+        config = recipe.run(language, n_clips, n)
+        if n_clips < config.steps.batch_size:
+            raise UserError("Too few clips are left to learn from", got=f"{n_clips} in {data}",
+                            limit=f"{config.steps.batch_size}, one batch",
+                            hint="its report.html says why others were dropped")
+        path = run.with_name(f"{run.name}.yaml")
+        settings.save(config, path)
+        yield TRAINING, ["training.finetune", str(path)]
+    if len(runs) > 1:
+        yield MIXTURE, ["training.soup", str(recipe.folder / language), *map(str, runs), "base_shares=[0]"]
     yield EVALUATION, evaluation
+
+
+def _has_begun(run: Path) -> bool:
+    return any(run.glob(f"checkpoint-*/{COMPLETE}")) or (run / "model" / COMPLETE).is_file()
 
 
 def _trained(data: str) -> dict[str, Any]:

@@ -15,8 +15,8 @@ import gradio as gr
 from gradio.context import Context
 
 from shared.errors import UserError
-from shared.hotwords import MAX_TEXT, hotwords_of
 from shared.languages import language_code
+from shared.lexicon import MAX_TEXT, hotwords_of
 from shared.options import ENGINES, Options
 from shared.serving import BASE, FINE_TUNED, Limits, Request
 from shared.ui.components.fill import fill_untouched

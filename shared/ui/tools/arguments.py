@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from shared.errors import UserError
-from shared.hotwords import MAX_ENTRIES, MAX_TEXT
+from shared.lexicon import MAX_ENTRIES, MAX_TEXT
 from shared.options import ENGINES, TASKS, Options
 from shared.ui.components.choices import AUTOMATIC, DETECT, FIND_SPEAKERS, MOST_SPEAKERS, NO_SPEAKERS
 from shared.ui.pages.compare_clip import MAX_LETTERS

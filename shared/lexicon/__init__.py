@@ -1,0 +1,22 @@
+from shared.lexicon.dictionary import Dictionary, dictionary_for, dictionary_of, languages_of
+from shared.lexicon.hotwords import (
+    MAX_ENTRIES,
+    MAX_LETTERS,
+    MAX_TEXT,
+    check_hotwords,
+    hotwords_of,
+    read_hotwords,
+)
+
+__all__ = [
+    "MAX_ENTRIES",
+    "MAX_LETTERS",
+    "MAX_TEXT",
+    "Dictionary",
+    "check_hotwords",
+    "dictionary_for",
+    "dictionary_of",
+    "hotwords_of",
+    "languages_of",
+    "read_hotwords",
+]
