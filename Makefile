@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
 RUFF := $(VENV)/bin/ruff
-export BASE FINE_TUNED
+export BASE FINE_TUNED DICTIONARY
 
 .DEFAULT_GOAL := help
 .PHONY: help app test test-all coverage check tools screenshots wheelhouse bundle deploy features train languages bench browser clean
@@ -11,7 +11,7 @@ export BASE FINE_TUNED
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-app: $(VENV)/.app  ## install what is needed and open the suite on http://127.0.0.1:7860 (FINE_TUNED=user/repo BASE=…)
+app: $(VENV)/.app  ## install what is needed and open the suite on http://127.0.0.1:7860 (FINE_TUNED=user/repo BASE=… DICTIONARY=sv)
 	$(PY) spaces/suite/app.py
 
 # Two workers with one thread each. JOBS=0: all tests in one process, which a debugger can stop.
@@ -44,7 +44,7 @@ bundle: $(VENV)/.app  ## build the five Space repositories under bundles/
 
 # The page without a server is bundled with a checkpoint that training's exporter converts.
 deploy: $(if $(filter browser,$(APPS)),$(VENV)/.train,$(VENV)/.app)  ## put them on the Hub (APPS=suite OWNER=you FINE_TUNED=you/whisper@commit ARGS=--private)
-	$(PY) spaces/deploy.py upload $(or $(APPS),suite) $(if $(OWNER),--owner $(OWNER)) $(if $(BASE),--base $(BASE)) $(if $(FINE_TUNED),--fine-tuned $(FINE_TUNED)) $(ARGS)
+	$(PY) spaces/deploy.py upload $(or $(APPS),suite) $(if $(OWNER),--owner $(OWNER)) $(if $(BASE),--base $(BASE)) $(if $(FINE_TUNED),--fine-tuned $(FINE_TUNED)) $(if $(DICTIONARY),--dictionary $(DICTIONARY)) $(ARGS)
 
 FEATURES ?= feature_pipeline/configs/asterisk-it.yaml
 features: $(VENV)/.app  ## build a data set (FEATURES=feature_pipeline/configs/….yaml; the Italian prompts by default)

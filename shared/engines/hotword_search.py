@@ -20,8 +20,8 @@ from torch import Tensor
 from shared.engines.engine import Decoded
 from shared.engines.hotword_trie import HotwordTrie, Node, Progress, Walker
 from shared.engines.spelling import BEGUN, CANDIDATES, Spelled
-from shared.engines.torch_decoding import NEVER, SHRINK_BELOW, Rules, prefill
-from shared.engines.torch_model import Memory, States, WhisperNetwork
+from shared.engines.torch_decoding import NEVER, Rules, prefill, rearrange
+from shared.engines.torch_model import States, WhisperNetwork
 from shared.errors import Cancelled
 
 SMALLEST_GAIN = 1e-6  # bonuses are sums
@@ -150,8 +150,9 @@ class HotwordSearch:
             clips = [clip for clip in clips if clip.at not in done]
             if not clips:
                 return [done[at] for at in range(len(states.lengths))]
-            self._rearrange(memory, places, clips)
-            last = torch.tensor([text.ids[-1] for clip in clips for text in clip.texts], device=self._network.device)
+            texts = [(text, clip.at) for clip in clips for text in clip.texts]
+            rearrange(memory, places, [text.row for text, _ in texts], [at for _, at in texts])
+            last = torch.tensor([text.ids[-1] for text, _ in texts], device=self._network.device)
             hidden, _ = self._network.step(last[:, None], memory)
 
     def _n_best(self, width: int) -> int:
@@ -258,21 +259,6 @@ class HotwordSearch:
         ids = text.ids if token == self._ids.end else (*text.ids, token)
         spelled = text.spelled if self._spelling is None else self._spelling.after(text.spelled, token)
         return _Text(ids, logprob, self._walker.after(text.progress, token), row, spelled)
-
-    def _rearrange(self, memory: Memory, places: dict[int, int], clips: Sequence[_Clip]) -> None:
-        """The memory for the next step: a row for each text. Clips that are done leave it once they are many.
-
-        places: for each clip, by `at`, where its encoder states lie; brought up to date.
-        """
-        device = self._network.device
-        if len(clips) < SHRINK_BELOW * len(places):
-            memory.pick_clips(torch.tensor([places[clip.at] for clip in clips], device=device))
-            places.clear()
-            places.update((clip.at, place) for place, clip in enumerate(clips))
-        rows = [text.row for clip in clips for text in clip.texts]
-        if rows != list(range(len(memory.past_keys[0]))):
-            memory.pick(torch.tensor(rows, device=device), encoder=False)
-        memory.share([places[clip.at] for clip in clips for _ in clip.texts])
 
     def _result(self, clip: _Clip) -> tuple[Decoded, float]:
         finished = bool(clip.ended)

@@ -22,6 +22,7 @@ from shared.errors import Cancelled
 from shared.whisper_constants import MAX_FIRST_STAMP
 
 SHRINK_BELOW = 0.75  # of the rows still open: fewer, and the others are let go (copying the rest costs a step)
+BEAM_ROWS = 40  # texts that are decoded side by side
 NEVER = -torch.inf
 
 
@@ -155,43 +156,100 @@ class _Beam:
         return self.logprob / (len(self.ids_so_far) + 1)
 
 
+@dataclass
+class _Search:
+    """A clip being decoded by beam search. at: its place in the batch. beams: texts side by side, the best first."""
+
+    at: int
+    no_speech: float
+    beams: list[_Beam] = field(default_factory=lambda: [_Beam()])
+    ended: list[_Beam] = field(default_factory=list)
+
+    def grow(self, logprobs: Tensor, rules: Rules, beam_size: int) -> list[int]:
+        """One token on; of each new beam the one it grew from. logprobs: (n_beams, n_vocabulary)."""
+        chosen: list[tuple[int, _Beam]] = []
+        for parent, token, grown in _grown(self.beams, logprobs, rules, beam_size):
+            if token == rules.tokens.end:
+                self.ended.append(grown)
+            elif len(chosen) < beam_size and grown.logprob > NEVER:
+                chosen.append((parent, grown))
+        if chosen:
+            self.beams = [one for _, one in chosen]
+        return [parent for parent, _ in chosen]
+
+    def result(self, max_tokens: int) -> Decoded:
+        """A beam still open is judged by its mean so far as well, once it may grow no more."""
+        winner = max(self.ended or self.beams, key=lambda one: one.score)
+        return Decoded(winner.ids_so_far[:max_tokens], winner.mean_logprob, self.no_speech, finished=bool(self.ended))
+
+
 def beam(
     network: WhisperNetwork, states: States, prompt: Sequence[int], rules: Rules, max_tokens: int, beam_size: int,
     cancel: threading.Event | None,
 ) -> list[Decoded]:
-    """Beam search, one clip after the other: `beam_size` candidates side by side until as many have ended."""
+    """Beam search: of each clip `beam_size` candidates side by side until as many have ended; a few clips at once."""
     found = []
-    for row, length in enumerate(states.lengths):
-        one = States(states.hidden[row : row + 1, :length], (length,))
-        found.append(_beam_one(network, one, prompt, rules, max_tokens, beam_size, cancel))
+    at_once = max(1, BEAM_ROWS // beam_size)
+    for i in range(0, len(states.lengths), at_once):
+        lengths = states.lengths[i : i + at_once]
+        part = States(states.hidden[i : i + at_once, : max(lengths)], lengths)
+        found += _beams(network, part, prompt, rules, max_tokens, beam_size, cancel)
     return found
 
 
-def _beam_one(network: WhisperNetwork, states: States, prompt: Sequence[int], rules: Rules, max_tokens: int,
-              beam_size: int, cancel: threading.Event | None) -> Decoded:
-    tokens, stamps = rules.tokens, rules.tokens.no_timestamps not in prompt
-    hidden, memory, no_speech = prefill(network, states, prompt, tokens, max_tokens)
-    beams, ended = [_Beam()], []
+def _beams(network: WhisperNetwork, states: States, prompt: Sequence[int], rules: Rules, max_tokens: int,
+           beam_size: int, cancel: threading.Event | None) -> list[Decoded]:
+    stamps = rules.tokens.no_timestamps not in prompt
+    hidden, memory, no_speech = prefill(network, states, prompt, rules.tokens, max_tokens)
+    open_ones = [_Search(at, probability) for at, probability in enumerate(no_speech)]
+    places = {one.at: one.at for one in open_ones}
+    done: dict[int, Decoded] = {}
     for n in range(max_tokens + 1):
         if cancel is not None and cancel.is_set():
             raise Cancelled
         logits = network.logits(hidden[:, -1])
-        rules.apply(logits, [one.ids_so_far for one in beams], stamps)
-        chosen: list[tuple[int, _Beam]] = []
-        for parent, token, grown in _grown(beams, logits.log_softmax(-1), rules, beam_size):
-            if token == tokens.end:
-                ended.append(grown)
-            elif len(chosen) < beam_size and grown.logprob > NEVER:
-                chosen.append((parent, grown))
-        # A beam still open is judged by its mean so far as well, once it may grow no more.
-        if len(ended) >= beam_size or not chosen or n == max_tokens:
+        rules.apply(logits, [text.ids_so_far for one in open_ones for text in one.beams], stamps)
+        logprobs = logits.log_softmax(-1)
+        rows, owners, left, first = [], [], [], 0
+        for one in open_ones:
+            n_beams = len(one.beams)
+            parents = one.grow(logprobs[first : first + n_beams], rules, beam_size)
+            if len(one.ended) >= beam_size or not parents or n == max_tokens:
+                done[one.at] = one.result(max_tokens)
+            else:
+                left.append(one)
+                rows += [first + parent for parent in parents]
+                owners += [one.at] * len(parents)
+            first += n_beams
+        open_ones = left
+        if not open_ones:
             break
-        memory.pick(torch.tensor([parent for parent, _ in chosen], device=network.device), encoder=n == 0)
-        beams = [one for _, one in chosen]
-        last = torch.tensor([one.ids_so_far[-1] for one in beams], device=network.device)[:, None]
-        hidden, _ = network.step(last, memory)
-    winner = max(ended or beams, key=lambda one: one.score)
-    return Decoded(winner.ids_so_far[:max_tokens], winner.mean_logprob, no_speech[0], finished=bool(ended))
+        rearrange(memory, places, rows, owners)
+        last = torch.tensor([text.ids_so_far[-1] for one in open_ones for text in one.beams], device=network.device)
+        hidden, _ = network.step(last[:, None], memory)
+    return [done[at] for at in range(len(states.lengths))]
+
+
+def rearrange(memory: Memory, places: dict[int, int], rows: Sequence[int], owners: Sequence[int]) -> None:
+    """The memory for the next step, where several texts of a clip stand side by side.
+
+    Clips that are done leave it once they are many.
+
+    Args:
+        memory: of the batch.
+        places: for each clip where its encoder states lie; brought up to date.
+        rows: for each text the row of the last step from which it grew.
+        owners: for each text its clip.
+    """
+    device = memory.keys[0].device
+    clips = list(dict.fromkeys(owners))
+    if len(clips) < SHRINK_BELOW * len(places):
+        memory.pick_clips(torch.tensor([places[clip] for clip in clips], device=device))
+        places.clear()
+        places.update((clip, place) for place, clip in enumerate(clips))
+    if list(rows) != list(range(len(memory.past_keys[0]))):
+        memory.pick(torch.tensor(rows, device=device), encoder=False)
+    memory.share([places[clip] for clip in owners])
 
 
 def _grown(beams: Sequence[_Beam], logprobs: Tensor, rules: Rules, beam_size: int) -> list[tuple[int, int, _Beam]]:

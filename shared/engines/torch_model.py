@@ -94,12 +94,16 @@ class Memory:
     def pick(self, rows: Tensor, *, encoder: bool = True) -> None:
         """Keep these rows, in this order. encoder=False: the rows still belong to the same audio (beams)."""
         held = slice(0, self.n_past)
+        is_same = len(rows) == len(self.past_keys[0])
+        moved = torch.nonzero(rows != torch.arange(len(rows), device=rows.device)).flatten() if is_same else None
         for kept in (self.past_keys, self.past_values):
             for layer, tensor in enumerate(kept):
+                if moved is not None:
+                    tensor[moved, :, held] = tensor[rows[moved], :, held]
+                    continue
                 picked = tensor[rows, :, held]
-                if len(rows) != len(tensor):
-                    kept[layer] = tensor = tensor.new_empty((len(rows), *tensor.shape[1:]))
-                tensor[:, :, held] = picked
+                kept[layer] = tensor.new_empty((len(rows), *tensor.shape[1:]))
+                kept[layer][:, :, held] = picked
         if encoder:
             self.pick_clips(rows)
 

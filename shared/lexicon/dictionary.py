@@ -183,7 +183,11 @@ def _opened_now(path: str) -> _Words:
 @functools.lru_cache(maxsize=16)
 def _opened(path: str, changed: int, size: int) -> _Words:
     """The file as it is now: a list may be edited while a server runs."""
-    return _hunspell(Path(path)) if path.endswith(".dic") else _List(_words_of(Path(path)))
+    return _hunspell(Path(path)) if _is_hunspell(path) else _List(_words_of(Path(path)))
+
+
+def _is_hunspell(path: str) -> bool:
+    return path.lower().endswith(".dic")
 
 
 def _stamp(path: str) -> tuple[int, int]:
@@ -247,7 +251,7 @@ def _words_of(path: Path) -> list[str]:
 
 def _language(path: str) -> str | None:
     """Of a dictionary, by its name: ru_RU.dic, de_AT_frami.dic. None for a list, and for a name that says nothing."""
-    if not path.endswith(".dic"):
+    if not _is_hunspell(path):
         return None
     try:
         return language_code(regex.split("[_-]", Path(path).stem)[0])

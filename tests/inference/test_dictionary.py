@@ -90,7 +90,7 @@ def test_a_name_is_looked_for_where_dictionaries_are(folder):
     ("nowhere/ru.dic", "no such dictionary"), ("terms.lst", "no such dictionary"),
     ("{folder}/lone.dic", r"one is missing.*lone\.aff"), ("{folder}/empty.dic", "none of its own words"),
     ("{folder}/short.txt", f"too short to stand alone.*2.*{MIN_WORDS} words"), ("{folder}/latin.txt", "not UTF-8"),
-    ("{folder}/folder.dic", "no such dictionary"),
+    ("{folder}/folder.dic", "no such dictionary"), ("{folder}/CAPITAL.DIC", "cannot be opened"),
 ])
 def test_what_is_no_dictionary_is_refused(folder, given, message):
     (folder / "lone.dic").write_text("1\nword\n")
@@ -98,6 +98,8 @@ def test_what_is_no_dictionary_is_refused(folder, given, message):
     (folder / "short.txt").write_text("two words")
     (folder / "latin.txt").write_bytes("naïve".encode("latin-1"))
     (folder / "folder.dic").mkdir()
+    (folder / "CAPITAL.DIC").write_text("1\nword\n")
+    (folder / "CAPITAL.aff").write_text("SET UTF-8\n")
     with pytest.raises(UserError, match=message):
         Options.of(dictionary=given.replace("{folder}", str(folder)) if isinstance(given, str) else given)
 

@@ -14,7 +14,7 @@ from shared.audio import load_audio
 from shared.audio.features import N_FRAMES_FULL, log_mel, pad_or_trim
 from shared.checkpoint.embedded import embedded_base, embedded_base_transformers
 from shared.checkpoint.tokenizer import tokens_of
-from shared.engines import plan_engine
+from shared.engines import plan_engine, torch_decoding
 from shared.engines.linear import Fbgemm, Linear, OneDnn
 from shared.engines.torch_engine import TorchEngine
 from shared.errors import Cancelled, OtherForm, UserError
@@ -76,6 +76,20 @@ def test_clips_of_several_lengths_decode_as_each_alone(engine):
         assert alone.tokens == among.tokens
         assert alone.avg_logprob == pytest.approx(among.avg_logprob, abs=1e-3)
         assert alone.no_speech_prob == pytest.approx(among.no_speech_prob, abs=1e-3)
+
+
+@pytest.mark.parametrize("rows", [7, 40])  # two clips at a time, all
+def test_beams_of_several_clips_find_what_each_finds_alone(engine, monkeypatch, rows):
+    """Clips of several lengths, which end at other steps; fewer rows than fit, and clips that leave the batch."""
+    monkeypatch.setattr(torch_decoding, "BEAM_ROWS", rows)
+    states = engine.encode([mel(clip, n_frames) for clip, n_frames in zip(
+        (*ENGLISH, ITALIAN[0], ENGLISH[2]), (600, 900, 700, 800, 1000), strict=True)])
+    how = {"prompt": STAMPED, "beam_size": 3, "max_tokens": 25}
+    for row, beside in enumerate(engine.decode(states, **how)):
+        (alone,) = engine.decode(engine.row(states, row), **how)
+        assert beside.tokens == alone.tokens and beside.finished == alone.finished
+        assert beside.avg_logprob == pytest.approx(alone.avg_logprob, abs=1e-4)
+        assert beside.no_speech_prob == pytest.approx(alone.no_speech_prob, abs=1e-5)
 
 
 @pytest.mark.parametrize("beam_size", [1, 3])
