@@ -9,14 +9,13 @@ model is sure of it.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from shared.checkpoint.tokenizer import Tokens
 from shared.engines.hotword_trie import vocabulary_of
-from shared.lexicon.dictionary import WORD, Known
+from shared.lexicon import Dictionary, words_in
 
 PENALTY = 2.0  # of an unknown word, in log-probability
 CANDIDATES = 6  # for each text of a beam, so many times the beam's width are judged before some are dropped
@@ -38,8 +37,8 @@ BEGUN = Spelled()
 class Spelling:
     """The words of one language in the tokens of one vocabulary."""
 
-    def __init__(self, tokens: Tokens, known: Known, penalty: float = PENALTY) -> None:
-        self._tokens, self._known, self._penalty = tokens, known, penalty
+    def __init__(self, tokens: Tokens, dictionary: Dictionary, penalty: float = PENALTY) -> None:
+        self._tokens, self._dictionary, self._penalty = tokens, dictionary, penalty
         joins = np.array([text.startswith(JOINERS) for text in tokens.token_texts])
         self._goes_on = vocabulary_of(tokens).goes_on | joins
         self._costs: dict[tuple[int, ...], float] = {}
@@ -57,17 +56,12 @@ class Spelling:
         if cost is None:
             if len(self._costs) >= MAX_REMEMBERED:
                 self._costs.clear()
-            words = WORD.findall(self._tokens.text(ids)) if ids else []
-            cost = self._costs[ids] = self._penalty * sum(not self._known.knows(word) for word in words)
+            words = words_in(self._tokens.text(ids)) if ids else []
+            cost = self._costs[ids] = self._penalty * sum(not self._dictionary.knows(word) for word in words)
         return cost
 
 
 @functools.lru_cache(maxsize=8)
-def spelling_of(tokens: Tokens, known: Known) -> Spelling:
+def spelling_of(tokens: Tokens, dictionary: Dictionary) -> Spelling:
     """The same object for the same words."""
-    return Spelling(tokens, known)
-
-
-def known_words(entries: Sequence[str]) -> frozenset[str]:
-    """The words of hotwords, which count as known."""
-    return frozenset(word.casefold() for entry in entries for word in WORD.findall(entry))
+    return Spelling(tokens, dictionary)

@@ -21,7 +21,7 @@ from shared.checkpoint import Facts
 from shared.checkpoint.tokenizer import Piece, Tokens
 from shared.engines import Bias, Decoded, Engine
 from shared.engines.hotword_trie import HotwordTrie, trie_of
-from shared.engines.spelling import Spelling, known_words, spelling_of
+from shared.engines.spelling import Spelling, spelling_of
 from shared.errors import Cancelled
 from shared.inference import quality
 from shared.inference.batches import Batches, Found, Job
@@ -31,7 +31,6 @@ from shared.inference.together import Together
 from shared.inference.word_times import Row, align_words
 from shared.languages import NO_SPACES
 from shared.lexicon import dictionary_for
-from shared.lexicon.dictionary import Known
 from shared.options import DICTIONARY_BEAM, Options
 from shared.transcript import Segment, Word
 from shared.whisper_constants import DECODER_POSITIONS, MAX_NEW_TOKENS, WINDOW_SECONDS
@@ -121,9 +120,8 @@ class WindowDecoder:
         if options.hotwords:
             hotwords = trie_of(self.tokens, options.hotwords, language not in NO_SPACES)
         if options.dictionary and language is not None and language not in NO_SPACES:
-            dictionary = dictionary_for(options.dictionary, language)
-            if dictionary is not None:
-                spelling = spelling_of(self.tokens, Known(dictionary, known_words(options.hotwords)))
+            dictionary = dictionary_for(options.dictionary, language, options.hotwords)
+            spelling = None if dictionary is None else spelling_of(self.tokens, dictionary)
         return Bias(hotwords, spelling)
 
     def search(self, options: Options) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from shared.lexicon.hotwords import (
     hotwords_of,
     read_hotwords,
 )
+from shared.lexicon.word_files import words_in
 
 __all__ = [
     "MAX_ENTRIES",
@@ -19,4 +20,5 @@ __all__ = [
     "hotwords_of",
     "languages_of",
     "read_hotwords",
+    "words_in",
 ]

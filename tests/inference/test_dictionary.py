@@ -13,10 +13,11 @@ from shared.audio.features import log_mel, pad_or_trim
 from shared.checkpoint.embedded import embedded_base_transformers
 from shared.checkpoint.tokenizer import tokens_of
 from shared.engines import UNBIASED, Bias
-from shared.engines.spelling import BEGUN, PENALTY, Spelling, known_words
+from shared.engines.spelling import BEGUN, PENALTY, Spelling
 from shared.errors import UserError
-from shared.lexicon import dictionary_for, dictionary_of, languages_of
-from shared.lexicon.dictionary import MIN_WORDS, Known
+from shared.lexicon import Dictionary, dictionary_for, dictionary_of, languages_of
+from shared.lexicon.dictionary import MIN_WORDS
+from shared.live import LiveTranscriber
 from shared.options import Options
 from shared.serving import Request, ServingInBackground
 from shared.wer import word_errors
@@ -39,10 +40,10 @@ def spanish(folder) -> Path:
     return dictionary_of_clips(folder, "es_XX", "es")
 
 
-def known(*paths: Path, language: str = "en") -> Known:
-    dictionary = dictionary_for(dictionary_of(map(str, paths)), language)
+def known(*paths: Path, language: str = "en", hotwords: tuple[str, ...] = ()) -> Dictionary:
+    dictionary = dictionary_for(dictionary_of(map(str, paths)), language, hotwords)
     assert dictionary is not None
-    return Known(dictionary)
+    return dictionary
 
 
 def test_what_is_known(folder, tmp_path):
@@ -65,7 +66,7 @@ def test_a_dictionary_of_eight_bits_knows_no_other_letters(folder):
 
 
 def test_words_of_hotwords_count_as_known(folder):
-    words = Known(known(write_dictionary(folder, "en_XX", ["the"])).dictionary, known_words(["Mines of Moria", "C#"]))
+    words = known(write_dictionary(folder, "en_XX", ["the"]), hotwords=("Mines of Moria", "C#"))
     assert all(map(words.knows, ("the", "moria", "Mines"))) and not words.knows("Gandalf")
 
 
@@ -159,6 +160,13 @@ def test_words_are_spelled_as_the_language_has_them(base_torch, spanish):
     assert errors[0] > errors[1] > errors[2] == errors[3] == 0 and "enlasar" in texts[1]
     (each,) = base_torch.transcribe_each([SPANISH.path], language="es", dictionary="es")
     assert each.text == texts[2]
+
+
+def test_live_text_is_spelled_so_too(base_torch, spanish):
+    live = LiveTranscriber(base_torch, Options.of(language="es", dictionary=str(spanish)))
+    live.insert(load_audio(SPANISH.path).samples)
+    live.process()
+    assert word_errors(SPANISH.text, live.finish().transcript.text, "es").errors == 0
 
 
 def test_hotwords_and_a_dictionary_go_together(base_torch, folder):
