@@ -19,16 +19,16 @@ from shared.audio import AudioSource, Source, is_short
 from shared.audio.windows import Window, repacked, windows
 from shared.checkpoint import MODELS, WITH_ROOM, Checkpoint, Download, Form, facts, files, measured
 from shared.checkpoint.tokenizer import tokens_of
-from shared.engines import BIASED, Engine, plan_engine
+from shared.engines import Engine, plan_engine
 from shared.errors import Cancelled, UserError
 from shared.inference.batches import Batches, InOrder, Job
 from shared.inference.held import Held
 from shared.inference.language_detection import LanguageDetector, Spoken
 from shared.inference.many import in_groups, transcribe_as_one
+from shared.inference.possible import check_possible
 from shared.inference.spoken_languages import Languages
 from shared.inference.window_decoder import WindowDecoder
-from shared.languages import NO_SPACES, language_code, language_name
-from shared.lexicon import languages_of
+from shared.languages import language_code
 from shared.options import Choices, Options
 from shared.transcript import Segment, Transcript
 
@@ -263,32 +263,7 @@ class Transcriber:
                 hotwords nor a dictionary, or no dictionary is of the language.
         """
         options.check()
-        if not self.tokens.is_multilingual and options.task == "translate":
-            raise UserError("This checkpoint knows English only and cannot translate", got=self.checkpoint.name,
-                            hint="choose a multilingual checkpoint")
-        if options.hotwords and self.plan.name not in BIASED:
-            raise UserError("This engine cannot follow hotwords", got=self.plan.name, limit=", ".join(BIASED),
-                            hint="choose the engine torch, or name them in the initial prompt")
-        if options.dictionary:
-            self._check_dictionary(options)
-        known = self.known_languages
-        if options.language is not None and options.language not in known:
-            name = language_name(options.language)
-            raise UserError("This checkpoint does not know the language", got=name,
-                            limit=", ".join(known) if len(known) < 10 else f"{len(known)} languages",
-                            hint="choose another, or let it be detected")
-
-    def _check_dictionary(self, options: Options) -> None:
-        if self.plan.name not in BIASED:
-            raise UserError("This engine cannot follow a dictionary", got=self.plan.name, limit=", ".join(BIASED),
-                            hint="choose the engine torch, or leave the dictionary out")
-        language, languages = options.text_language, languages_of(options.dictionary)
-        if language in NO_SPACES:
-            raise UserError("A dictionary is of no use where no spaces part the words", got=language_name(language),
-                            hint="leave it out")
-        if language is not None and languages and language not in languages:
-            raise UserError("No dictionary of this language was named", got=language_name(language),
-                            limit=", ".join(map(language_name, sorted(languages))), hint="name one, or leave it out")
+        check_possible(options, self.checkpoint.name, self.plan.name, self.tokens, self.known_languages)
 
     def windows(self, source: AudioSource, options: Options) -> Iterator[Window]:
         """The speech of a source, packed as this checkpoint reads it best.
