@@ -17,7 +17,7 @@ from shared.checkpoint import Checkpoint
 from shared.engines import BIASED
 from shared.errors import UserError
 from shared.inference import Heard, OnText, Progress, Transcriber, transcribe_as_one
-from shared.languages import language_name
+from shared.languages import NO_SPACES, language_name
 from shared.lexicon import languages_of
 from shared.options import Options
 from shared.serving.choice import chooser, refusal, task_refusal, tuned_for
@@ -71,11 +71,12 @@ class Serving(Pair):
             UserError: the recording or a choice cannot be used.
             Cancelled: `cancel` was set.
         """
+        request = self._with_dictionary(request)
         if request.checkpoint is not None:
             return self.transcribe_with(self.named(request.checkpoint, request.account), request, progress=progress,
                                         on_text=on_text, cancel=cancel)
         begun = time.monotonic()
-        request, remark = self._as_served(request)
+        request, remark = self._with_engine(request)
         request = replace(request, source=with_header(request.source))
         chosen = self._chosen(request)
         spoken: dict[str, None] = {}
@@ -106,7 +107,7 @@ class Serving(Pair):
         if ON_ZERO_GPU or len(requests) == 1:  # there a process of its own decodes one recording
             yield from map(self._answer_or_error, requests)
             return
-        request, remark = self._as_served(requests[0])
+        request, remark = self._with_engine(self._with_dictionary(requests[0]))
         if request.checkpoint is not None:
             checkpoint = self.named(request.checkpoint, request.account)
             chosen = _Chosen(self.transcriber(checkpoint, request.engine, request.account))
@@ -124,13 +125,15 @@ class Serving(Pair):
         except UserError as error:
             return error
 
-    def _as_served(self, request: Request) -> tuple[Request, str | None]:
-        """With the server's dictionary, where a request has none and it can be followed; and as `_with_engine`."""
-        options = request.options
-        if self.dictionary and not options.dictionary and request.engine in ("auto", *BIASED) \
-                and (options.text_language is None or options.text_language in languages_of(self.dictionary)):
-            request = replace(request, options=replace(options, dictionary=self.dictionary))
-        return self._with_engine(request)
+    def _with_dictionary(self, request: Request) -> Request:
+        """With the server's, where a request has none and it can be followed."""
+        options, languages = request.options, languages_of(self.dictionary)
+        if not self.dictionary or options.dictionary or request.engine not in ("auto", *BIASED):
+            return request
+        is_for = options.text_language is None or options.text_language in (languages or {options.text_language})
+        if not is_for or options.text_language in NO_SPACES:
+            return request
+        return replace(request, options=replace(options, dictionary=self.dictionary))
 
     def _with_engine(self, request: Request) -> tuple[Request, str | None]:
         """Where decoding must be led, by an engine that can be, which is said where the rule is another."""

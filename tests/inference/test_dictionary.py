@@ -202,6 +202,8 @@ def test_a_server_follows_its_own_dictionary(base, base_torch, spanish, monkeypa
     assert word_errors(SPANISH.text, answer.transcript.text, "es").errors == 0 and answer.notice is None
     for answer in served.transcribe_each([Request(SPANISH.path, Options("es"))] * 2):
         assert word_errors(SPANISH.text, answer.transcript.text, "es").errors == 0
+    named = served.transcribe(Request(SPANISH.path, Options("es"), checkpoint="base"))
+    assert word_errors(SPANISH.text, named.transcript.text, "es").errors == 0
     english = clips("en")[0]
     assert served.transcribe(Request(english.path, Options("en"))).transcript.text == \
         base_torch.transcribe(english.path, language="en").text
