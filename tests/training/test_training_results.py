@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from dictionaries import dictionary_of_clips
 from huggingface_hub import HfApi
 from paths import DATA
 from safetensors.torch import load_file, save_file
@@ -96,6 +97,23 @@ def test_accents_that_references_leave_out_are_not_counted_if_so_asked(run, scor
     told = "Accents are left out on both sides"
     assert all(told in text for text in (evaluation.summary(bare), page, card))
     assert told not in evaluation.summary(scores)
+
+
+def test_both_are_scored_with_a_dictionary_if_so_asked(run, scores, tmp_path):
+    """Whose file is named in the report and the card, without the folder it lies in; and the texts are others'."""
+    path = dictionary_of_clips(tmp_path, "it_XX", "it")
+    try:
+        options = evaluation.Options(full_context=False, engine="torch", dictionary=(str(path),))
+        spelled = evaluation.evaluate(run, options, say=lambda text: None)
+        assert spelled["systems"]["base"]["wer"] <= scores["systems"]["base"]["wer"]
+        assert len(list((run / "evaluation").glob("hypotheses-base-*.jsonl"))) == 2
+        report = (run / "evaluation/report.html").read_text()
+        card = write_card(gather(run), "you/whisper-it")
+        assert all("beam 5, dictionary it_XX, speech" in text and str(tmp_path) not in text for text in (report, card))
+        with pytest.raises(UserError, match="No dictionary of that name"):
+            evaluation.evaluate(run, evaluation.Options(dictionary=("xx",)), say=lambda text: None)
+    finally:
+        evaluation.evaluate(run, evaluation.Options(full_context=False), say=lambda text: None)
 
 
 def test_the_apps_reproduce_the_score(run, scores):
