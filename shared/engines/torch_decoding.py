@@ -22,7 +22,8 @@ from shared.errors import Cancelled
 from shared.whisper_constants import MAX_FIRST_STAMP
 
 SHRINK_BELOW = 0.75  # of the rows still open: fewer, and the others are let go (copying the rest costs a step)
-BEAM_ROWS = 40  # texts that are decoded side by side
+BEAM_ROWS = 40  # texts of beams that are decoded side by side
+BEAM_BYTES = 500_000_000  # which the decoder may keep of them: 45 of whisper-base for 30 s, 3 of large-v3
 NEVER = -torch.inf
 
 
@@ -189,12 +190,18 @@ def beam(
 ) -> list[Decoded]:
     """Beam search: of each clip `beam_size` candidates side by side until as many have ended; a few clips at once."""
     found = []
-    at_once = max(1, BEAM_ROWS // beam_size)
+    at_once = clips_at_once(network, len(prompt) + max_tokens + 1, beam_size)
     for i in range(0, len(states.lengths), at_once):
         lengths = states.lengths[i : i + at_once]
         part = States(states.hidden[i : i + at_once, : max(lengths)], lengths)
         found += _beams(network, part, prompt, rules, max_tokens, beam_size, cancel)
     return found
+
+
+def clips_at_once(network: WhisperNetwork, n_room: int, beam_size: int) -> int:
+    """Of how many clips beams are decoded side by side. n_room: positions that each text has room for."""
+    bytes_per_text = 2 * network.n_layers * network.d_model * network.dtype.itemsize * n_room
+    return max(1, min(BEAM_ROWS, BEAM_BYTES // bytes_per_text) // beam_size)
 
 
 def _beams(network: WhisperNetwork, states: States, prompt: Sequence[int], rules: Rules, max_tokens: int,

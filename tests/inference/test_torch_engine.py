@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -90,6 +91,14 @@ def test_beams_of_several_clips_find_what_each_finds_alone(engine, monkeypatch, 
         assert beside.tokens == alone.tokens and beside.finished == alone.finished
         assert beside.avg_logprob == pytest.approx(alone.avg_logprob, abs=1e-4)
         assert beside.no_speech_prob == pytest.approx(alone.no_speech_prob, abs=1e-5)
+
+
+@pytest.mark.parametrize(("layers", "width", "room", "beam_size", "clips"), [
+    (6, 512, 100, 5, 8), (6, 512, 448, 5, 8), (6, 512, 448, 20, 2), (32, 1280, 448, 5, 1), (32, 1280, 100, 5, 3)])
+def test_beams_side_by_side_keep_to_a_memory(layers, width, room, beam_size, clips):
+    """whisper-base and large-v3 in 32 bits, short clips and long ones; one clip at least."""
+    network = SimpleNamespace(n_layers=layers, d_model=width, dtype=torch.float32)
+    assert torch_decoding.clips_at_once(network, room, beam_size) == clips
 
 
 @pytest.mark.parametrize("beam_size", [1, 3])
