@@ -146,6 +146,8 @@ def test_the_recipe_that_is_shipped_is_legal(monkeypatch):
     assert (few.max_steps, some.max_steps, many.max_steps) == (recipe.min_steps, 150, recipe.max_steps)
     assert few.eval_steps == 15 and recipe.run("da", 10).data[0].path == "data/tuxpaint-da"
     assert [one.language for one in outcomes(recipe)] == list(recipe.languages)
+    spelled = load(SHIPPED, ["languages=[en]", "data_options=[name=english]", "evaluation=['dictionary={language}']"])
+    assert spelled.scoring("en") == ("dictionary=en",) and recipe.scoring("da") == ("full_context=false",)
     assert recipe.parts("da") == ("da",) and recipe.run("da", 400).seed == 1
     three = load(SHIPPED, ["runs=3"])
     assert three.parts("da") == ("da-1", "da-2", "da-3")
@@ -159,6 +161,8 @@ def test_the_recipe_that_is_shipped_is_legal(monkeypatch):
     ("languages=[sv]", "not packaged in this language.*sv"),
     ("passes=0", "number of steps"),
     ("min_steps=500", "min_steps 500"),
+    ("evaluation=['dictionary=x{language}']", "No dictionary of that name.*xda"),
+    ("evaluation=[beem_size=5]", "unknown|no such|beem_size"),
     ("runs=0", "how many runs become one.*0.*1 to 10"), ("runs=11", "how many runs become one"),
     ("data=nowhere.yaml", "no such config.*nowhere"),
     ("unseen.es=nowhere.yaml", "no such config.*nowhere"),

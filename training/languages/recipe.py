@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from feature_pipeline import config as features
-from feature_pipeline.settings import Language, Many, parsed, read
+from feature_pipeline.settings import Language, Many, options_of, parsed, read
 from shared.errors import UserError
+from shared.lexicon import dictionary_of
 from training import config as settings
 from training.config import Config
+from training.evaluation import Options
 
 OWN = ("name", "out", "data", "language")  # keys of a run that follow from the language
 MAX_RUNS = 10  # of one language: what a mixture gains levels off before
@@ -34,7 +36,7 @@ class Recipe:
         max_steps: the most steps, however many there are.
         runs: how many runs, which differ in their seed, become one checkpoint (`training.soup`); 1 is served as it is.
         training: a config of training.finetune without name, out, data, language and number of steps.
-        evaluation: key=value options of training.evaluation.
+        evaluation: key=value options of training.evaluation, with {language} for the code: dictionary={language}.
         unseen: by language, the path of a config of feature_pipeline with speech of voices that are not in `data`.
         out: folder, relative to the working folder.
     """
@@ -68,6 +70,17 @@ class Recipe:
         """
         name = Path(self.data).stem
         return tuple(option.replace("{language}", language).replace("{data}", name) for option in self.data_options)
+
+    def scoring(self, language: str) -> tuple[str, ...]:
+        """What is said to the evaluation of a language.
+
+        Args:
+            language: ISO 639-1 code.
+
+        Returns:
+            key=value words.
+        """
+        return tuple(option.replace("{language}", language) for option in self.evaluation)
 
     def features(self, language: str) -> features.Config:
         """The config of a language's data set, as it is built.
@@ -131,7 +144,8 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         The recipe.
 
     Raises:
-        UserError: an unknown key or value in it, no language, one language twice, a config that is not there.
+        UserError: an unknown key or value in it, no language, one language twice, a config or a dictionary that is not
+            there.
     """
     path = Path(path)
     recipe = read(Recipe, parsed(path, overrides, Path(__file__).parents[1] / "configs"), path.name)
@@ -155,6 +169,8 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     if len(set(places)) != len(places):
         raise UserError("Two languages would write one data set", got=places[0],
                         hint="put {language} into the name or out of data_options")
+    for language in recipe.languages:
+        dictionary_of(options_of(Options, recipe.scoring(language)).dictionary or None)
     for config in recipe.unseen.values():
         features.load(config)
     recipe.run(recipe.languages[0], 1)

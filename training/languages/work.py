@@ -93,7 +93,7 @@ def _commands(recipe: Recipe, language: str) -> Iterator[tuple[str, list[str]]]:
     runs = [recipe.folder / name for name in recipe.parts(language)]
     if not any(_has_begun(run) for run in runs):
         yield DATA, ["feature_pipeline.build", recipe.data, *recipe.options(language)]
-    evaluation = ["training.evaluation", str(recipe.folder / language), *recipe.evaluation]
+    evaluation = ["training.evaluation", str(recipe.folder / language), *recipe.scoring(language)]
     if other := recipe.unseen.get(language):
         yield UNSEEN, ["feature_pipeline.build", other]
         place = features.load(other).out
