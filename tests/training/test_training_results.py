@@ -101,7 +101,7 @@ def test_accents_that_references_leave_out_are_not_counted_if_so_asked(run, scor
 
 def test_both_are_scored_with_a_dictionary_if_so_asked(run, scores, tmp_path):
     """Whose file is named in the report and the card, without the folder it lies in; and the texts are others'."""
-    path = dictionary_of_clips(tmp_path, "it_XX", "it")
+    path, before = dictionary_of_clips(tmp_path, "it_XX", "it"), {*(run / "evaluation").iterdir()}
     try:
         options = evaluation.Options(full_context=False, engine="torch", dictionary=(str(path),))
         spelled = evaluation.evaluate(run, options, say=lambda text: None)
@@ -113,6 +113,8 @@ def test_both_are_scored_with_a_dictionary_if_so_asked(run, scores, tmp_path):
         with pytest.raises(UserError, match="No dictionary of that name"):
             evaluation.evaluate(run, evaluation.Options(dictionary=("xx",)), say=lambda text: None)
     finally:
+        for other in {*(run / "evaluation").iterdir()} - before:
+            other.unlink()
         evaluation.evaluate(run, evaluation.Options(full_context=False), say=lambda text: None)
 
 
