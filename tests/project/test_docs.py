@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from dictionaries import write_dictionary
 from paths import ROOT
 from test_imports import LEVELS
 
@@ -85,6 +86,14 @@ def test_enough_commands_were_found():
     assert {command.words[0] for command in COMMANDS} > {"make", "python", "transcribe", "pip"}
 
 
+@pytest.fixture
+def dictionaries(tmp_path, monkeypatch) -> None:
+    """As if `apt install hunspell-sv` had been run."""
+    write_dictionary(tmp_path, "sv_SE", ["ord"])
+    monkeypatch.setenv("DICPATH", str(tmp_path))
+
+
+@pytest.mark.usefixtures("dictionaries")
 @pytest.mark.parametrize("command", COMMANDS, ids=str)
 def test_a_command_is_one_that_there_is(command):
     program, *arguments = command.words
