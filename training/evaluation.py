@@ -25,8 +25,7 @@ from shared.audio import SAMPLE_RATE, load_audio
 from shared.checkpoint import Checkpoint, weight_files
 from shared.errors import UserError
 from shared.inference import Transcriber
-from shared.languages import NO_SPACES
-from shared.lexicon import dictionary_of, languages_of
+from shared.lexicon import dictionary_of, serves
 from shared.system.command import reported
 from shared.system.files import digests, write_text
 from training import config as settings
@@ -193,7 +192,7 @@ def _line(transcriber: Transcriber, row: dict[str, Any], plan: Plan, options: Op
     start = time.perf_counter()
     language = plan.asked(row["language"], transcriber.known_languages)
     dictionary = dictionary_of(options.dictionary or None)
-    if not _is_for(dictionary, "en" if plan.config.task == "translate" else language):
+    if not serves(dictionary, "en" if plan.config.task == "translate" else language):
         dictionary = ()
     transcript = transcriber.transcribe(waveform, language=language, task=plan.config.task,
                                         beam_size=options.beam_size, vad_onset=options.vad_onset,
@@ -202,10 +201,6 @@ def _line(transcriber: Transcriber, row: dict[str, Any], plan: Plan, options: Op
     spoken, duration = row["language"], len(waveform.samples) / SAMPLE_RATE
     return Line(row["id"], row["text"], transcript.text, spoken, row["speaker"], duration, seconds,
                 plan.config.text_of(spoken), row.get("set") or "")
-
-
-def _is_for(dictionary: tuple[str, ...], language: str) -> bool:
-    return language not in NO_SPACES and language in (languages_of(dictionary) or {language})
 
 
 def _lines(path: Path) -> Iterator[Line]:

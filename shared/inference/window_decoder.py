@@ -119,7 +119,7 @@ class WindowDecoder:
         spelling: Spelling | None = None
         if options.hotwords:
             hotwords = trie_of(self.tokens, options.hotwords, language not in NO_SPACES)
-        if options.dictionary and language is not None and language not in NO_SPACES:
+        if language is not None:
             dictionary = dictionary_for(options.dictionary, language, options.hotwords)
             spelling = None if dictionary is None else spelling_of(self.tokens, dictionary)
         return Bias(hotwords, spelling)

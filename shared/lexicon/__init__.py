@@ -1,4 +1,4 @@
-from shared.lexicon.dictionary import Dictionary, dictionary_for, dictionary_of, languages_of
+from shared.lexicon.dictionary import Dictionary, dictionary_for, dictionary_of, languages_of, serves
 from shared.lexicon.hotwords import (
     MAX_ENTRIES,
     MAX_LETTERS,
@@ -20,5 +20,6 @@ __all__ = [
     "hotwords_of",
     "languages_of",
     "read_hotwords",
+    "serves",
     "words_in",
 ]

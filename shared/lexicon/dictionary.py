@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 import regex
 
 from shared.errors import UserError
+from shared.languages import NO_SPACES
 from shared.lexicon.installed import found, language_of
 from shared.lexicon.word_files import WordList, Words, opened, stamp, words_in
 
@@ -103,6 +104,19 @@ def languages_of(paths: Sequence[str]) -> frozenset[str]:
     return frozenset(filter(None, map(language_of, paths)))
 
 
+def serves(paths: Sequence[str], language: str) -> bool:
+    """Whether dictionaries are followed in a language.
+
+    Args:
+        paths: as `dictionary_of` gives them.
+        language: ISO 639-1 code of the text.
+
+    Returns:
+        False where they are of others, where there are none, and where no spaces part the words.
+    """
+    return bool(paths) and language not in NO_SPACES and language in (languages_of(paths) or {language})
+
+
 def dictionary_for(paths: Sequence[str], language: str, hotwords: Sequence[str] = ()) -> Dictionary | None:
     """What is known of a language.
 
@@ -112,14 +126,13 @@ def dictionary_for(paths: Sequence[str], language: str, hotwords: Sequence[str] 
         hotwords: entries whose words are known as well.
 
     Returns:
-        Its dictionaries and the lists, as one, the same object for the same files; None where there are dictionaries,
-        but none of this language.
+        Its dictionaries and the lists, as one, the same object for the same files; None where they do not
+        serve it (`serves`).
 
     Raises:
         UserError: a file is gone, or cannot be read any more.
     """
-    languages = languages_of(paths)
-    if languages and language not in languages:
+    if not serves(paths, language):
         return None
     return _together(tuple((path, *stamp(path)) for path in paths if language_of(path) in (None, language)),
                      tuple(hotwords))

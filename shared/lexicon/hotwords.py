@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from shared.errors import UserError
+from shared.lexicon.text_files import SUFFIXES, text_of
 
 MAX_ENTRIES = 2000
 MAX_LETTERS = 100  # of one entry
@@ -82,27 +83,8 @@ def read_hotwords(given: str) -> tuple[str, ...]:
     except (OSError, ValueError):  # too long for a path, or with a NUL
         is_file = False
     if is_file:
-        return hotwords_of(_text_of(path))
-    if path.suffix.lower() in (".txt", ".csv", ".lst", ".list") or (path.parent != Path() and path.parent.is_dir()):
+        return hotwords_of(text_of(path, "file of hotwords", MAX_FILE_BYTES))
+    if path.suffix.lower() in SUFFIXES or (path.parent != Path() and path.parent.is_dir()):
         raise UserError("There is no such file of hotwords", got=given[:200],
                         hint="name a text file, or write the words parted by commas")
     return hotwords_of(given)
-
-
-def _text_of(path: Path) -> str:
-    try:
-        data = path.open("rb").read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise UserError("The file of hotwords cannot be read", got=f"{path.name}: {error.strerror}",
-                        hint="check its rights") from error
-    if len(data) > MAX_FILE_BYTES:
-        raise UserError("The file of hotwords is too large", got=path.name, limit=f"{MAX_FILE_BYTES // 1000} kB",
-                        hint="is it the right file? It has one word or phrase a line")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text:
-        raise UserError("The file of hotwords is not UTF-8 text", got=path.name,
-                        hint="save it as UTF-8, one word or phrase a line")
-    return text

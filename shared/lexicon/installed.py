@@ -16,12 +16,12 @@ import regex
 
 from shared.errors import UserError
 from shared.languages import language_code, language_name
+from shared.lexicon.text_files import SUFFIXES
 from shared.lexicon.word_files import SUFFIX, is_hunspell
 
 # Where systems keep dictionaries; DICPATH comes first, as hunspell has it.
 FOLDERS = ("~/.local/share/hunspell", "/usr/local/share/hunspell", "/usr/share/hunspell", "/usr/share/myspell",
            "/usr/share/myspell/dicts", "~/Library/Spelling", "/Library/Spelling", "/opt/homebrew/share/hunspell")
-LIST_SUFFIXES = (".txt", ".csv", ".lst", ".list")
 
 
 def found(name: str) -> Path:
@@ -37,7 +37,7 @@ def found(name: str) -> Path:
         UserError: there is none.
     """
     path = Path(name).expanduser()
-    if path.suffix.lower() in (SUFFIX, ".aff", *LIST_SUFFIXES) or path.parent != Path():
+    if path.suffix.lower() in (SUFFIX, ".aff", *SUFFIXES) or path.parent != Path():
         path = path.with_suffix(SUFFIX) if path.suffix.lower() in ("", ".aff") else path
         if not path.is_file():
             raise UserError("There is no such dictionary", got=name, hint="name a .dic file, or a text file of words")

@@ -16,6 +16,7 @@ from typing import Protocol
 import regex
 
 from shared.errors import UserError
+from shared.lexicon.text_files import text_of
 
 SUFFIX = ".dic"  # of hunspell's dictionaries; beside each lies its .aff
 MAX_LIST_BYTES = 100_000_000
@@ -101,7 +102,9 @@ def is_hunspell(path: str) -> bool:
 
 @functools.lru_cache(maxsize=16)
 def _opened(path: str, changed: int, size: int) -> Words:
-    return _hunspell(Path(path)) if is_hunspell(path) else WordList(_words_of(Path(path)))
+    if is_hunspell(path):
+        return _hunspell(Path(path))
+    return WordList(words_in(text_of(Path(path), "list of words", MAX_LIST_BYTES)))
 
 
 def _hunspell(path: Path) -> _Hunspell:
@@ -135,21 +138,3 @@ def _some(path: Path, encoding: str) -> Iterator[str]:
         for line in islice(file, 1, N_TRIED):
             if word := FLAGS.split(line.strip())[0]:
                 yield word
-
-
-def _words_of(path: Path) -> list[str]:
-    try:
-        data = path.open("rb").read(MAX_LIST_BYTES + 1)
-    except OSError as error:
-        raise UserError("The list of words cannot be read", got=f"{path.name}: {error.strerror}",
-                        hint="check its rights") from error
-    if len(data) > MAX_LIST_BYTES:
-        raise UserError("The list of words is too large", got=path.name, limit=f"{MAX_LIST_BYTES // 10**6} MB",
-                        hint="is it the right file?")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text:
-        raise UserError("The list of words is not UTF-8 text", got=path.name, hint="save it as UTF-8")
-    return words_in(text)

@@ -17,8 +17,8 @@ from shared.checkpoint import Checkpoint
 from shared.engines import BIASED
 from shared.errors import UserError
 from shared.inference import Heard, OnText, Progress, Transcriber, transcribe_as_one
-from shared.languages import NO_SPACES, language_name
-from shared.lexicon import languages_of
+from shared.languages import language_name
+from shared.lexicon import serves
 from shared.options import Options
 from shared.serving.choice import chooser, refusal, task_refusal, tuned_for
 from shared.serving.pair import Pair
@@ -127,11 +127,10 @@ class Serving(Pair):
 
     def _with_dictionary(self, request: Request) -> Request:
         """With the server's, where a request has none and it can be followed."""
-        options, languages = request.options, languages_of(self.dictionary)
-        if not self.dictionary or options.dictionary or request.engine not in ("auto", *BIASED):
+        options, language = request.options, request.options.text_language
+        if options.dictionary or request.engine not in ("auto", *BIASED):
             return request
-        is_for = options.text_language is None or options.text_language in (languages or {options.text_language})
-        if not is_for or options.text_language in NO_SPACES:
+        if language is not None and not serves(self.dictionary, language):
             return request
         return replace(request, options=replace(options, dictionary=self.dictionary))
 

@@ -59,7 +59,8 @@ LEVELS = {
     **dict.fromkeys(("cli", "ui"), 6),
 }
 WITHIN = {  # the order within the lowest level
-    ("wer", "languages"), ("transcript", "units"), ("options", "lexicon"), ("lexicon", "languages"),
+    ("wer", "languages"), ("transcript", "units"), ("options", "lexicon"),
+    ("lexicon", "languages"), ("lexicon", "units"),
     *((name, "errors") for name in ("languages", "lexicon", "options", "system", "tables", "units")),
 }
 
